@@ -1,0 +1,90 @@
+# make demo    a first run: installs what is missing, builds, searches primes
+# make check   every spec; installs what they need besides
+#
+# A variant is a build of its own: release (build/taskengine), test (with the
+# bindings that only specs use), asan, tsan. All but release live whole in
+# build/VARIANT. `make VARIANT=asan` builds one, tools/specs runs specs on it.
+
+VARIANT ?= release
+PREFIX ?= /usr/local
+LUA ?= lua5.4
+PKG_CONFIG ?= pkg-config
+
+OUT := build/$(VARIANT)
+BIN := $(if $(filter release,$(VARIANT)),build,$(OUT))
+PROGRAM := $(BIN)/taskengine
+MODULE := $(BIN)/lib/taskengine/core.so
+
+LUA_FILES := $(sort $(shell find lua -name '*.lua'))
+NATIVE := $(patsubst recipes/native/%.c,$(BIN)/lib/native/%.so,\
+  $(wildcard recipes/native/*.c))
+# What only specs use stays out of the release.
+SOURCES := $(filter-out $(if $(filter release,$(VARIANT)),\
+  engine/bind/testing%.c),$(wildcard engine/*.c engine/bind/*.c))
+OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(OUT)/embedded_lua.o
+
+# pkg(--cflags or --libs, NAME...): the first name that this system knows
+pkg = $(shell for p in $(2); do $(PKG_CONFIG) $(1) $$p 2>&- && break; done)
+LUA_NAMES := lua5.4 lua-5.4 lua54 lua
+INCLUDES := $(call pkg,--cflags,$(LUA_NAMES)) $(call pkg,--cflags,libuv)
+LUA_LIBS := $(or $(call pkg,--libs,$(LUA_NAMES)),-llua5.4)
+LIBS := $(or $(call pkg,--libs,libuv),-luv) \
+  $(or $(call pkg,--libs,hiredis),-lhiredis) \
+  $(or $(call pkg,--libs,msgpack-c msgpack),-lmsgpackc) \
+  $(or $(call pkg,--libs,jansson),-ljansson) -lm
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion \
+  -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wcast-qual -Wpointer-arith \
+  -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+  -Wnull-dereference -Wswitch-enum
+HARDEN := -fstack-protector-strong -fstack-clash-protection \
+  $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+SANITIZE.asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE.tsan := -fsanitize=thread
+SANITIZE := $(SANITIZE.$(VARIANT))
+# A sanitizer wants to see the calls that _FORTIFY_SOURCE would replace.
+DEFINES := -D_GNU_SOURCE -U_FORTIFY_SOURCE \
+  $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3) \
+  $(if $(filter release,$(VARIANT)),,-DTE_TESTING)
+CFLAGS ?= -O2 -g
+COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
+  $(CFLAGS) -std=c11 -fPIC -fno-common $(HARDEN) $(SANITIZE) $(WARNINGS)
+LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
+  -Wl,-z,noexecstack,-z,separate-code,--as-needed
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+.PHONY: all
+all: $(PROGRAM) $(MODULE) $(NATIVE)
+
+$(PROGRAM): $(OBJECTS)
+	$(LINK) -pie -o $@ $^ $(LUA_LIBS) $(LIBS)
+
+# No liblua: the host program has one, and two in one process break.
+$(MODULE): $(filter-out %/engine/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	$(LINK) -shared -o $@ $^ $(LIBS)
+
+$(OUT)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -fvisibility=hidden -c -o $@ $<
+
+$(OUT)/%.o: $(OUT)/%.c Makefile
+	$(COMPILE) -fvisibility=hidden -c -o $@ $<
+
+# The folders are named too: their time changes when a file goes away.
+$(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
+	@mkdir -p $(@D)
+	$(LUA) tools/embed.lua lua $(LUA_FILES) >$@.new && mv $@.new $@
+
+$(BIN)/lib/native/%.so: recipes/native/%.c Makefile
+	@mkdir -p $(@D)
+	$(COMPILE) -shared -Wl,--as-needed -o $@ $< -lprimesieve
+
+-include $(OBJECTS:.o=.d) $(NATIVE:.so=.d)
+
+.PHONY: clean
+clean:
+	rm -rf build
