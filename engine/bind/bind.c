@@ -1,0 +1,166 @@
+#include "bind/bind.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "runtime.h"
+
+/*
+ * What a Lua state has for its loop. The userdata is made before any other
+ * of ours, so that its __gc comes last when the state is closed and finds
+ * every handle's owner gone.
+ */
+typedef struct loop_box {
+  uv_loop_t loop;
+  bool is_open;
+  bool is_closed;
+  int calls;  // te_bind_call under way, nested
+} loop_box;
+
+static const char BOX_KEY;
+static const char ON_ERROR_KEY;
+
+static loop_box *find_box(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &BOX_KEY);
+  loop_box *box = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return box;
+}
+
+static void close_handle(uv_handle_t *handle, void *arg) {
+  (void)arg;
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static int box_close(lua_State *L) {
+  loop_box *box = lua_touserdata(L, 1);
+  bool was_open = box->is_open && !box->is_closed;
+  box->is_closed = true;
+  // os.exit(code, true) in a callback: the loop is running and the process
+  // is about to end.
+  if (!was_open || box->calls > 0) return 0;
+
+  uv_walk(&box->loop, close_handle, NULL);
+  while (uv_run(&box->loop, UV_RUN_DEFAULT) != 0)
+    continue;
+  int rc = uv_loop_close(&box->loop);
+  assert(rc == 0);
+  (void)rc;
+  return 0;
+}
+
+static void make_box(lua_State *L) {
+  loop_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+  box->is_open = box->is_closed = false;
+  box->calls = 0;
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, box_close);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &BOX_KEY);
+}
+
+uv_loop_t *te_bind_loop(lua_State *L) {
+  loop_box *box = find_box(L);
+  assert(box != NULL);
+  if (box->is_closed) luaL_error(L, "this Lua state is being closed");
+  if (!box->is_open) {
+    int rc = uv_loop_init(&box->loop);
+    if (rc < 0) luaL_error(L, "no event loop: %s", te_strerror(rc));
+    box->is_open = true;
+  }
+  return &box->loop;
+}
+
+lua_State *te_bind_main(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  lua_State *main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return main;
+}
+
+void te_bind_set_on_error(lua_State *L, int arg) {
+  lua_pushvalue(L, arg);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ON_ERROR_KEY);
+}
+
+static int write_error(lua_State *L) {
+  fprintf(stderr, "taskengine: error in a callback: %s\n",
+          luaL_tolstring(L, 1, NULL));
+  return 0;
+}
+
+// Takes the error from the top of the stack.
+static void report(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ON_ERROR_KEY) == LUA_TNIL) {
+    lua_pop(L, 1);
+  } else {
+    lua_insert(L, -2);
+    if (te_runtime_call(L, 1, 0) == LUA_OK) return;
+  }
+  lua_pushcfunction(L, write_error);
+  lua_insert(L, -2);
+  // A __tostring that fails in its turn has nobody left to tell.
+  if (te_runtime_call(L, 1, 0) != LUA_OK) lua_pop(L, 1);
+}
+
+void te_bind_call(lua_State *L, int nargs) {
+  loop_box *box = find_box(L);
+  if (box->is_closed) {  // owners are gone; nobody waits for an answer
+    lua_pop(L, nargs + 1);
+    return;
+  }
+  box->calls++;
+  if (te_runtime_call(L, nargs, 0) != LUA_OK) report(L);
+  box->calls--;
+}
+
+bool te_bind_is_calling(lua_State *L) {
+  return find_box(L)->calls > 0;
+}
+
+int te_bind_fail(lua_State *L, int code) {
+  return te_bind_fail_why(L, code, te_strerror(code));
+}
+
+int te_bind_fail_why(lua_State *L, int code, const char *why) {
+  const char *name = te_errname(code);
+  lua_pushnil(L);
+  lua_pushfstring(L, "%s: %s", name, why);
+  lua_pushstring(L, name);
+  return 3;
+}
+
+te_slice te_bind_check_slice(lua_State *L, int arg) {
+  te_slice slice;
+  slice.data = luaL_checklstring(L, arg, &slice.size);
+  return slice;
+}
+
+void te_bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                   const luaL_Reg *meta) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, meta, 0);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+int luaopen_taskengine_core(lua_State *L) {
+  static const luaL_Reg openers[] = {
+      {"loop", te_bind_open_loop},
+      {"sys", te_bind_open_sys},
+#ifdef TE_TESTING
+      {"testing", te_bind_open_testing},
+#endif
+      {NULL, NULL},
+  };
+  if (find_box(L) == NULL) make_box(L);
+  lua_newtable(L);
+  for (const luaL_Reg *o = openers; o->name != NULL; o++) {
+    o->func(L);
+    lua_setfield(L, -2, o->name);
+  }
+  return 1;
+}

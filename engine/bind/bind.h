@@ -1,0 +1,67 @@
+/*
+ * bind: what all bindings share, and the one list of their openers, for the
+ * program and for the module taskengine.core alike.
+ */
+#ifndef TE_BIND_H
+#define TE_BIND_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <uv.h>
+
+#include "te.h"
+
+// Opens `taskengine.core`: a table with one sub-table for each binding.
+__attribute__((visibility("default"))) int
+luaopen_taskengine_core(lua_State *L);
+
+// Pushes nil, "NAME: text", "NAME" and returns 3.
+int te_bind_fail(lua_State *L, int code);
+// The same with a sentence of the module's own behind the name.
+int te_bind_fail_why(lua_State *L, int code, const char *why);
+
+te_slice te_bind_check_slice(lua_State *L, int arg);
+int te_bind_check_signal(lua_State *L, int arg);  // a number, "TERM", "SIGTERM"
+
+/*
+ * Registers a handle type: methods under __index, `meta` beside it (always
+ * with __gc and __close).
+ */
+void te_bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                   const luaL_Reg *meta);
+
+// The loop that this Lua state runs on; made on first use, closed with it.
+uv_loop_t *te_bind_loop(lua_State *L);
+lua_State *te_bind_main(lua_State *L);  // the main thread of L's state
+
+/*
+ * Calls the function below nargs arguments on the main state, protected,
+ * with traceback; for use in loop callbacks. A Lua error there is handed to
+ * the handler set by core.loop.on_error, or written to stderr. Never
+ * longjmps. Leaves nothing on the stack. While the state is being closed it
+ * calls nothing: handles may end then, but no Lua code hears of it.
+ */
+void te_bind_call(lua_State *L, int nargs);
+
+// Whether a te_bind_call is under way, so that the loop is running.
+bool te_bind_is_calling(lua_State *L);
+
+// Hands later errors to the function at `arg`, or to stderr when it is nil.
+void te_bind_set_on_error(lua_State *L, int arg);
+
+// The openers: each pushes its table.
+int te_bind_open_loop(lua_State *L);
+int te_bind_open_codec(lua_State *L);
+int te_bind_open_json(lua_State *L);
+int te_bind_open_redis(lua_State *L);
+int te_bind_open_embedded(lua_State *L);
+int te_bind_open_envelope(lua_State *L);
+int te_bind_open_sys(lua_State *L);
+int te_bind_open_process(lua_State *L);  // pushes sys.spawn
+int te_bind_open_child(lua_State *L);
+int te_bind_open_worker(lua_State *L);
+#ifdef TE_TESTING
+int te_bind_open_testing(lua_State *L);
+#endif
+
+#endif
