@@ -1,0 +1,340 @@
+-- What all functions share: keys, the clock, the envelope's header.
+--
+-- The files of this folder are one Redis function library (library.lua puts
+-- them together, this one first, so that they see its locals). They run in Lua 5.1 inside Redis and in
+-- Lua 5.4 in specs, read nothing of an envelope but its header, and are
+-- documented in docs/protocol.md.
+
+local te = {}
+
+te.BUILD = 1
+te.VERSION = 1 -- of the envelope
+te.HEADER_BYTES = 102
+te.DEATHS_MAX = 3
+te.REAPS_MAX = 10
+te.DEAD_MAX = 10000
+te.DEAD_MS = 7 * 86400 * 1000
+te.PRODUCER_MS = 7 * 86400 * 1000
+te.INBOX_MS = 3600 * 1000
+te.INLINE_BYTES_MAX = 65536
+te.MALFORMED_MAX = 10000
+
+-- While Redis loads a library it shows it nothing but register_function: no
+-- redis.call, no string. These are set when a function is first called.
+local call, byte, sub, char
+
+local DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+local digit_value = {}
+
+local function set_up()
+  byte, sub, char = string.byte, string.sub, string.char
+  for i = 1, #DIGITS do
+    digit_value[byte(DIGITS, i)] = i - 1
+  end
+  call = redis.call
+end
+
+-- Milliseconds since 1970 by the clock of Redis.
+function te.now()
+  local t = call("TIME")
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Big-endian, n bytes at 1-based position i.
+function te.number_at(s, i, n)
+  local v = 0
+  for k = i, i + n - 1 do
+    v = v * 256 + byte(s, k)
+  end
+  return v
+end
+
+function te.bytes_of(v, n)
+  local out = {}
+  for k = n, 1, -1 do
+    out[k] = char(v % 256)
+    v = math.floor(v / 256)
+  end
+  return table.concat(out)
+end
+
+-- The envelope with its bytes from 1-based position i replaced.
+function te.patch(env, i, bytes)
+  return sub(env, 1, i - 1) .. bytes .. sub(env, i + #bytes)
+end
+
+-- Counts one up in a byte that stops at 255.
+function te.raise(env, i)
+  return te.patch(env, i, char(math.min(byte(env, i) + 1, 255)))
+end
+
+te.AT_DEATHS, te.AT_REAPS = 24, 25
+
+-- One more delivery that came back unfinished.
+function te.returned(env)
+  local n = te.number_at(env, 27, 4)
+  return te.patch(env, 27, te.bytes_of(math.min(n + 1, 4294967295), 4))
+end
+
+function te.id(env)
+  return sub(env, 1, 20)
+end
+
+-- The number behind the producer in an id of the engine's form, or nil.
+function te.sequence(id)
+  if #id ~= 20 or string.find(id, "[^0-9A-Za-z]") then
+    return nil
+  end
+  local v = 0
+  for i = 13, 20 do
+    v = v * 62 + digit_value[byte(id, i)]
+  end
+  return v
+end
+
+function te.queue(env)
+  return sub(env, 103, 102 + byte(env, 99))
+end
+
+function te.priority(env)
+  return byte(env, 26)
+end
+
+function te.keeps_result(env)
+  return byte(env, 22) % 2 == 0
+end
+
+function te.fails_when_lost(env)
+  return math.floor(byte(env, 22) / 2) % 2 == 1
+end
+
+function te.expiry(env)
+  return te.number_at(env, 31, 8)
+end
+
+function te.ttl_ms(env)
+  return te.number_at(env, 55, 4) * 1000
+end
+
+-- The id that the caller chose, or nil.
+function te.alias(env)
+  local n = byte(env, 102)
+  if n > 0 then
+    local start = 103 + byte(env, 99) + byte(env, 100) + byte(env, 101)
+    return sub(env, start, start + n - 1)
+  end
+end
+
+-- nil for what no version of ours has written.
+function te.version(env)
+  if #env >= te.HEADER_BYTES then
+    local names = byte(env, 99) + byte(env, 100) + byte(env, 101)
+      + byte(env, 102)
+    if byte(env, 99) > 0 and #env > te.HEADER_BYTES + names then
+      return byte(env, 21)
+    end
+  end
+end
+
+function te.count(P, queue, field, n)
+  call("HINCRBY", P .. "s:" .. queue, field, n)
+end
+
+-- Wakes sleepers of a queue that has n new tasks: one more than n, because
+-- one of them may have died in its sleep.
+function te.ring(P, queue, n)
+  local wids = call("SPOP", P .. "sl:" .. queue, n + 1)
+  for i = 1, #wids do
+    call("RPUSH", P .. "b:" .. wids[i], "")
+  end
+end
+
+-- Orders the prioritised set; at the head among equals when `first`.
+local function score(P, env, first)
+  local base = (9 - te.priority(env)) * 2 ^ 44 + 2 ^ 43
+  local at
+  if first then
+    at = base - call("HINCRBY", P .. "n", "head", 1)
+  else
+    at = base + call("HINCRBY", P .. "n", "seq", 1)
+  end
+  return string.format("%.0f", at)
+end
+
+-- Makes a task ready; at the head of its queue when `first`.
+function te.make_ready(P, env, first)
+  local queue = te.queue(env)
+  if te.priority(env) > 0 then
+    local id = te.id(env)
+    call("HSET", P .. "t", id, env)
+    call("ZADD", P .. "p:" .. queue, score(P, env, first), id)
+  else
+    call(first and "LPUSH" or "RPUSH", P .. "r:" .. queue, env)
+  end
+end
+
+function te.make_due(P, env, when)
+  local id = te.id(env)
+  call("HSET", P .. "t", id, env)
+  call("ZADD", P .. "z", string.format("%.0f", when), id)
+end
+
+-- The earliest due time, or 0.
+function te.next_due(P)
+  local first = call("ZRANGE", P .. "z", 0, 0, "WITHSCORES")
+  return tonumber(first[2]) or 0
+end
+
+-- Moves what is due to its ready list, `limit` of it at most.
+function te.promote(P, now, limit)
+  local next_due = te.next_due(P)
+  if next_due == 0 or next_due > now then
+    return next_due
+  end
+  local ids = call("ZRANGE", P .. "z", "-inf", string.format("%.0f", now),
+    "BYSCORE", "LIMIT", 0, limit)
+  local envs = call("HMGET", P .. "t", unpack(ids))
+  call("HDEL", P .. "t", unpack(ids))
+  call("ZREM", P .. "z", unpack(ids))
+  local rung = {}
+  for i = 1, #ids do
+    if envs[i] then
+      te.make_ready(P, envs[i])
+      local queue = te.queue(envs[i])
+      rung[queue] = (rung[queue] or 0) + 1
+    end
+  end
+  for queue, n in pairs(rung) do
+    te.ring(P, queue, n)
+  end
+  return te.next_due(P)
+end
+
+-- Outcomes of tasks whose ids differ only in the last digit share a hash, a
+-- chunk: measured at a fifth of the memory and half the time of a key each.
+-- The chunk stays as long as the one in it that is kept the longest.
+function te.put_outcomes(key, outcomes, ttl_ms)
+  call("HSET", key, unpack(outcomes))
+  if call("PEXPIRE", key, ttl_ms, "NX") == 0 then
+    call("PEXPIRE", key, ttl_ms, "GT")
+  end
+end
+
+function te.put_outcome(P, id, record, ttl_ms)
+  te.put_outcomes(P .. "v:" .. sub(id, 1, 19), { sub(id, 20), record }, ttl_ms)
+end
+
+-- The outcome's record, or false.
+function te.get_outcome(P, id)
+  return call("HGET", P .. "v:" .. sub(id, 1, 19), sub(id, 20))
+end
+
+-- Hands an outcome to those who wait for it.
+function te.tell(P, id, record)
+  if call("EXISTS", P .. "y") == 0 then
+    return
+  end
+  local inboxes = call("HGET", P .. "y", id)
+  if inboxes then
+    call("HDEL", P .. "y", id)
+    local item = id .. (#record <= te.INLINE_BYTES_MAX and record or ">")
+    for inbox in string.gmatch(inboxes, "%S+") do
+      call("RPUSH", P .. inbox, item)
+      call("PEXPIRE", P .. inbox, te.INBOX_MS)
+    end
+  end
+end
+
+-- Keeps the dead bounded, by number and by age.
+local function trim_dead(P, now)
+  local x = P .. "x"
+  local old = call("ZRANGE", x, "-inf",
+    string.format("%.0f", now - te.DEAD_MS), "BYSCORE", "LIMIT", 0, 100)
+  local over = call("ZCARD", x) - #old - te.DEAD_MAX
+  if over > 0 then
+    local more = call("ZRANGE", x, #old, #old + math.min(over, 100) - 1)
+    for i = 1, #more do
+      old[#old + 1] = more[i]
+    end
+  end
+  if #old > 0 then
+    call("ZREM", x, unpack(old))
+    call("HDEL", P .. "t", unpack(old))
+    call("HDEL", P .. "e", unpack(old))
+  end
+end
+
+-- A caller's id is remembered as long as the outcome.
+function te.expire_alias(P, env)
+  local alias = te.alias(env)
+  if alias then
+    call("PEXPIRE", P .. "u:" .. alias, math.max(te.ttl_ms(env), 1))
+  end
+end
+
+local COUNTERS = { S = "done", F = "failed", R = "revoked" }
+
+-- Ends a task with an outcome. The envelope has left wherever it was.
+function te.settle(P, env, record, now)
+  local id, ttl = te.id(env), te.ttl_ms(env)
+  local letter = sub(record, 1, 1)
+  if te.keeps_result(env) and ttl > 0 then
+    te.put_outcome(P, id, record, ttl)
+  end
+  te.tell(P, id, record)
+  te.expire_alias(P, env)
+  if letter == "F" then
+    call("HSET", P .. "t", id, env)
+    call("HSET", P .. "e", id, record)
+    call("ZADD", P .. "x", string.format("%.0f", now), id)
+    trim_dead(P, now)
+  end
+  te.count(P, te.queue(env), COUNTERS[letter] or "done", 1)
+end
+
+-- What is known of a producer: its last number and whether it is retired.
+function te.producer_state(P, producer)
+  local v = call("GET", P .. "i:" .. producer)
+  if v then
+    return tonumber((string.match(v, "^%d+"))), sub(v, -1) == "!"
+  end
+  return 0, false
+end
+
+-- Whether a task of this id was ever enqueued, as far as is remembered.
+function te.was_enqueued(P, id)
+  local seq = te.sequence(id)
+  return seq ~= nil and seq <= te.producer_state(P, sub(id, 1, 12))
+    or call("HEXISTS", P .. "t", id) == 1
+    or call("EXISTS", P .. "u:" .. id) == 1
+end
+
+-- The engine's id for an id that may be the caller's.
+function te.resolve(P, id)
+  return not te.sequence(id) and call("GET", P .. "u:" .. id) or id
+end
+
+-- Renews a worker's lease. False when it has none: all that the worker
+-- held is somebody else's now.
+function te.renew(P, wid, now, lease_ms)
+  local deadline = string.format("%.0f", now + lease_ms)
+  return call("ZADD", P .. "w", "XX", "CH", deadline, wid) == 1
+    or call("ZSCORE", P .. "w", wid) ~= false
+end
+
+function te.register(name, callback, flags)
+  redis.register_function({
+    function_name = "te1_" .. name,
+    callback = function(keys, args)
+      if not call then
+        set_up()
+      end
+      return callback(keys, args)
+    end,
+    flags = flags or { "allow-oom" },
+  })
+end
+
+te.register("build", function()
+  return te.BUILD
+end, { "no-writes", "allow-stale" })
