@@ -1,0 +1,50 @@
+/*
+ * log: one line for each thing worth knowing, on stderr.
+ *
+ *   2026-11-22T09:00:00.123Z info  worker ready
+ *
+ * The time is UTC. Whatever is put into a line stays in that line: control
+ * characters and bytes that are not UTF-8 are written as escapes (\n, \x1b),
+ * so that a hostile name can neither forge a line nor drive a terminal.
+ *
+ * Each line is written at once, with one write. A busy worker gathers the
+ * lines of one turn of its loop instead: te_log_gather(true), and
+ * te_log_flush() in each turn. An error goes out at once even then, with all
+ * that came before it; what is left goes out at exit. Whoever forks flushes
+ * first.
+ */
+#ifndef TE_LOG_H
+#define TE_LOG_H
+
+#include "te.h"
+
+#define TE_LOG_TEXT_BYTES_MAX 16384  // the rest of a longer text is cut
+
+typedef enum te_log_level {
+  TE_LOG_DEBUG,
+  TE_LOG_INFO,
+  TE_LOG_WARN,
+  TE_LOG_ERROR,
+  TE_LOG_OFF,
+} te_log_level;
+
+// 0, or TE_EMALFORMED unless it is debug, info, warn, error or off.
+int te_log_level_parse(te_slice name, te_log_level *out);
+
+void te_log_set_level(te_log_level level);  // TE_LOG_INFO until then
+bool te_log_enabled(te_log_level level);
+
+void te_log(te_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void te_log_gather(bool gather);
+void te_log_flush(void);
+
+/*
+ * Where whole lines go instead of stderr; NULL: to stderr again. `lines` is
+ * borrowed for the call.
+ */
+typedef void (*te_log_sink)(void *arg, te_slice lines);
+void te_log_set_sink(te_log_sink sink, void *arg);
+
+#endif
