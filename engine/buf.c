@@ -47,10 +47,11 @@ static size_t larger_cap(const te_buf *b, size_t needed) {
 // Makes room at the end: in place when eating freed enough, else elsewhere.
 static void make_room(te_buf *b, size_t size) {
   size_t live = te_buf_size(b);
+  assert(b->data != NULL || (live == 0 && b->cap == 0));
   assert(size <= SIZE_MAX / 4 - live);
   size_t needed = live + size;
   // Moving at most half of the memory keeps an append O(1) on average.
-  if (needed <= b->cap && live <= b->cap / 2) {
+  if (b->data != NULL && needed <= b->cap && live <= b->cap / 2) {
     memmove(b->data, b->data + b->start, live);
   } else {
     size_t cap = larger_cap(b, needed);

@@ -25,9 +25,11 @@ typedef struct te_list {
  * Visits every link from the front. The visited link may be removed (and its
  * item freed) on the way; others may not.
  */
+// NOLINTBEGIN(bugprone-macro-parentheses): `link` is a name
 #define te_list_each(link, list)                                               \
   for (te_list *link = (list)->next, *link##_next = link->next;                \
        link != (list); link = link##_next, link##_next = link->next)
+// NOLINTEND(bugprone-macro-parentheses)
 
 static inline void te_list_init(te_list *l) {
   l->next = l->prev = l;

@@ -13,7 +13,7 @@
 #include "clock.h"
 #include "utf8.h"
 
-#define GATHERED_BYTES_MAX (64 * 1024)
+#define GATHERED_BYTES_MAX ((size_t)64 * 1024)
 
 static const char *const names[] = {"debug", "info", "warn", "error", "off"};
 

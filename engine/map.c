@@ -64,7 +64,7 @@ static uint32_t hash_of(const te_map *m, te_slice key) {
   return (uint32_t)(hash ^ hash >> 32);
 }
 
-static slot *at(const te_map *m, size_t place) {
+static slot *slot_at(const te_map *m, size_t place) {
   return &m->slots[place & (m->cap - 1)];
 }
 
@@ -80,11 +80,11 @@ void te_map_free(te_map *m) {
 // The slot that holds the key, or the empty one where it would go.
 static slot *seek(const te_map *m, te_slice key, uint32_t hash) {
   size_t place = hash;
-  slot *s = at(m, place);
+  slot *s = slot_at(m, place);
   while (
       s->value != NULL &&
       !(s->hash == hash && te_slice_equal(te_slice_of(s->key, s->size), key))) {
-    s = at(m, ++place);
+    s = slot_at(m, ++place);
   }
   return s;
 }
@@ -101,9 +101,9 @@ static void widen(te_map *m) {
   for (size_t i = 0; i < old.cap; i++) {
     if (old.slots[i].value == NULL) continue;
     size_t place = old.slots[i].hash;
-    while (at(m, place)->value != NULL)
+    while (slot_at(m, place)->value != NULL)
       place++;
-    *at(m, place) = old.slots[i];
+    *slot_at(m, place) = old.slots[i];
   }
   te_free(old.slots);
 }
@@ -132,13 +132,13 @@ void *te_map_set(te_map *m, te_slice key, void *value) {
 static void *clear(te_map *m, slot *s) {
   void *value = s->value;
   size_t gap = (size_t)(s - m->slots);
-  for (size_t place = gap + 1; at(m, place)->value != NULL; place++) {
-    size_t from_home = (place - at(m, place)->hash) & (m->cap - 1);
+  for (size_t place = gap + 1; slot_at(m, place)->value != NULL; place++) {
+    size_t from_home = (place - slot_at(m, place)->hash) & (m->cap - 1);
     if (from_home < place - gap) continue;
-    *at(m, gap) = *at(m, place);
+    *slot_at(m, gap) = *slot_at(m, place);
     gap = place;
   }
-  at(m, gap)->value = NULL;
+  slot_at(m, gap)->value = NULL;
   m->count--;
   return value;
 }

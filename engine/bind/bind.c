@@ -41,8 +41,9 @@ static int box_close(lua_State *L) {
   if (!was_open || box->calls > 0) return 0;
 
   uv_walk(&box->loop, close_handle, NULL);
-  while (uv_run(&box->loop, UV_RUN_DEFAULT) != 0)
-    continue;
+  while (uv_run(&box->loop, UV_RUN_DEFAULT) != 0) {
+    // stopped, with handles still closing
+  }
   int rc = uv_loop_close(&box->loop);
   assert(rc == 0);
   (void)rc;
@@ -149,6 +150,8 @@ void te_bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
 
 int luaopen_taskengine_core(lua_State *L) {
   static const luaL_Reg openers[] = {
+      {"codec", te_bind_open_codec},
+      {"json", te_bind_open_json},
       {"loop", te_bind_open_loop},
       {"sys", te_bind_open_sys},
 #ifdef TE_TESTING
