@@ -6,12 +6,13 @@
 # build/VARIANT. `make VARIANT=asan` builds one, tools/specs runs specs on it.
 
 VARIANT ?= release
+BUILD ?= build
 PREFIX ?= /usr/local
 LUA ?= lua5.4
 PKG_CONFIG ?= pkg-config
 
-OUT := build/$(VARIANT)
-BIN := $(if $(filter release,$(VARIANT)),build,$(OUT))
+OUT := $(BUILD)/$(VARIANT)
+BIN := $(if $(filter release,$(VARIANT)),$(BUILD),$(OUT))
 PROGRAM := $(BIN)/taskengine
 MODULE := $(BIN)/lib/taskengine/core.so
 
@@ -52,10 +53,6 @@ COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
 LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
 
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(shell nproc)
-endif
-
 .PHONY: all
 all: $(PROGRAM) $(MODULE) $(NATIVE)
 
@@ -85,6 +82,67 @@ $(BIN)/lib/native/%.so: recipes/native/%.c Makefile
 
 -include $(OBJECTS:.o=.d) $(NATIVE:.so=.d)
 
-.PHONY: clean
+# One stamp a file, so that only what changed is looked at again.
+$(BUILD)/lint/%.tidy: %.c $(wildcard engine/*.h engine/bind/*.h) .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- -D_GNU_SOURCE -DTE_TESTING -iquote engine \
+	  $(INCLUDES) -std=c11 2>$@.err || { cat $@.err; exit 1; }
+	@touch $@
+
+.PHONY: tidy lint format docs demo
+tidy: $(patsubst %.c,$(BUILD)/lint/%.tidy,\
+  $(wildcard engine/*.c engine/bind/*.c recipes/native/*.c))
+
+lint:
+	@tools/install-packages run lint
+	@tools/lint $(MAKE) $(JOBS)
+
+format:
+	@tools/install-packages lint
+	clang-format -i $(shell find engine recipes spec -name '*.[ch]')
+
+docs:
+	@tools/install-packages lint
+	ldoc --quiet --config config.ld --dir $(BUILD)/docs .
+
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
+
+demo:
+	@tools/install-packages run
+	$(call build,release)
+	$(BUILD)/taskengine run recipes/primes.lua 10000000
+
+# The variant and what to run on it. tsan: only libuv's pool has threads.
+SPECS.check := test spec
+SPECS.test := test spec/unit
+SPECS.asan := asan spec
+SPECS.tsan := tsan spec/unit
+SPECS.gcstress := test --helper=spec/support/gc_stress.lua spec
+SPECS.valgrind := test spec/unit
+valgrind: export UNDER := valgrind -q --leak-check=full --error-exitcode=1
+
+.PHONY: check test asan tsan gcstress valgrind
+check test asan tsan gcstress valgrind:
+	@tools/install-packages run test $(filter valgrind,$@)
+	$(call build,release)
+	$(call build,$(firstword $(SPECS.$@)))
+	@tools/specs $(SPECS.$@)
+
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib/lua/5.4
+LUADIR ?= $(PREFIX)/share/lua/5.4
+
+.PHONY: install uninstall clean
+install: all
+	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
+	install -D $(MODULE) $(DESTDIR)$(LIBDIR)/taskengine/core.so
+	cd lua && find * -name '*.lua' -exec \
+	  install -D -m 644 {} $(abspath $(DESTDIR)$(LUADIR))/{} \;
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/taskengine
+	rm -rf $(DESTDIR)$(LIBDIR)/taskengine $(DESTDIR)$(LUADIR)/taskengine
+
 clean:
-	rm -rf build
+	rm -rf $(BUILD)
