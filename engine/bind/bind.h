@@ -62,6 +62,13 @@ int te_bind_open_child(lua_State *L);
 int te_bind_open_worker(lua_State *L);
 #ifdef TE_TESTING
 int te_bind_open_testing(lua_State *L);
+int te_bind_open_testing_buf(lua_State *L);
+int te_bind_open_testing_codec(lua_State *L);
+int te_bind_open_testing_frame(lua_State *L);
+int te_bind_open_testing_heap(lua_State *L);
+int te_bind_open_testing_id(lua_State *L);
+int te_bind_open_testing_log(lua_State *L);
+int te_bind_open_testing_map(lua_State *L);
 #endif
 
 #endif

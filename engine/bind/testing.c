@@ -3,6 +3,7 @@ What only specs use; not part of a release build.
 @module taskengine.core.testing
 */
 #include "bind/bind.h"
+
 #include "clock.h"
 
 /***
@@ -13,6 +14,97 @@ How many blocks of te_alloc are live.
 static int testing_alloc_live(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)te_alloc_live());
   return 1;
+}
+
+/***
+Copies bytes with te_slice_dup, moves them with te_realloc, and says what
+te_alloc_live counted on the way.
+@function alloc_round
+@tparam string bytes
+@treturn string the bytes that came through
+@treturn int blocks live meanwhile, beyond those before
+*/
+static int testing_alloc_round(lua_State *L) {
+  te_slice bytes = te_bind_check_slice(L, 1);
+  size_t before = te_alloc_live();
+  char *copy = te_realloc(te_slice_dup(bytes), bytes.size * 2 + 1);
+  void *empty = te_alloc(0);
+  void *none = te_alloc_zero(0, 0);
+  size_t live = te_alloc_live() - before;
+  lua_pushlstring(L, copy, bytes.size);
+  lua_pushinteger(L, (lua_Integer)live);
+  te_free(none);
+  te_free(empty);
+  te_free(copy);
+  te_free(NULL);
+  return 2;
+}
+
+/***
+The text of an error code.
+@function strerror
+@tparam int code
+@treturn string
+*/
+static int testing_strerror(lua_State *L) {
+  lua_pushstring(L, te_strerror((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/***
+The name of an error code.
+@function errname
+@tparam int code
+@treturn string
+*/
+static int testing_errname(lua_State *L) {
+  lua_pushstring(L, te_errname((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/***
+The project's own error codes.
+@function errors
+@treturn table from names to codes
+*/
+static int testing_errors(lua_State *L) {
+  lua_newtable(L);
+#define X(name, code, text)                                                    \
+  lua_pushinteger(L, TE_##name);                                               \
+  lua_setfield(L, -2, #name);
+  TE_ERRORS(X)
+#undef X
+  return 1;
+}
+
+/***
+Whether two slices hold the same bytes.
+@function slice_equal
+@tparam ?string a nil is a slice of NULL
+@tparam ?string b
+@treturn boolean
+*/
+static int testing_slice_equal(lua_State *L) {
+  te_slice a = te_slice_str(NULL);
+  te_slice b = te_slice_str(NULL);
+  if (!lua_isnil(L, 1)) a = te_bind_check_slice(L, 1);
+  if (!lua_isnil(L, 2)) b = te_bind_check_slice(L, 2);
+  lua_pushboolean(L, te_slice_equal(a, b));
+  return 1;
+}
+
+/***
+What the engine's clocks show.
+@function clock
+@treturn int te_clock_ms
+@treturn int te_clock_us
+@treturn int te_clock_wall_ms
+*/
+static int testing_clock(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)te_clock_ms());
+  lua_pushinteger(L, (lua_Integer)te_clock_us());
+  lua_pushinteger(L, te_clock_wall_ms());
+  return 3;
 }
 
 /***
@@ -38,11 +130,31 @@ static int testing_clock_set_fake(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"alloc_live", testing_alloc_live},
+    {"alloc_round", testing_alloc_round},
+    {"strerror", testing_strerror},
+    {"errname", testing_errname},
+    {"errors", testing_errors},
+    {"slice_equal", testing_slice_equal},
+    {"clock", testing_clock},
     {"clock_set_fake", testing_clock_set_fake},
     {NULL, NULL},
 };
 
 int te_bind_open_testing(lua_State *L) {
+  static const luaL_Reg openers[] = {
+      {"buf", te_bind_open_testing_buf},
+      {"codec", te_bind_open_testing_codec},
+      {"frame", te_bind_open_testing_frame},
+      {"heap", te_bind_open_testing_heap},
+      {"id", te_bind_open_testing_id},
+      {"log", te_bind_open_testing_log},
+      {"map", te_bind_open_testing_map},
+      {NULL, NULL},
+  };
   luaL_newlib(L, functions);
+  for (const luaL_Reg *o = openers; o->name != NULL; o++) {
+    o->func(L);
+    lua_setfield(L, -2, o->name);
+  }
   return 1;
 }
