@@ -19,10 +19,7 @@ MODULE := $(BIN)/lib/taskengine/core.so
 LUA_FILES := $(sort $(shell find lua -name '*.lua'))
 NATIVE := $(patsubst recipes/native/%.c,$(BIN)/lib/native/%.so,\
   $(wildcard recipes/native/*.c))
-# What only specs use stays out of the release.
-SOURCES := $(filter-out $(if $(filter release,$(VARIANT)),\
-  engine/bind/testing%.c),$(wildcard engine/*.c engine/bind/*.c))
-OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(OUT)/embedded_lua.o
+SOURCES := $(wildcard engine/*.c engine/bind/*.c)
 
 # pkg(--cflags or --libs, NAME...): the first name that this system knows
 pkg = $(shell for p in $(2); do $(PKG_CONFIG) $(1) $$p 2>&- && break; done)
@@ -31,8 +28,16 @@ INCLUDES := $(call pkg,--cflags,$(LUA_NAMES)) $(call pkg,--cflags,libuv)
 LUA_LIBS := $(or $(call pkg,--libs,$(LUA_NAMES)),-llua5.4)
 LIBS := $(or $(call pkg,--libs,libuv),-luv) \
   $(or $(call pkg,--libs,hiredis),-lhiredis) \
-  $(or $(call pkg,--libs,msgpack-c msgpack),-lmsgpackc) \
   $(or $(call pkg,--libs,jansson),-ljansson) -lm
+
+# What only specs use stays out of the release.
+ifeq ($(VARIANT),release)
+SOURCES := $(filter-out engine/bind/testing%.c,$(SOURCES))
+else
+DEFINES := -DTE_TESTING
+LIBS += $(or $(call pkg,--libs,msgpack-c msgpack),-lmsgpackc)
+endif
+OBJECTS := $(SOURCES:%.c=$(OUT)/%.o) $(OUT)/embedded_lua.o
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion \
   -Wundef -Wvla -Wformat=2 -Wwrite-strings -Wcast-qual -Wpointer-arith \
@@ -44,9 +49,8 @@ SANITIZE.asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANITIZE.tsan := -fsanitize=thread
 SANITIZE := $(SANITIZE.$(VARIANT))
 # A sanitizer wants to see the calls that _FORTIFY_SOURCE would replace.
-DEFINES := -D_GNU_SOURCE -U_FORTIFY_SOURCE \
-  $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3) \
-  $(if $(filter release,$(VARIANT)),,-DTE_TESTING)
+DEFINES += -D_GNU_SOURCE -U_FORTIFY_SOURCE \
+  $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3)
 CFLAGS ?= -O2 -g
 COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
   $(CFLAGS) -std=c11 -fPIC -fno-common $(HARDEN) $(SANITIZE) $(WARNINGS)
@@ -55,14 +59,16 @@ LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
 
 .PHONY: all
 all: $(PROGRAM) $(MODULE) $(NATIVE)
+.DELETE_ON_ERROR:
 
-$(PROGRAM): $(OBJECTS)
-	$(LINK) -pie -o $@ $^ $(LUA_LIBS) $(LIBS)
+# A folder among the sources: its time changes when a file goes away.
+$(PROGRAM): $(OBJECTS) engine engine/bind
+	$(LINK) -pie -o $@ $(filter %.o,$^) $(LUA_LIBS) $(LIBS)
 
 # No liblua: the host program has one, and two in one process break.
-$(MODULE): $(filter-out %/engine/main.o,$(OBJECTS))
+$(MODULE): $(filter-out %/engine/main.o,$(OBJECTS)) engine engine/bind
 	@mkdir -p $(@D)
-	$(LINK) -shared -o $@ $^ $(LIBS)
+	$(LINK) -shared -o $@ $(filter %.o,$^) $(LIBS)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -71,10 +77,9 @@ $(OUT)/%.o: %.c Makefile
 $(OUT)/%.o: $(OUT)/%.c Makefile
 	$(COMPILE) -fvisibility=hidden -c -o $@ $<
 
-# The folders are named too: their time changes when a file goes away.
 $(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
 	@mkdir -p $(@D)
-	$(LUA) tools/embed.lua lua $(LUA_FILES) >$@.new && mv $@.new $@
+	$(LUA) tools/embed.lua lua $(LUA_FILES) >$@
 
 $(BIN)/lib/native/%.so: recipes/native/%.c Makefile
 	@mkdir -p $(@D)
@@ -103,10 +108,10 @@ format:
 
 docs:
 	@tools/install-packages lint
-	ldoc --quiet --config config.ld --dir $(BUILD)/docs .
+	ldoc --quiet --dir $(BUILD)/docs .
 
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
-build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
+build = @echo "Building $(1)"; $(MAKE) -s $(JOBS) all VARIANT=$(1)
 
 demo:
 	@tools/install-packages run

@@ -7,14 +7,16 @@
 -- engine/bind/ may include all of them.
 local layers = {
   "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "id", "log",
-  "frame", "envelope", "pack", "trail", "codec", "url", "stream", "redis",
-  "instance", "embedded", "claims", "proc", "pool", "queue", "runtime",
-  "child", "worker", "main",
+  "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
+  "stream", "wire", "calls", "greet", "pace", "redis", "instance", "users",
+  "redis_process", "redis_server", "supervisor", "launch", "embedded",
+  "claims", "task", "proc", "pool", "queue", "runtime", "child", "worker",
+  "main",
 }
 
 -- Which files may include a library's headers.
 local confined = {
-  { "^hiredis/", { "^engine/redis%.c$" } },
+  { "^hiredis/", { "^engine/resp%.c$", "^engine/redis%.c$" } },
   { "^lua[lx.]", { "^engine/codec%.", "^engine/runtime%.", "^engine/bind/" } },
 }
 
@@ -225,6 +227,20 @@ function rules.ldoc()
     end
     if not (lines[1] or ""):find("^%-%-") then
       problem(path, 1, "opens without a comment")
+    end
+  end
+end
+
+--- The API pages have every binding but those that only specs use.
+function rules.pages()
+  local config = read("config.ld")
+  for path in files("^engine/bind/.*%.c$") do
+    local shown = config:find('"' .. path .. '"', 1, true) ~= nil
+    local public = read(path):find("\n@module ") ~= nil
+      and not path:find("/testing[^/]*$")
+    if public ~= shown then
+      problem("config.ld", 1, public and "%s is missing" or "%s is not public",
+        path)
     end
   end
 end
