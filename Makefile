@@ -57,7 +57,8 @@ COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
 LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
 
-.PHONY: all
+.PHONY: all lint format docs demo check test asan tsan gcstress valgrind \
+  install uninstall clean
 all: $(PROGRAM) $(MODULE) $(NATIVE)
 .DELETE_ON_ERROR:
 
@@ -87,20 +88,9 @@ $(BIN)/lib/native/%.so: recipes/native/%.c Makefile
 
 -include $(OBJECTS:.o=.d) $(NATIVE:.so=.d)
 
-# One stamp a file, so that only what changed is looked at again.
-$(BUILD)/lint/%.tidy: %.c $(wildcard engine/*.h engine/bind/*.h) .clang-tidy
-	@mkdir -p $(@D)
-	@clang-tidy --quiet $< -- -D_GNU_SOURCE -DTE_TESTING -iquote engine \
-	  $(INCLUDES) -std=c11 2>$@.err || { cat $@.err; exit 1; }
-	@touch $@
-
-.PHONY: tidy lint format docs demo
-tidy: $(patsubst %.c,$(BUILD)/lint/%.tidy,\
-  $(wildcard engine/*.c engine/bind/*.c recipes/native/*.c))
-
 lint:
 	@tools/install-packages run lint
-	@tools/lint $(MAKE) $(JOBS)
+	@tools/lint $(INCLUDES)
 
 format:
 	@tools/install-packages lint
@@ -127,7 +117,6 @@ SPECS.gcstress := test --helper=spec/support/gc_stress.lua spec
 SPECS.valgrind := test spec/unit
 valgrind: export UNDER := valgrind -q --leak-check=full --error-exitcode=1
 
-.PHONY: check test asan tsan gcstress valgrind
 check test asan tsan gcstress valgrind:
 	@tools/install-packages run test $(filter valgrind,$@)
 	$(call build,release)
@@ -138,7 +127,6 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUADIR ?= $(PREFIX)/share/lua/5.4
 
-.PHONY: install uninstall clean
 install: all
 	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
 	install -D $(MODULE) $(DESTDIR)$(LIBDIR)/taskengine/core.so

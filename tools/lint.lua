@@ -211,7 +211,7 @@ local function check_function(path, lines, n, name, parameters)
 end
 
 --- Every public function of the Lua layer has an LDoc comment.
-function rules.ldoc()
+function rules.functions()
   for path in files("^lua/.*%.lua$") do
     local lines = {}
     for line in read(path):gmatch("([^\n]*)\n") do

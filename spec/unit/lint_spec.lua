@@ -95,8 +95,8 @@ function a._hidden() end
     assert.equals(table.concat({
       "lua/taskengine/a.lua:9: a.half: xs has no @tparam",
       "lua/taskengine/a.lua:10: a.bare has no LDoc comment",
-    }, "\n"), lint("ldoc", { ["lua/taskengine/a.lua"] = text }))
+    }, "\n"), lint("functions", { ["lua/taskengine/a.lua"] = text }))
     assert.equals("lua/taskengine/a.lua:1: opens without a comment",
-      lint("ldoc", { ["lua/taskengine/a.lua"] = "return {}\n" }))
+      lint("functions", { ["lua/taskengine/a.lua"] = "return {}\n" }))
   end)
 end)
