@@ -132,6 +132,7 @@ static scheduler *find_scheduler(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &SCHEDULER_KEY);
   scheduler *s = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  if (s->is_closed) luaL_error(L, "this Lua state is being closed");
   if (!s->is_open) {
     uv_loop_t *loop = te_bind_loop(L);
     uv_timer_init(loop, &s->later);

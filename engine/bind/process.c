@@ -125,8 +125,8 @@ static void push_environment(lua_State *L, int changes) {
   while (lua_next(L, changes) != 0) {
     if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "env: not a name");
     if (lua_toboolean(L, -1)) {
-      lua_pushfstring(L, "%s=%s", lua_tostring(L, -2),
-                      luaL_tolstring(L, -1, NULL));
+      const char *value = luaL_tolstring(L, -1, NULL);
+      lua_pushfstring(L, "%s=%s", lua_tostring(L, -3), value);
       append(L, list);
       lua_pop(L, 1);
     }

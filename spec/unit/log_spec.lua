@@ -1,0 +1,137 @@
+local testing = require("taskengine.core").testing
+local log = testing.log
+
+describe("log", function()
+  local prefix = "2026-11-22T09:00:00.123Z info  "
+
+  before_each(function()
+    testing.clock_set_fake { wall_ms = 1795338000123 }
+    log.set_level("info")
+    log.capture(true)
+    log.captured()
+  end)
+
+  after_each(function()
+    log.gather(false)
+    log.capture(false)
+    log.set_level("info")
+    testing.clock_set_fake(nil)
+  end)
+
+  local function line(text)
+    log.log("info", text)
+    local written = log.captured()
+    assert.equal(prefix, written:sub(1, #prefix))
+    return written:sub(#prefix + 1)
+  end
+
+  it("writes the time in UTC, the level and the text", function()
+    log.log("info", "worker ready")
+    assert.same({ prefix .. "worker ready\n", 1 }, { log.captured() })
+    log.log("error", "broken")
+    assert.equal("2026-11-22T09:00:00.123Z error broken\n",
+      (log.captured()))
+  end)
+
+  it("follows the clock, over midnight too", function()
+    log.log("info", "a")
+    testing.clock_set_fake { wall_ms = 1795391999999 }
+    log.log("info", "b")
+    testing.clock_set_fake { wall_ms = 1795392000007 }
+    log.log("info", "c")
+    assert.equal(prefix .. "a\n"
+      .. "2026-11-22T23:59:59.999Z info  b\n"
+      .. "2026-11-23T00:00:00.007Z info  c\n", (log.captured()))
+  end)
+
+  it("leaves out what lies below the level", function()
+    local levels = { "debug", "info", "warn", "error" }
+    for at, level in ipairs { "debug", "info", "warn", "error", "off" } do
+      log.set_level(level)
+      for i, other in ipairs(levels) do
+        assert.equal(i >= at, log.enabled(other))
+        log.log(other, "text")
+        assert.equal(i >= at, log.captured() ~= "")
+      end
+    end
+    assert.is_false(log.enabled("off"))
+  end)
+
+  it("knows no other levels", function()
+    assert.error_matches(function()
+      log.set_level("loud")
+    end, "unknown level")
+  end)
+
+  it("keeps a text in its line, whatever it holds", function()
+    assert.equal("a\\nb\\rc\\td\n", line("a\nb\rc\td"))
+    assert.equal("\\x1b[31mred\\x7f\n", line("\27[31mred\127"))
+    assert.equal("\\x01\\x1f \n", line("\1\31 "))
+    assert.equal("\n", line(""))
+  end)
+
+  it("passes UTF-8 and escapes what is none", function()
+    assert.equal("größe 木 😀\n", line("größe 木 😀"))
+    assert.equal("a\\xffb\\xc3\n", line("a\xffb\xc3"))
+    assert.equal("\\xc0\\x80\n", line("\xc0\x80"))
+  end)
+
+  it("escapes the control characters above ASCII", function()
+    assert.equal("\\xc2\\x9b31m\u{a0}\n", line("\u{9b}31m\u{a0}"))
+  end)
+
+  it("cuts a text that is too long", function()
+    local long = ("x"):rep(log.TEXT_BYTES_MAX - 1)
+    assert.equal(long .. "\n", line(long))
+    assert.equal(long .. "...\n", line(long .. "y"))
+  end)
+
+  it("gathers lines until they are flushed", function()
+    log.gather(true)
+    log.log("info", "a")
+    log.log("warn", "b")
+    assert.same({ "", 0 }, { log.captured() })
+    log.flush()
+    local lines, writes = log.captured()
+    assert.equal(prefix .. "a\n2026-11-22T09:00:00.123Z warn  b\n", lines)
+    assert.equal(1, writes)
+    log.flush()
+    assert.same({ "", 0 }, { log.captured() })
+  end)
+
+  it("lets an error and what came before it out at once", function()
+    log.gather(true)
+    log.log("info", "a")
+    log.log("error", "b")
+    local lines, writes = log.captured()
+    assert.truthy(lines:find("a\n.*b\n$"))
+    assert.equal(1, writes)
+  end)
+
+  it("does not gather without bound", function()
+    log.gather(true)
+    for _ = 1, 1000 do
+      log.log("info", ("x"):rep(100))
+    end
+    local lines, writes = log.captured()
+    assert.is_true(writes >= 1 and #lines >= 64 * 1024)
+  end)
+
+  it("stops gathering with what was gathered", function()
+    log.gather(true)
+    log.log("info", "a")
+    log.gather(false)
+    assert.equal(prefix .. "a\n", (log.captured()))
+  end)
+
+  it("writes to stderr, what is gathered at exit", function()
+    local process <close> = assert(io.popen([[lua5.4 -e '
+      local log = require("taskengine.core").testing.log
+      log.log("info", "now")
+      log.gather(true)
+      log.log("info", "later")
+      io.stderr:write("printed\n")
+    ' 2>&1]]))
+    assert.truthy(process:read("a"):find("info  now\nprinted\n.*later\n$"))
+  end)
+end)
