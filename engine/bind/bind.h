@@ -53,6 +53,7 @@ void te_bind_set_on_error(lua_State *L, int arg);
 int te_bind_open_loop(lua_State *L);
 int te_bind_open_codec(lua_State *L);
 int te_bind_open_json(lua_State *L);
+int te_bind_open_url(lua_State *L);
 int te_bind_open_redis(lua_State *L);
 int te_bind_open_embedded(lua_State *L);
 int te_bind_open_envelope(lua_State *L);
@@ -67,8 +68,11 @@ int te_bind_open_testing_codec(lua_State *L);
 int te_bind_open_testing_frame(lua_State *L);
 int te_bind_open_testing_heap(lua_State *L);
 int te_bind_open_testing_id(lua_State *L);
+int te_bind_open_testing_list(lua_State *L);
 int te_bind_open_testing_log(lua_State *L);
 int te_bind_open_testing_map(lua_State *L);
+int te_bind_open_testing_peer(lua_State *L);
+int te_bind_open_testing_redis(lua_State *L);
 #endif
 
 #endif

@@ -3,7 +3,6 @@ What only specs use; not part of a release build.
 @module taskengine.core.testing
 */
 #include "bind/bind.h"
-
 #include "clock.h"
 
 /***
@@ -147,8 +146,11 @@ int te_bind_open_testing(lua_State *L) {
       {"frame", te_bind_open_testing_frame},
       {"heap", te_bind_open_testing_heap},
       {"id", te_bind_open_testing_id},
+      {"list", te_bind_open_testing_list},
       {"log", te_bind_open_testing_log},
       {"map", te_bind_open_testing_map},
+      {"peer", te_bind_open_testing_peer},
+      {"redis", te_bind_open_testing_redis},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

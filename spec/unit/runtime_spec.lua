@@ -63,6 +63,12 @@ describe("runtime", function()
       return 0]]) })
   end)
 
+  it("is what sys.exe names", function()
+    assert.same({ program .. "\n", 0 }, { run([[
+      print(require("taskengine.core").sys.exe())
+      return 0]]) })
+  end)
+
   it("finds modules inside the program, under names to read", function()
     assert.same({ "taskengine/library.lua\ttaskengine/library.lua\n", 0 },
       { run([[
