@@ -8,7 +8,7 @@
 local layers = {
   "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "id", "log",
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
-  "stream", "wire", "calls", "greet", "pace", "redis", "instance", "users",
+  "stream", "wire", "pipeline", "greet", "pace", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "task", "proc", "pool", "queue", "runtime", "child", "worker",
   "main",
@@ -16,7 +16,7 @@ local layers = {
 
 -- Which files may include a library's headers.
 local confined = {
-  { "^hiredis/", { "^engine/resp%.c$", "^engine/redis%.c$" } },
+  { "^hiredis/", { "^engine/resp%.c$" } },
   { "^lua[lx.]", { "^engine/codec%.", "^engine/runtime%.", "^engine/bind/" } },
 }
 
