@@ -1,0 +1,435 @@
+/***
+The channel of a process that runs tasks, to its master. One for each process.
+@module taskengine.core.child
+*/
+#include "child.h"
+
+#include <string.h>
+
+#include "bind/bind.h"
+#include "bind/scratch.h"
+#include "codec.h"
+#include "log.h"
+
+enum handler {
+  ON_CONFIG = 1,
+  ON_TASK,
+  ON_CANCEL,
+  ON_ITEM,
+  ON_LINK,
+  ON_QUIT,
+  REQUESTS,  // number to callback
+  HANDLERS = REQUESTS,
+};
+
+// An upvalue of all functions here; the handlers are its user values.
+typedef struct box {
+  te_child *child;   // NULL until it is opened
+  lua_State *L;      // the main state
+  uint32_t request;  // the last number given out
+} box;
+
+static const char CLASS[] = "taskengine.child";
+
+static box *find_box(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static te_child *check_open(lua_State *L) {
+  te_child *c = find_box(L)->child;
+  if (c == NULL) luaL_error(L, "this process has no channel to a master");
+  return c;
+}
+
+// Pushes a user value of the box, from a callback of the loop.
+static void push_value(box *b, enum handler which) {
+  lua_rawgetp(b->L, LUA_REGISTRYINDEX, CLASS);
+  lua_getiuservalue(b->L, -1, (int)which);
+  lua_remove(b->L, -2);
+}
+
+static void push_token(lua_State *L, te_token token) {
+  lua_pushinteger(
+      L, (lua_Integer)((uint64_t)token.generation << 32 | token.claim));
+}
+
+static te_token check_token(lua_State *L, int arg) {
+  uint64_t n = (uint64_t)luaL_checkinteger(L, arg);
+  te_token token = {(uint32_t)n, (uint32_t)(n >> 32)};
+  luaL_argcheck(L, token.claim < TE_CLAIMS_MAX, arg, "not a token");
+  return token;
+}
+
+static void call_with_bytes(box *b, enum handler which, te_slice bytes) {
+  push_value(b, which);
+  lua_pushlstring(b->L, bytes.data, bytes.size);
+  te_bind_call(b->L, 1);
+}
+
+static void on_config(void *arg, te_slice config) {
+  call_with_bytes(arg, ON_CONFIG, config);
+}
+
+static void on_task(void *arg, te_token token, te_slice envelope) {
+  box *b = arg;
+  push_value(b, ON_TASK);
+  push_token(b->L, token);
+  lua_pushlstring(b->L, envelope.data, envelope.size);
+  te_bind_call(b->L, 2);
+}
+
+static void on_cancel(void *arg, te_token token) {
+  box *b = arg;
+  push_value(b, ON_CANCEL);
+  push_token(b->L, token);
+  te_bind_call(b->L, 1);
+}
+
+static int decode(lua_State *L) {
+  te_slice bytes = te_bind_check_slice(L, 1);
+  int rc = te_codec_decode(L, bytes, NULL);
+  return rc < 0 ? luaL_error(L, "%s", te_strerror(rc)) : 1;
+}
+
+// Pushes what the callback of a request gets; returns how many values.
+static int push_reply(lua_State *L, int status, te_slice payload) {
+  if (status < 0) {
+    const char *name = te_errname(status);
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: ", name);
+    lua_pushlstring(L, payload.data, payload.size);
+    lua_concat(L, 2);
+    lua_pushstring(L, name);
+    return 3;
+  }
+  lua_pushcfunction(L, decode);
+  lua_pushlstring(L, payload.data, payload.size);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+// (callback, status, payload): in a protected call, for decoding allocates.
+static int finish_request(lua_State *L) {
+  te_slice payload = te_bind_check_slice(L, 3);
+  int status = (int)lua_tointeger(L, 2);
+  lua_pushvalue(L, 1);
+  lua_call(L, push_reply(L, status, payload), 0);
+  return 0;
+}
+
+static void on_reply(void *arg, uint32_t request, int status,
+                     te_slice payload) {
+  box *b = arg;
+  lua_State *L = b->L;
+  push_value(b, REQUESTS);
+  if (lua_rawgeti(L, -1, request) != LUA_TFUNCTION) {
+    lua_pop(L, 2);
+    return;
+  }
+  lua_pushnil(L);
+  lua_rawseti(L, -3, request);
+  lua_remove(L, -2);
+  lua_pushcfunction(L, finish_request);
+  lua_insert(L, -2);
+  lua_pushinteger(L, status);
+  lua_pushlstring(L, payload.data, payload.size);
+  te_bind_call(L, 3);
+}
+
+static void on_item(void *arg, te_slice item) {
+  call_with_bytes(arg, ON_ITEM, item);
+}
+
+static void on_link(void *arg, bool is_up) {
+  box *b = arg;
+  push_value(b, ON_LINK);
+  lua_pushboolean(b->L, is_up);
+  te_bind_call(b->L, 1);
+}
+
+static void on_quit(void *arg) {
+  box *b = arg;
+  push_value(b, ON_QUIT);
+  te_bind_call(b->L, 0);
+}
+
+/***
+Opens the channel that the master left to this process.
+@function open
+@tparam int index which of the master's children this is
+@treturn[1] boolean true
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string its code: this process was not started by a master
+@raise when it is open
+*/
+static int child_open(lua_State *L) {
+  box *b = find_box(L);
+  lua_Integer index = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, index >= 0 && index < TE_CHILDREN_MAX, 1, "out of range");
+  if (b->child != NULL) return luaL_error(L, "the channel is open");
+  te_child_events events = {.on_config = on_config,
+                            .on_task = on_task,
+                            .on_cancel = on_cancel,
+                            .on_reply = on_reply,
+                            .on_item = on_item,
+                            .on_link = on_link,
+                            .on_quit = on_quit,
+                            .arg = b};
+  int rc = te_child_new(te_bind_loop(L), (unsigned)index, &events, &b->child);
+  if (rc < 0) return te_bind_fail(L, rc);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+static int set_handler(lua_State *L, enum handler which) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_setiuservalue(L, lua_upvalueindex(1), (int)which);
+  return 0;
+}
+
+/***
+Sets what is called with the master's configuration, MessagePack.
+@function on_config
+@tparam function fn `fn(bytes)`
+*/
+static int child_on_config(lua_State *L) {
+  return set_handler(L, ON_CONFIG);
+}
+
+/***
+Sets what begins a task. It must be ended with @{done}, at once or later.
+@function on_task
+@tparam function fn `fn(token, envelope)`
+*/
+static int child_on_task(lua_State *L) {
+  return set_handler(L, ON_TASK);
+}
+
+/***
+Sets what ends a task where it waits, because its time is up.
+@function on_cancel
+@tparam function fn `fn(token)`
+*/
+static int child_on_cancel(lua_State *L) {
+  return set_handler(L, ON_CANCEL);
+}
+
+/***
+Sets what takes an outcome that was awaited: an id and the record behind it.
+@function on_item
+@tparam function fn `fn(item)`
+*/
+static int child_on_item(lua_State *L) {
+  return set_handler(L, ON_ITEM);
+}
+
+/***
+Sets what is told when Redis can be reached, or no more.
+@function on_link
+@tparam function fn `fn(is_up)`
+*/
+static int child_on_link(lua_State *L) {
+  return set_handler(L, ON_LINK);
+}
+
+/***
+Sets what is called when the master is gone or wants no more.
+@function on_quit
+@tparam function fn `fn()`
+*/
+static int child_on_quit(lua_State *L) {
+  return set_handler(L, ON_QUIT);
+}
+
+/***
+How many tasks run at a time; 1 until then.
+@function set_concurrency
+@tparam int tasks
+*/
+static int child_set_concurrency(lua_State *L) {
+  lua_Integer n = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, n >= 1 && n <= TE_CLAIMS_MAX, 1, "out of range");
+  te_child_set_concurrency(check_open(L), (unsigned)n);
+  return 0;
+}
+
+/***
+Tells the master that the files are loaded.
+@function hello
+@tparam string bytes MessagePack
+*/
+static int child_hello(lua_State *L) {
+  te_child_hello(check_open(L), te_bind_check_slice(L, 1));
+  return 0;
+}
+
+/***
+Ends a task. The next one may begin within this call.
+@function done
+@tparam int token
+@tparam string record its outcome, or `"N"`: no such task here
+*/
+static int child_done(lua_State *L) {
+  te_token token = check_token(L, 1);
+  te_slice record = te_bind_check_slice(L, 2);
+  luaL_argcheck(L, record.size > 0, 2, "empty");
+  luaL_argcheck(L, record.size <= 2 * (size_t)TE_RESULT_BYTES_MAX, 2,
+                "too large");
+  te_child_done(check_open(L), token, record);
+  return 0;
+}
+
+/***
+Says that a task waits for another one's outcome, and frees its slot; or that
+it goes on.
+@function waits
+@tparam int token
+@tparam boolean whether
+*/
+static int child_waits(lua_State *L) {
+  te_child_set_waits(check_open(L), check_token(L, 1), lua_toboolean(L, 2));
+  return 0;
+}
+
+/***
+Notes whose code runs from now on, for the case that the process dies.
+@function execute
+@tparam ?int token nil for none
+*/
+static int child_execute(lua_State *L) {
+  te_child *c = check_open(L);
+  if (lua_isnoneornil(L, 1)) {
+    te_child_execute(c, NULL);
+  } else {
+    te_token token = check_token(L, 1);
+    te_child_execute(c, &token);
+  }
+  return 0;
+}
+
+static void add_arg(te_buf *b, te_slice s) {
+  te_buf_add_u32(b, (uint32_t)s.size);
+  te_buf_add_slice(b, s);
+}
+
+/***
+Asks the master to call a function of the library.
+@function request
+@tparam function callback `callback(reply)`, or `callback(nil, message, code)`
+@tparam string name e.g. `"te1_outcome"`
+@tparam {string,...} args
+*/
+static int child_request(lua_State *L) {
+  te_child *c = check_open(L);
+  box *b = find_box(L);
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  te_slice name = te_bind_check_slice(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_Integer n = luaL_len(L, 3);
+  te_buf *payload = te_bind_scratch_push(L);
+  add_arg(payload, name);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_geti(L, 3, i);
+    add_arg(payload, te_bind_check_slice(L, -1));
+    lua_pop(L, 1);
+  }
+  lua_getiuservalue(L, lua_upvalueindex(1), REQUESTS);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, ++b->request);
+  te_child_request(c, b->request, te_buf_slice(payload));
+  te_buf_free(payload);
+  return 0;
+}
+
+/***
+Writes a line to the worker's log.
+@function log
+@tparam string level `"debug"`, `"info"`, `"warn"` or `"error"`
+@tparam ?int token the task that it is about
+@tparam string text
+*/
+static int child_log(lua_State *L) {
+  te_child *c = check_open(L);
+  te_log_level level;
+  int rc = te_log_level_parse(te_bind_check_slice(L, 1), &level);
+  luaL_argcheck(L, rc == 0, 1, "not a level");
+  te_slice text = te_bind_check_slice(L, 3);
+  if (text.size > TE_LOG_TEXT_BYTES_MAX) text.size = TE_LOG_TEXT_BYTES_MAX;
+  if (lua_isnoneornil(L, 2)) {
+    te_child_log(c, (int)level, NULL, text);
+  } else {
+    te_token token = check_token(L, 2);
+    te_child_log(c, (int)level, &token, text);
+  }
+  return 0;
+}
+
+/***
+Sends now what was gathered.
+@function flush
+*/
+static int child_flush(lua_State *L) {
+  te_child_flush(check_open(L));
+  return 0;
+}
+
+/***
+Closes the channel, so that the loop can end.
+@function close
+*/
+static int child_close(lua_State *L) {
+  box *b = find_box(L);
+  if (b->child != NULL) te_child_free(b->child);
+  b->child = NULL;
+  return 0;
+}
+
+static int box_gc(lua_State *L) {
+  box *b = lua_touserdata(L, 1);
+  if (b->child != NULL) te_child_free(b->child);
+  b->child = NULL;
+  return 0;
+}
+
+static void push_box(lua_State *L) {
+  box *b = lua_newuserdatauv(L, sizeof(*b), HANDLERS);
+  memset(b, 0, sizeof(*b));
+  b->L = te_bind_main(L);
+  if (luaL_newmetatable(L, CLASS)) {
+    lua_pushcfunction(L, box_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, REQUESTS);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, CLASS);
+}
+
+int te_bind_open_child(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"open", child_open},
+      {"on_config", child_on_config},
+      {"on_task", child_on_task},
+      {"on_cancel", child_on_cancel},
+      {"on_item", child_on_item},
+      {"on_link", child_on_link},
+      {"on_quit", child_on_quit},
+      {"set_concurrency", child_set_concurrency},
+      {"hello", child_hello},
+      {"done", child_done},
+      {"waits", child_waits},
+      {"execute", child_execute},
+      {"request", child_request},
+      {"log", child_log},
+      {"flush", child_flush},
+      {"close", child_close},
+      {NULL, NULL},
+  };
+  luaL_newlibtable(L, functions);
+  push_box(L);
+  luaL_setfuncs(L, functions, 1);
+  return 1;
+}

@@ -1,0 +1,337 @@
+/***
+Tasks as they wait and travel, see docs/protocol.md.
+@module taskengine.core.envelope
+*/
+#include "envelope.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "bind/bind.h"
+#include "bind/scratch.h"
+#include "clock.h"
+#include "codec.h"
+#include "id.h"
+
+#define BODY_ARGS       0x91  // [args]
+#define BODY_ARGS_EXTRA 0x92  // [args, extra]
+
+static lua_Integer integer_field(lua_State *L, const char *name,
+                                 lua_Integer fallback, lua_Integer max) {
+  lua_getfield(L, 1, name);
+  int is_integer = 1;
+  lua_Integer v =
+      lua_isnil(L, -1) ? fallback : lua_tointegerx(L, -1, &is_integer);
+  lua_pop(L, 1);
+  if (!is_integer || v < 0 || v > max)
+    luaL_error(L, "%s: not an integer from 0 to %I", name, max);
+  return v;
+}
+
+// The string stays alive in the caller's table.
+static te_slice name_field(lua_State *L, const char *name, bool may_be_empty) {
+  lua_getfield(L, 1, name);
+  te_slice s = {"", 0};
+  if (!lua_isnil(L, -1)) {
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "%s: no string", name);
+    s.data = lua_tolstring(L, -1, &s.size);
+  }
+  lua_pop(L, 1);
+  bool is_fine = s.size == 0 ? may_be_empty : te_name_is_valid(s);
+  if (!is_fine) luaL_error(L, "%s: not a valid name", name);
+  return s;
+}
+
+/***
+The header and names that tasks of one kind share.
+@function template
+@tparam table fields `queue`, `name`; and where they are not zero `priority`,
+  `flags`, `attempt`, `time_limit_ms`, `soft_time_limit_ms`, `result_ttl_s`,
+  `limit_key`, `alias`
+@treturn string
+@raise when a field is no valid name or number
+*/
+static int envelope_template(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  te_envelope e = {0};
+  e.queue = name_field(L, "queue", false);
+  e.name = name_field(L, "name", false);
+  e.limit_key = name_field(L, "limit_key", true);
+  e.alias = name_field(L, "alias", true);
+  e.priority = (uint8_t)integer_field(L, "priority", 0, 9);
+  e.flags = (uint8_t)integer_field(L, "flags", 0, UINT8_MAX);
+  e.attempt = (uint8_t)integer_field(L, "attempt", 0, UINT8_MAX);
+  e.time_limit_ms = (uint32_t)integer_field(L, "time_limit_ms", 0, UINT32_MAX);
+  e.soft_time_limit_ms =
+      (uint32_t)integer_field(L, "soft_time_limit_ms", 0, UINT32_MAX);
+  e.result_ttl_s = (uint32_t)integer_field(L, "result_ttl_s", 0, UINT32_MAX);
+
+  te_buf *out = te_bind_scratch_push(L);
+  te_envelope_add_template(out, &e);
+  te_slice bytes = te_buf_slice(out);
+  lua_pushlstring(L, bytes.data, bytes.size);
+  return 1;
+}
+
+// Appends the body of a call. 0, or a code and why.
+static int add_body(lua_State *L, te_buf *out, int args, int extra,
+                    size_t limit, char *why) {
+  te_codec_limits limits = {"args", limit};
+  bool has_extra = !lua_isnoneornil(L, extra);
+  te_buf_add_u8(out, has_extra ? BODY_ARGS_EXTRA : BODY_ARGS);
+  int rc = te_codec_encode_args(L, args, out, &limits, why, TE_WHY_BYTES_MAX);
+  if (rc < 0 || !has_extra) return rc;
+  limits.root = "options";
+  return te_codec_encode(L, extra, out, &limits, why, TE_WHY_BYTES_MAX);
+}
+
+static te_slice check_template(lua_State *L, int arg) {
+  te_slice t = te_bind_check_slice(L, arg);
+  luaL_argcheck(L, te_envelope_is_template(t), arg, "not a template");
+  return t;
+}
+
+/***
+Packs one call.
+@function pack
+@tparam string template from @{template}
+@tparam string id 20 characters
+@tparam table args the arguments: `args.n` of them if given, else `#args`
+@tparam[opt] table extra `h` headers, `r` root id, `p` parent id
+@tparam[opt] int limit the body's greatest size in bytes
+@treturn[1] string the envelope
+@return[2] nil
+@treturn[2] string what cannot travel, and where
+@treturn[2] string `"ECANNOT"`, `"EDEPTH"` or `"ELIMIT"`
+*/
+static int envelope_pack(lua_State *L) {
+  te_slice template_ = check_template(L, 1);
+  te_slice id = te_bind_check_slice(L, 2);
+  luaL_argcheck(L, id.size == TE_ID_BYTES, 2, "not a task id");
+  luaL_checktype(L, 3, LUA_TTABLE);
+  size_t limit = (size_t)luaL_optinteger(L, 5, TE_MESSAGE_BYTES_MAX);
+  lua_settop(L, 4);
+
+  te_buf *out = te_bind_scratch_push(L);
+  char why[TE_WHY_BYTES_MAX];
+  te_envelope_add_head(out, id, template_, (uint64_t)te_clock_wall_ms());
+  int rc = add_body(L, out, 3, 4, limit, why);
+  if (rc < 0) return te_bind_fail_why(L, rc, why);
+  te_slice bytes = te_buf_slice(out);
+  lua_pushlstring(L, bytes.data, bytes.size);
+  return 1;
+}
+
+static te_slice check_producer(lua_State *L, int arg) {
+  te_slice p = te_bind_check_slice(L, arg);
+  luaL_argcheck(L, p.size == TE_ID_PRODUCER_BYTES, arg, "not a producer");
+  return p;
+}
+
+/***
+Packs many calls of one task, with consecutive ids.
+@function pack_many
+@tparam string template
+@tparam string producer
+@tparam int seq the sequence number of the first
+@tparam table list of lists of arguments
+@tparam int first
+@tparam int last the part of the list to pack
+@tparam[opt] table extra
+@tparam[opt] int limit
+@treturn[1] {string,...} the envelopes
+@treturn[1] int their bytes, together
+@return[2] nil
+@treturn[2] string which one cannot travel, and why
+@treturn[2] string its code
+*/
+static int envelope_pack_many(lua_State *L) {
+  te_slice template_ = check_template(L, 1);
+  te_slice producer = check_producer(L, 2);
+  uint64_t seq = (uint64_t)luaL_checkinteger(L, 3);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  lua_Integer first = luaL_checkinteger(L, 5);
+  lua_Integer last = luaL_checkinteger(L, 6);
+  size_t limit = (size_t)luaL_optinteger(L, 8, TE_MESSAGE_BYTES_MAX);
+  luaL_argcheck(L, last - first < INT_MAX, 6, "too many");
+  lua_settop(L, 7);
+
+  te_buf *out = te_bind_scratch_push(L);
+  uint64_t sent_ms = (uint64_t)te_clock_wall_ms();
+  lua_createtable(L, last < first ? 0 : (int)(last - first + 1), 0);
+  lua_Integer total = 0;
+  for (lua_Integer i = first; i <= last; i++, seq++) {
+    char id[TE_ID_BYTES];
+    char why[TE_WHY_BYTES_MAX];
+    te_id_format(id, producer.data, seq);
+    te_buf_clear(out);
+    te_envelope_add_head(out, te_slice_of(id, sizeof(id)), template_, sent_ms);
+    if (lua_geti(L, 4, i) != LUA_TTABLE)
+      return luaL_error(L, "arguments of call %I: not a table", i);
+    int rc = add_body(L, out, lua_gettop(L), 7, limit, why);
+    if (rc < 0) {
+      lua_pushfstring(L, "call %I: %s", i, why);
+      return te_bind_fail_why(L, rc, lua_tostring(L, -1));
+    }
+    lua_pop(L, 1);
+    te_slice bytes = te_buf_slice(out);
+    lua_pushlstring(L, bytes.data, bytes.size);
+    lua_rawseti(L, -2, i - first + 1);
+    total += (lua_Integer)bytes.size;
+  }
+  lua_pushinteger(L, total);
+  return 2;
+}
+
+static void set_slice(lua_State *L, const char *name, te_slice s) {
+  lua_pushlstring(L, s.data, s.size);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, uint64_t v) {
+  lua_pushinteger(L, (lua_Integer)v);
+  lua_setfield(L, -2, name);
+}
+
+/***
+What the header says.
+@function read
+@tparam string envelope
+@treturn[1] table a field for each of docs/protocol.md, and `body`
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string `"EMALFORMED"`
+*/
+static int envelope_read(lua_State *L) {
+  te_envelope e;
+  int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
+  if (rc < 0) return te_bind_fail(L, rc);
+  lua_createtable(L, 0, 18);
+  set_slice(L, "id", e.id);
+  set_slice(L, "queue", e.queue);
+  set_slice(L, "name", e.name);
+  set_slice(L, "limit_key", e.limit_key);
+  set_slice(L, "alias", e.alias);
+  set_slice(L, "body", e.body);
+  set_integer(L, "version", e.version);
+  set_integer(L, "flags", e.flags);
+  set_integer(L, "attempt", e.attempt);
+  set_integer(L, "deaths", e.deaths);
+  set_integer(L, "reaps", e.reaps);
+  set_integer(L, "priority", e.priority);
+  set_integer(L, "delivery", e.delivery);
+  set_integer(L, "expiry_ms", e.expiry_ms);
+  set_integer(L, "sent_ms", e.sent_ms);
+  set_integer(L, "time_limit_ms", e.time_limit_ms);
+  set_integer(L, "soft_time_limit_ms", e.soft_time_limit_ms);
+  set_integer(L, "result_ttl_s", e.result_ttl_s);
+  return 1;
+}
+
+// The parts of a body; `extra` is empty when there is none.
+static int split_body(te_slice body, te_slice *args, te_slice *extra) {
+  if (body.size == 0) return TE_EMALFORMED;
+  unsigned char head = (unsigned char)body.data[0];
+  if (head != BODY_ARGS && head != BODY_ARGS_EXTRA) return TE_EMALFORMED;
+  te_reader r = te_reader_of(te_slice_of(body.data + 1, body.size - 1));
+  // A list of arguments, and in it values of the greatest depth.
+  int rc = te_reader_skip(&r, TE_VALUE_DEPTH_MAX + 1, args);
+  if (rc < 0) return rc;
+  *extra = te_slice_of(r.at, (size_t)(r.end - r.at));
+  return (extra->size > 0) == (head == BODY_ARGS_EXTRA) ? 0 : TE_EMALFORMED;
+}
+
+/***
+Opens a task for the one that runs it.
+@function open
+@tparam string envelope
+@treturn[1] string id
+@treturn[1] string name
+@return[1] table extra, or nil
+@return[1] the arguments, one by one
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string `"EMALFORMED"`
+*/
+static int envelope_open(lua_State *L) {
+  te_envelope e;
+  te_slice args;
+  te_slice extra;
+  int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
+  if (rc == 0) rc = split_body(e.body, &args, &extra);
+  if (rc < 0) return te_bind_fail(L, rc);
+
+  int top = lua_gettop(L);
+  lua_pushlstring(L, e.id.data, e.id.size);
+  lua_pushlstring(L, e.name.data, e.name.size);
+  if (extra.size == 0) {
+    lua_pushnil(L);
+  } else {
+    rc = te_codec_decode(L, extra, NULL);
+  }
+  if (rc == 0) rc = te_codec_decode_args(L, args);
+  if (rc < 0) return te_bind_fail(L, rc);
+  return lua_gettop(L) - top;
+}
+
+/***
+Draws a producer id.
+@function new_producer
+@treturn string 12 characters
+*/
+static int envelope_new_producer(lua_State *L) {
+  char producer[TE_ID_PRODUCER_BYTES];
+  te_id_producer(producer);
+  lua_pushlstring(L, producer, sizeof(producer));
+  return 1;
+}
+
+/***
+The id of a producer's task.
+@function id
+@tparam string producer
+@tparam int seq from 1
+@treturn string 20 characters
+*/
+static int envelope_id(lua_State *L) {
+  te_slice producer = check_producer(L, 1);
+  lua_Integer seq = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, seq >= 0, 2, "negative");
+  char id[TE_ID_BYTES];
+  te_id_format(id, producer.data, (uint64_t)seq);
+  lua_pushlstring(L, id, sizeof(id));
+  return 1;
+}
+
+/***
+The sequence number in an id.
+@function seq
+@tparam string id
+@treturn[1] int
+@treturn[2] nil when the id is not of the engine's form
+*/
+static int envelope_seq(lua_State *L) {
+  uint64_t seq;
+  if (te_id_seq(te_bind_check_slice(L, 1), &seq) < 0) return 0;
+  lua_pushinteger(L, (lua_Integer)seq);
+  return 1;
+}
+
+int te_bind_open_envelope(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"template", envelope_template},
+      {"pack", envelope_pack},
+      {"pack_many", envelope_pack_many},
+      {"read", envelope_read},
+      {"open", envelope_open},
+      {"new_producer", envelope_new_producer},
+      {"id", envelope_id},
+      {"seq", envelope_seq},
+      {NULL, NULL},
+  };
+  luaL_newlib(L, functions);
+  set_integer(L, "NO_RESULT", TE_FLAG_NO_RESULT);
+  set_integer(L, "LOST_FAILS", TE_FLAG_LOST_FAILS);
+  set_integer(L, "TRACK_STARTED", TE_FLAG_TRACK_STARTED);
+  return 1;
+}

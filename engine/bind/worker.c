@@ -1,0 +1,246 @@
+/***
+A master: children on one side, Redis on the other. See `engine/worker.h`.
+@module taskengine.core.worker
+*/
+#include "worker.h"
+
+#include <string.h>
+
+#include "bind/bind.h"
+
+#define CLASS "taskengine.worker"
+
+// User values: what the worker borrows, and its handlers.
+enum { VALUE_OPTIONS = 1, VALUE_PLAN, VALUE_HANDLERS };
+
+typedef struct handle {
+  te_worker *worker;  // NULL once it has stopped
+  lua_State *L;       // the main state
+  te_url url;
+  int anchor;  // keeps the userdata while the worker runs
+  bool is_connected;
+} handle;
+
+static handle *check_running(lua_State *L) {
+  handle *h = luaL_checkudata(L, 1, CLASS);
+  luaL_argcheck(L, h->worker != NULL, 1, "has stopped");
+  return h;
+}
+
+// Pushes the handler of this name; false, and nothing, when there is none.
+static bool push_handler(handle *h, const char *name) {
+  lua_rawgeti(h->L, LUA_REGISTRYINDEX, h->anchor);
+  lua_getiuservalue(h->L, -1, VALUE_HANDLERS);
+  lua_pushstring(h->L, name);
+  lua_rawget(h->L, -2);
+  lua_replace(h->L, -3);
+  lua_pop(h->L, 1);
+  if (lua_isfunction(h->L, -1)) return true;
+  lua_pop(h->L, 1);
+  return false;
+}
+
+static void on_hello(void *arg, te_slice hello) {
+  handle *h = arg;
+  if (!push_handler(h, "on_hello")) return;
+  lua_pushlstring(h->L, hello.data, hello.size);
+  te_bind_call(h->L, 1);
+}
+
+static void on_ready(void *arg) {
+  handle *h = arg;
+  if (push_handler(h, "on_ready")) te_bind_call(h->L, 0);
+}
+
+static void on_trouble(void *arg, int code, const char *why, bool fatal) {
+  handle *h = arg;
+  if (!push_handler(h, "on_trouble")) return;
+  lua_pushstring(h->L, te_errname(code));
+  lua_pushstring(h->L, why);
+  lua_pushboolean(h->L, fatal);
+  te_bind_call(h->L, 3);
+}
+
+static void on_stopped(void *arg) {
+  handle *h = arg;
+  bool has_handler = push_handler(h, "on_stopped");
+  te_worker_free(h->worker);
+  h->worker = NULL;
+  te_url_free(&h->url);
+  luaL_unref(h->L, LUA_REGISTRYINDEX, h->anchor);
+  if (has_handler) te_bind_call(h->L, 0);
+}
+
+// Fields of the table at `table`; strings stay alive in it.
+static const char *string_field(lua_State *L, int table, const char *name) {
+  lua_getfield(L, table, name);
+  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+    luaL_error(L, "%s: not a string", name);
+  const char *s = lua_tostring(L, -1);
+  lua_pop(L, 1);
+  return s;
+}
+
+static const char *needed_field(lua_State *L, int table, const char *name) {
+  const char *s = string_field(L, table, name);
+  if (s == NULL) luaL_error(L, "%s: missing", name);
+  return s;
+}
+
+static te_slice slice_field(lua_State *L, int table, const char *name) {
+  te_slice s = {"", 0};
+  lua_getfield(L, table, name);
+  if (lua_type(L, -1) == LUA_TSTRING) s.data = lua_tolstring(L, -1, &s.size);
+  lua_pop(L, 1);
+  return s;
+}
+
+static lua_Integer integer_field(lua_State *L, int table, const char *name,
+                                 lua_Integer min, lua_Integer max) {
+  int is_integer;
+  lua_getfield(L, table, name);
+  lua_Integer v = lua_tointegerx(L, -1, &is_integer);
+  lua_pop(L, 1);
+  if (!is_integer || v < min || v > max)
+    luaL_error(L, "%s: not an integer from %I to %I", name, min, max);
+  return v;
+}
+
+/***
+Makes a worker, whose children are not started yet.
+@function new
+@tparam table options `program`, `processes`, `concurrency`, `lease_ms`,
+`grace_ms`, `config` (MessagePack, for the children), `claims_dir` (optional)
+@tparam table handlers `on_hello(bytes)`: the first child has loaded its
+files; `on_ready()`; `on_trouble(code, why, fatal)`; `on_stopped()`
+@treturn[1] worker
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string its code
+@raise when an option is missing or out of range
+*/
+static int worker_new(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  te_worker_options o = {0};
+  o.program = needed_field(L, 1, "program");
+  o.claims_dir = string_field(L, 1, "claims_dir");
+  o.config = slice_field(L, 1, "config");
+  o.processes = (unsigned)integer_field(L, 1, "processes", 1, 512);
+  o.concurrency = (unsigned)integer_field(L, 1, "concurrency", 1, 1000);
+  o.lease_ms = (uint64_t)integer_field(L, 1, "lease_ms", 100, 3600000);
+  o.grace_ms = (uint64_t)integer_field(L, 1, "grace_ms", 0, 86400000);
+
+  handle *h = lua_newuserdatauv(L, sizeof(*h), VALUE_HANDLERS);
+  memset(h, 0, sizeof(*h));
+  luaL_setmetatable(L, CLASS);
+  h->L = te_bind_main(L);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, VALUE_OPTIONS);
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, -2, VALUE_HANDLERS);
+  te_worker_events events = {on_hello, on_ready, on_trouble, on_stopped, h};
+  int rc = te_worker_new(te_bind_loop(L), &o, &events, &h->worker);
+  if (rc < 0) return te_bind_fail(L, rc);
+  lua_pushvalue(L, -1);
+  h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+  return 1;
+}
+
+/***
+Starts the children.
+@function worker:start
+@treturn[1] boolean true
+@return[2] nil
+@treturn[2] string message; the worker is to be stopped
+@treturn[2] string its code
+*/
+static int worker_start(lua_State *L) {
+  int rc = te_worker_start(check_running(L)->worker);
+  if (rc < 0) return te_bind_fail(L, rc);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+// The names in the list at the top of the stack, which keeps them alive.
+static te_slice *check_queues(lua_State *L, size_t *count) {
+  luaL_checktype(L, -1, LUA_TTABLE);
+  *count = (size_t)lua_rawlen(L, -1);
+  if (*count == 0) luaL_error(L, "queues: none");
+  te_slice *queues = lua_newuserdatauv(L, *count * sizeof(*queues), 0);
+  for (size_t i = 0; i < *count; i++) {
+    lua_rawgeti(L, -2, (lua_Integer)i + 1);
+    queues[i] = te_bind_check_slice(L, -1);
+    lua_pop(L, 1);
+  }
+  return queues;
+}
+
+static te_redis_options redis_options(lua_State *L, handle *h) {
+  te_redis_options o = {0};
+  o.client_name = string_field(L, 2, "client_name");
+  o.library_code = needed_field(L, 2, "library");
+  o.library_probe = needed_field(L, 2, "probe");
+  o.library_build = (int)integer_field(L, 2, "build", 0, INT32_MAX);
+  o.url = &h->url;
+  return o;
+}
+
+/***
+Connects to Redis and asks for a lease; once for each worker.
+@function worker:connect
+@tparam table plan `url`, `prefix`, `queues`, `library`, `probe`, `build`,
+`description`, `client_name`
+@treturn[1] boolean true
+@return[2] nil
+@treturn[2] string what is wrong with the URL
+@treturn[2] string its code
+*/
+static int worker_connect(lua_State *L) {
+  handle *h = check_running(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_argcheck(L, !h->is_connected, 1, "is connected");
+  lua_settop(L, 2);
+  te_worker_plan plan = {0};
+  plan.redis = redis_options(L, h);
+  plan.prefix = needed_field(L, 2, "prefix");
+  plan.description = slice_field(L, 2, "description");
+  lua_getfield(L, 2, "queues");
+  plan.queues = check_queues(L, &plan.queue_count);
+  char why[256];
+  int rc = te_url_parse(needed_field(L, 2, "url"), &h->url, why, sizeof(why));
+  if (rc < 0) return te_bind_fail_why(L, rc, why);
+
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 1, VALUE_PLAN);
+  h->is_connected = true;
+  te_worker_connect(h->worker, &plan);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+/***
+Stops: warm, or cold, or now that it is stopping at once.
+@function worker:stop
+@tparam boolean is_cold
+*/
+static int worker_stop(lua_State *L) {
+  handle *h = luaL_checkudata(L, 1, CLASS);
+  if (h->worker != NULL) te_worker_stop(h->worker, lua_toboolean(L, 2));
+  return 0;
+}
+
+int te_bind_open_worker(lua_State *L) {
+  static const luaL_Reg functions[] = {{"new", worker_new}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"start", worker_start},
+      {"connect", worker_connect},
+      {"stop", worker_stop},
+      {NULL, NULL},
+  };
+  static const luaL_Reg meta[] = {{NULL, NULL}};
+  te_bind_class(L, CLASS, methods, meta);
+  luaL_newlib(L, functions);
+  return 1;
+}

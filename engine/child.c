@@ -1,0 +1,329 @@
+#include "child.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "frame.h"
+#include "list.h"
+#include "wire.h"
+
+#define READ_BYTES   ((size_t)64 * 1024)
+// What was gathered goes out when it is so old or so much, or nothing is left
+// to do.
+#define GATHER_US    200
+#define GATHER_BYTES ((size_t)32 * 1024)
+
+// A task that waits for a slot.
+typedef struct waiting {
+  te_list link;
+  te_token token;
+  size_t size;
+  char envelope[];
+} waiting;
+
+struct te_child {
+  te_child_events events;
+  te_claims *claims;
+  unsigned index;
+  unsigned concurrency;
+  unsigned active;  // begun and not ended, without those that wait
+  te_list queue;
+  te_frame *frames;
+  te_buf out;
+  uint64_t sent_us;
+  uv_poll_t poll;
+  uv_prepare_t prepare;  // sends before the loop sleeps
+  int open_handles;
+  bool is_starting;  // in start_tasks
+  bool is_closing;
+  uint64_t *began_us;  // when the task of each claim began
+};
+
+static void add_token(te_buf *out, te_token token) {
+  te_buf_add_u32(out, token.claim);
+  te_buf_add_u32(out, token.generation);
+}
+
+/*
+ * Blocks when the socket is full: a master that does not read is stopped, and
+ * then nothing better can be done than to wait for it.
+ */
+void te_child_flush(te_child *c) {
+  while (te_buf_size(&c->out) > 0) {
+    te_slice bytes = te_buf_slice(&c->out);
+    ssize_t n = write(TE_WIRE_CHANNEL_FD, bytes.data, bytes.size);
+    if (n >= 0) {
+      te_buf_consume(&c->out, (size_t)n);
+    } else if (errno == EAGAIN) {
+      struct pollfd full = {.fd = TE_WIRE_CHANNEL_FD, .events = POLLOUT};
+      poll(&full, 1, -1);
+    } else if (errno != EINTR) {
+      te_buf_clear(&c->out);  // the master is gone
+    }
+  }
+  c->sent_us = te_clock_us();
+}
+
+static void send_soon(te_child *c) {
+  if (te_buf_size(&c->out) > GATHER_BYTES ||
+      te_clock_us() - c->sent_us > GATHER_US)
+    te_child_flush(c);
+}
+
+static size_t begin(te_child *c, enum te_wire_kind kind) {
+  size_t mark = te_frame_begin(&c->out);
+  te_buf_add_u8(&c->out, (uint8_t)kind);
+  return mark;
+}
+
+static void end(te_child *c, size_t mark) {
+  int rc = te_frame_end(&c->out, mark);
+  assert(rc == 0);  // records and requests are limited well below a frame
+  (void)rc;
+}
+
+static void start_tasks(te_child *c) {
+  if (c->is_starting) return;  // the outer call goes on
+  c->is_starting = true;
+  te_list *first;
+  while (c->active < c->concurrency &&
+         (first = te_list_first(&c->queue)) != NULL) {
+    waiting *w = te_container_of(first, waiting, link);
+    te_list_remove(first);
+    if (te_claims_take(c->claims, w->token)) {
+      c->active++;
+      c->began_us[w->token.claim] = te_clock_us();
+      te_claims_execute(c->claims, c->index, w->token);
+      c->events.on_task(c->events.arg, w->token,
+                        te_slice_of(w->envelope, w->size));
+      te_claims_pause(c->claims, c->index);
+      send_soon(c);
+    }
+    te_free(w);
+  }
+  c->is_starting = false;
+}
+
+void te_child_done(te_child *c, te_token token, te_slice record) {
+  assert(token.claim < TE_CLAIMS_MAX && c->active > 0);
+  uint64_t run_us = te_clock_us() - c->began_us[token.claim];
+  c->active--;
+  size_t mark = begin(c, TE_WIRE_DONE);
+  add_token(&c->out, token);
+  te_buf_add_u32(&c->out, run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us);
+  te_buf_add_slice(&c->out, record);
+  end(c, mark);
+  start_tasks(c);
+}
+
+void te_child_set_waits(te_child *c, te_token token, bool waits) {
+  size_t mark = begin(c, TE_WIRE_WAITS);
+  add_token(&c->out, token);
+  te_buf_add_u8(&c->out, waits ? 1 : 0);
+  end(c, mark);
+  if (!waits) {
+    c->active++;
+    return;
+  }
+  assert(c->active > 0);
+  c->active--;
+  start_tasks(c);
+}
+
+void te_child_execute(te_child *c, const te_token *token) {
+  if (token == NULL) {
+    te_claims_pause(c->claims, c->index);
+  } else {
+    te_claims_execute(c->claims, c->index, *token);
+  }
+}
+
+void te_child_hello(te_child *c, te_slice hello) {
+  size_t mark = begin(c, TE_WIRE_HELLO);
+  te_buf_add_slice(&c->out, hello);
+  end(c, mark);
+  te_child_flush(c);
+}
+
+void te_child_request(te_child *c, uint32_t request, te_slice payload) {
+  size_t mark = begin(c, TE_WIRE_REQUEST);
+  te_buf_add_u32(&c->out, request);
+  te_buf_add_slice(&c->out, payload);
+  end(c, mark);
+}
+
+void te_child_log(te_child *c, int level, const te_token *about,
+                  te_slice text) {
+  size_t mark = begin(c, TE_WIRE_LOG);
+  te_buf_add_u8(&c->out, (uint8_t)level);
+  te_token none = {TE_CLAIMS_NONE, 0};
+  add_token(&c->out, about == NULL ? none : *about);
+  te_buf_add_slice(&c->out, text);
+  end(c, mark);
+}
+
+void te_child_set_concurrency(te_child *c, unsigned tasks) {
+  c->concurrency = tasks;
+}
+
+/* What the master says. */
+
+static uint32_t read_u32(const char *at) {
+  const unsigned char *b = (const unsigned char *)at;
+  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
+         b[3];
+}
+
+static te_slice behind(te_slice s, size_t n) {
+  return te_slice_of(s.data + n, s.size - n);
+}
+
+static int on_task(te_child *c, te_slice payload) {
+  if (payload.size < 8) return TE_EPROTO;
+  te_slice envelope = behind(payload, 8);
+  waiting *w = te_alloc(sizeof(*w) + envelope.size);
+  te_list_init(&w->link);
+  w->token.claim = read_u32(payload.data);
+  w->token.generation = read_u32(payload.data + 4);
+  w->size = envelope.size;
+  memcpy(w->envelope, envelope.data, envelope.size);
+  te_list_add_last(&c->queue, &w->link);
+  return 0;
+}
+
+static int on_cancel(te_child *c, te_slice payload) {
+  if (payload.size != 8) return TE_EPROTO;
+  te_token token = {read_u32(payload.data), read_u32(payload.data + 4)};
+  c->events.on_cancel(c->events.arg, token);
+  return 0;
+}
+
+static int on_reply(te_child *c, te_slice payload) {
+  if (payload.size < 8) return TE_EPROTO;
+  c->events.on_reply(c->events.arg, read_u32(payload.data),
+                     (int)read_u32(payload.data + 4), behind(payload, 8));
+  return 0;
+}
+
+static int hear(te_child *c, char kind, te_slice payload) {
+  void *arg = c->events.arg;
+  switch (kind) {
+    case TE_WIRE_TASK: return on_task(c, payload);
+    case TE_WIRE_REPLY: return on_reply(c, payload);
+    case TE_WIRE_CANCEL: return on_cancel(c, payload);
+    case TE_WIRE_CONFIG: c->events.on_config(arg, payload); return 0;
+    case TE_WIRE_ITEM: c->events.on_item(arg, payload); return 0;
+    case TE_WIRE_LINK:
+      c->events.on_link(arg, payload.size > 0 && payload.data[0] != 0);
+      return 0;
+    case TE_WIRE_QUIT: c->events.on_quit(arg); return 0;
+    default: return TE_EPROTO;
+  }
+}
+
+static void hear_frames(te_child *c) {
+  te_slice frame;
+  int rc;
+  while ((rc = te_frame_next(c->frames, &frame)) > 0) {
+    if (frame.size == 0) rc = TE_EPROTO;
+    if (rc > 0) rc = hear(c, frame.data[0], behind(frame, 1));
+    if (rc < 0) break;
+  }
+  if (rc < 0) c->events.on_quit(c->events.arg);  // no master of ours
+}
+
+// 1 when there may be more, 0 when not, negative at the end.
+static int read_some(te_child *c) {
+  char *at = te_frame_reserve(c->frames, READ_BYTES);
+  ssize_t n = read(TE_WIRE_CHANNEL_FD, at, READ_BYTES);
+  if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+  if (n == 0) return UV_EOF;
+  te_frame_grow(c->frames, (size_t)n);
+  hear_frames(c);
+  return (size_t)n == READ_BYTES;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)events;
+  te_child *c = poll->data;
+  int rc = status < 0 ? status : read_some(c);
+  if (rc < 0) {
+    uv_poll_stop(poll);
+    c->events.on_quit(c->events.arg);
+    return;
+  }
+  start_tasks(c);
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+  te_child *c = prepare->data;
+  if (te_buf_size(&c->out) > 0) te_child_flush(c);
+}
+
+static void on_handle_close(uv_handle_t *handle) {
+  te_child *c = handle->data;
+  if (--c->open_handles > 0) return;
+  te_list_each (link, &c->queue)
+    te_free(te_container_of(link, waiting, link));
+  te_claims_free(c->claims);
+  te_frame_free(c->frames);
+  te_buf_free(&c->out);
+  te_free(c->began_us);
+  te_free(c);
+}
+
+static int open_descriptors(te_claims **claims) {
+  int rc = te_claims_attach(TE_WIRE_CLAIMS_FD, claims);
+  if (rc < 0) return rc;
+  int flags = fcntl(TE_WIRE_CHANNEL_FD, F_GETFL);
+  if (flags < 0 || fcntl(TE_WIRE_CHANNEL_FD, F_SETFL, flags | O_NONBLOCK) < 0)
+    return -errno;
+  for (int fd = TE_WIRE_CHANNEL_FD; fd <= TE_WIRE_CLAIMS_FD; fd++)
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
+  return 0;
+}
+
+int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
+                 te_child **out) {
+  te_claims *claims = NULL;
+  // Had the master died before this line, the channel would say so.
+  int rc = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+  if (index >= TE_CHILDREN_MAX) rc = UV_EINVAL;
+  if (rc == 0) rc = open_descriptors(&claims);
+  if (rc < 0) {
+    te_claims_free(claims);
+    return rc;
+  }
+  te_child *c = te_alloc_zero(1, sizeof(*c));
+  c->events = *events;
+  c->claims = claims;
+  c->index = index;
+  c->concurrency = 1;
+  c->frames = te_frame_new();
+  c->began_us = te_alloc_zero(TE_CLAIMS_MAX, sizeof(*c->began_us));
+  te_list_init(&c->queue);
+  uv_poll_init(loop, &c->poll, TE_WIRE_CHANNEL_FD);
+  uv_prepare_init(loop, &c->prepare);
+  c->poll.data = c->prepare.data = c;
+  c->open_handles = 2;
+  uv_prepare_start(&c->prepare, on_prepare);
+  uv_unref((uv_handle_t *)&c->prepare);
+  uv_poll_start(&c->poll, UV_READABLE, on_readable);
+  *out = c;
+  return 0;
+}
+
+void te_child_free(te_child *c) {
+  if (c->is_closing) return;
+  c->is_closing = true;
+  te_child_flush(c);
+  uv_close((uv_handle_t *)&c->poll, on_handle_close);
+  uv_close((uv_handle_t *)&c->prepare, on_handle_close);
+}

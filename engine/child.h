@@ -1,0 +1,51 @@
+/*
+ * child: the other end of the channel: a process that runs tasks.
+ *
+ * Takes tasks from the master, claims each before it begins, and starts as
+ * many at a time as it was told. It knows nothing of Lua: who embeds it
+ * runs the tasks. When the master is gone, so is the child: the kernel kills
+ * it even while it computes.
+ */
+#ifndef TE_CHILD_H
+#define TE_CHILD_H
+
+#include <uv.h>
+
+#include "claims.h"
+
+typedef struct te_child te_child;
+
+typedef struct te_child_events {
+  void (*on_config)(void *arg, te_slice config);  // all slices are borrowed
+  // Begins a task: to be ended with te_child_done, at once or later.
+  void (*on_task)(void *arg, te_token token, te_slice envelope);
+  void (*on_cancel)(void *arg, te_token token);
+  void (*on_reply)(void *arg, uint32_t request, int status, te_slice payload);
+  void (*on_item)(void *arg, te_slice item);
+  void (*on_link)(void *arg, bool is_up);
+  void (*on_quit)(void *arg);  // the master is gone, or wants no more
+  void *arg;
+} te_child_events;
+
+// On the inherited descriptors of wire.h. 0, or why this is no child.
+int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
+                 te_child **out);
+void te_child_set_concurrency(te_child *c, unsigned tasks);
+void te_child_free(te_child *c);  // before the loop is closed
+
+void te_child_hello(te_child *c, te_slice hello);
+// The task has ended with this record; on_task may be called within.
+void te_child_done(te_child *c, te_token token, te_slice record);
+// It waits for another task's outcome and takes no slot, or no more.
+void te_child_set_waits(te_child *c, te_token token, bool waits);
+
+// Which task's code runs from now on; NULL: none. For te_hand_culprit.
+void te_child_execute(te_child *c, const te_token *token);
+
+// The caller draws the number. `payload`: function and arguments, each with
+// its size (4 bytes) before it.
+void te_child_request(te_child *c, uint32_t request, te_slice payload);
+void te_child_log(te_child *c, int level, const te_token *about, te_slice text);
+void te_child_flush(te_child *c);  // writes what was gathered, blocking
+
+#endif

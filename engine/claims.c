@@ -1,0 +1,239 @@
+#include "claims.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define MAGIC UINT64_C(0x3173676d69616c63)  // changes with the layout
+
+enum claim_state { FREE, OFFERED, TAKEN };
+
+// A cache line each: two children never write the same one.
+typedef struct claim {
+  _Atomic uint64_t word;  // generation and state
+  _Atomic uint64_t taken_at_ms;
+  char field[TE_FIELD_BYTES];
+  char padding[24];
+} claim;
+
+typedef struct claims_file {
+  uint64_t magic;
+  char wid[TE_ID_PRODUCER_BYTES];
+  char padding[44];
+  _Atomic uint64_t executing[TE_CHILDREN_MAX];  // token + 1, or 0
+  claim claims[TE_CLAIMS_MAX];
+} claims_file;
+
+struct te_claims {
+  claims_file *file;
+  int fd;
+  char *path;         // to be unlinked; NULL for none
+  size_t free_count;  // the rest is the master's own, not shared
+  uint32_t free_list[TE_CLAIMS_MAX];
+};
+
+static uint64_t word_of(uint32_t generation, enum claim_state state) {
+  return (uint64_t)generation << 32 | (uint64_t)state;
+}
+
+static uint64_t token_number(te_token t) {
+  return ((uint64_t)t.generation << 32 | t.claim) + 1;
+}
+
+static claim *claim_of(const te_claims *c, te_token t) {
+  return t.claim < TE_CLAIMS_MAX ? &c->file->claims[t.claim] : NULL;
+}
+
+static int map_file(te_claims *c) {
+  void *p = mmap(NULL, sizeof(claims_file), PROT_READ | PROT_WRITE, MAP_SHARED,
+                 c->fd, 0);
+  if (p == MAP_FAILED) return -errno;
+  c->file = p;
+  return 0;
+}
+
+static int open_new(const char *path) {
+  if (path == NULL) return memfd_create("taskengine-claims", MFD_CLOEXEC);
+  return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static int open_and_map(te_claims *c, const char *path) {
+  c->fd = open_new(path);
+  if (c->fd < 0) return -errno;
+  c->path = path == NULL ? NULL : te_strdup(path);
+  if (flock(c->fd, LOCK_EX | LOCK_NB) < 0) return -errno;
+  if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
+  return map_file(c);
+}
+
+static te_claims *claims_new(void) {
+  te_claims *c = te_alloc_zero(1, sizeof(*c));
+  c->fd = -1;
+  return c;
+}
+
+int te_claims_create(const char *path, te_claims **out) {
+  te_claims *c = claims_new();
+  int rc = open_and_map(c, path);
+  if (rc < 0) {
+    te_claims_free(c);
+    return rc;
+  }
+  c->file->magic = MAGIC;
+  // The lowest claim is given out first: few pages are touched.
+  for (uint32_t i = 0; i < TE_CLAIMS_MAX; i++)
+    c->free_list[i] = TE_CLAIMS_MAX - 1 - i;
+  c->free_count = TE_CLAIMS_MAX;
+  *out = c;
+  return 0;
+}
+
+int te_claims_fd(const te_claims *c) {
+  return c->fd;
+}
+
+void te_claims_free(te_claims *c) {
+  if (c == NULL) return;
+  if (c->path != NULL) unlink(c->path);
+  if (c->file != NULL) munmap(c->file, sizeof(*c->file));
+  if (c->fd >= 0) close(c->fd);
+  te_free(c->path);
+  te_free(c);
+}
+
+void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]) {
+  assert(c->free_count == TE_CLAIMS_MAX);
+  memcpy(c->file->wid, wid, TE_ID_PRODUCER_BYTES);
+}
+
+te_token te_claims_offer(te_claims *c, const char field[TE_FIELD_BYTES]) {
+  assert(c->free_count > 0);
+  te_token token;
+  token.claim = c->free_list[--c->free_count];
+  claim *slot = &c->file->claims[token.claim];
+  token.generation = (uint32_t)(atomic_load(&slot->word) >> 32) + 1;
+  memcpy(slot->field, field, TE_FIELD_BYTES);
+  atomic_store(&slot->word, word_of(token.generation, OFFERED));
+  return token;
+}
+
+size_t te_claims_free_count(const te_claims *c) {
+  return c->free_count;
+}
+
+static void set_free(te_claims *c, te_token token) {
+  assert(c->free_count < TE_CLAIMS_MAX);
+  c->free_list[c->free_count++] = token.claim;
+}
+
+bool te_claims_withdraw(te_claims *c, te_token token) {
+  uint64_t offered = word_of(token.generation, OFFERED);
+  if (!atomic_compare_exchange_strong(&claim_of(c, token)->word, &offered,
+                                      word_of(token.generation, FREE)))
+    return false;
+  set_free(c, token);
+  return true;
+}
+
+bool te_claims_is_taken(const te_claims *c, te_token token) {
+  const claim *slot = claim_of(c, token);
+  return atomic_load(&slot->word) == word_of(token.generation, TAKEN);
+}
+
+uint64_t te_claims_taken_at(const te_claims *c, te_token token) {
+  if (!te_claims_is_taken(c, token)) return 0;
+  return atomic_load(&claim_of(c, token)->taken_at_ms);
+}
+
+void te_claims_clear(te_claims *c, te_token token) {
+  atomic_store(&claim_of(c, token)->word, word_of(token.generation, FREE));
+  set_free(c, token);
+}
+
+bool te_claims_is_executing(const te_claims *c, unsigned child,
+                            te_token token) {
+  assert(child < TE_CHILDREN_MAX);
+  return atomic_load(&c->file->executing[child]) == token_number(token);
+}
+
+void te_claims_reset_child(te_claims *c, unsigned child) {
+  assert(child < TE_CHILDREN_MAX);
+  atomic_store(&c->file->executing[child], 0);
+}
+
+int te_claims_attach(int fd, te_claims **out) {
+  te_claims *c = claims_new();
+  c->fd = fd;
+  int rc = map_file(c);
+  if (rc == 0 && c->file->magic != MAGIC) rc = TE_EPROTO;
+  if (rc < 0) {
+    te_claims_free(c);
+    return rc;
+  }
+  *out = c;
+  return 0;
+}
+
+bool te_claims_take(te_claims *c, te_token token) {
+  claim *slot = claim_of(c, token);
+  if (slot == NULL) return false;
+  uint64_t offered = word_of(token.generation, OFFERED);
+  // The time first: a master that sees it taken finds the time there.
+  atomic_store(&slot->taken_at_ms, te_clock_ms());
+  return atomic_compare_exchange_strong(&slot->word, &offered,
+                                        word_of(token.generation, TAKEN));
+}
+
+void te_claims_execute(te_claims *c, unsigned child, te_token token) {
+  atomic_store(&c->file->executing[child], token_number(token));
+}
+
+void te_claims_pause(te_claims *c, unsigned child) {
+  atomic_store(&c->file->executing[child], 0);
+}
+
+static int open_and_lock(te_claims *c, const char *path) {
+  struct stat st;
+  c->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (c->fd < 0) return -errno;
+  if (flock(c->fd, LOCK_EX | LOCK_NB) < 0)
+    return errno == EWOULDBLOCK ? -EBUSY : -errno;
+  c->path = te_strdup(path);
+  if (fstat(c->fd, &st) < 0) return -errno;
+  if (st.st_size != sizeof(claims_file)) return TE_EMALFORMED;
+  int rc = map_file(c);
+  if (rc == 0 && c->file->magic != MAGIC) rc = TE_EMALFORMED;
+  return rc;
+}
+
+int te_claims_open_dead(const char *path, te_claims **out) {
+  te_claims *c = claims_new();
+  int rc = open_and_lock(c, path);
+  if (rc < 0) {
+    te_claims_free(c);
+    return rc;
+  }
+  *out = c;
+  return 0;
+}
+
+void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]) {
+  memcpy(wid, c->file->wid, TE_ID_PRODUCER_BYTES);
+}
+
+void te_claims_each_taken(const te_claims *c,
+                          void (*each)(void *arg, te_slice field), void *arg) {
+  for (size_t i = 0; i < TE_CLAIMS_MAX; i++) {
+    const claim *slot = &c->file->claims[i];
+    if ((uint32_t)atomic_load(&slot->word) == TAKEN)
+      each(arg, te_slice_of(slot->field, TE_FIELD_BYTES));
+  }
+}

@@ -1,0 +1,79 @@
+/*
+ * claims: which task a child has really begun.
+ *
+ * One file, mapped by a master and its children. A task that is sent to a
+ * child is *offered* in a claim; the child *takes* it, by one compare-and-
+ * swap, before it runs the first line. Until then the master may *withdraw*
+ * it by the same means and give it to another. So both know, without a
+ * message, and even when one of them was killed, whether a task had begun.
+ *
+ *   free --offer--> offered --take--> taken --clear--> free
+ *                      '-----withdraw-----> free
+ *
+ * Each use of a claim has a generation of its own, so that a child that comes
+ * late never takes what stands there now. The file also names the task that
+ * each child is executing at this moment: when it dies, that one is to blame.
+ *
+ * The file lies in the runtime folder and is flocked by the master as long as
+ * it lives. Whoever can lock another's file has found a dead predecessor and
+ * reads there what had begun.
+ */
+#ifndef TE_CLAIMS_H
+#define TE_CLAIMS_H
+
+#include "id.h"
+#include "te.h"
+
+#define TE_CLAIMS_MAX   4096  // tasks in one worker's hands
+#define TE_CHILDREN_MAX 512
+#define TE_FIELD_BYTES  24  // id and delivery number: a task in flight
+#define TE_CLAIMS_NONE  UINT32_MAX
+
+typedef struct te_claims te_claims;
+
+typedef struct te_token {
+  uint32_t claim;
+  uint32_t generation;
+} te_token;
+
+/*
+ * The master's side: makes the file and locks it; NULL for `path` makes one
+ * without a name. 0, or a libuv code. Freed with te_claims_free, which also
+ * unlinks the file.
+ */
+int te_claims_create(const char *path, te_claims **out);
+int te_claims_fd(const te_claims *c);  // for a child to inherit
+void te_claims_free(te_claims *c);     // NULL is fine
+
+// The incarnation that the claims belong to; free claims only.
+void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]);
+
+// Offers a task in a free claim; asserts that there is one.
+te_token te_claims_offer(te_claims *c, const char field[TE_FIELD_BYTES]);
+size_t te_claims_free_count(const te_claims *c);
+bool te_claims_withdraw(te_claims *c, te_token token);  // false: it was taken
+bool te_claims_is_taken(const te_claims *c, te_token token);
+// When it was taken (te_clock_ms); 0 unless it is taken.
+uint64_t te_claims_taken_at(const te_claims *c, te_token token);
+void te_claims_clear(te_claims *c, te_token token);  // ended: free again
+// Whether `child` is executing this task right now, or was when it died.
+bool te_claims_is_executing(const te_claims *c, unsigned child, te_token token);
+void te_claims_reset_child(te_claims *c, unsigned child);
+
+// A child's side: maps what it inherited. 0, or a libuv code.
+int te_claims_attach(int fd, te_claims **out);
+bool te_claims_take(te_claims *c, te_token token);
+void te_claims_execute(te_claims *c, unsigned child, te_token token);
+void te_claims_pause(te_claims *c, unsigned child);  // executes none
+
+/*
+ * Another master's file. UV_EBUSY while that master lives.
+ * Otherwise it stays locked until te_claims_free, which removes it. Calls
+ * `each` for every task that had begun.
+ */
+int te_claims_open_dead(const char *path, te_claims **out);
+void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]);
+void te_claims_each_taken(const te_claims *c,
+                          void (*each)(void *arg, te_slice field), void *arg);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * hand: the tasks that one child has been offered, and how many more it gets.
+ *
+ * Logic only: no process and no pipe. Embedded in whoever has those.
+ */
+#ifndef TE_HAND_H
+#define TE_HAND_H
+
+#include "claims.h"
+#include "list.h"
+#include "task.h"
+
+#define TE_HAND_AHEAD_US  3000  // of work behind a child's slots
+#define TE_HAND_AHEAD_MAX 256   // tasks behind a child's slots
+#define TE_HAND_STALL_MS  10    // one that ends nothing for so long is slow
+
+typedef struct te_hand {
+  te_list tasks;      // offered and begun, in the order of offering
+  size_t count;       // of them
+  size_t waiting;     // of them: wait for another task and take no slot
+  uint64_t moved_ms;  // when one last ended
+  bool is_stalled;    // gets no more than its slots hold
+} te_hand;
+
+void te_hand_init(te_hand *h);
+
+// Tasks that take a slot, or wait for one.
+size_t te_hand_occupied(const te_hand *h);
+
+// How many more it is to get; mean_us is the tasks' run time, 0: not known.
+size_t te_hand_room(const te_hand *h, unsigned slots, double mean_us);
+
+// Offers the task in a claim and keeps it. `child` is the claims' index.
+void te_hand_offer(te_hand *h, te_claims *claims, unsigned child, te_task *t,
+                   uint64_t now_ms);
+
+// NULL when it has no such task; usually it is the first.
+te_task *te_hand_find(const te_hand *h, te_token token);
+
+void te_hand_set_waits(te_hand *h, te_task *t, bool waits);
+
+// The task has ended: it leaves the hand and its claim is free.
+void te_hand_end(te_hand *h, te_claims *claims, te_task *t, uint64_t now_ms);
+
+/*
+ * The last task that has not begun, withdrawn and out of the hand; NULL when
+ * there is none. The first to have been offered comes out last.
+ */
+te_task *te_hand_withdraw(te_hand *h, te_claims *claims);
+
+/*
+ * Which task is to blame when the child has died: the one that it was
+ * executing, or else the only one that had begun. NULL: none.
+ */
+const te_task *te_hand_culprit(const te_hand *h, const te_claims *claims,
+                               unsigned child);
+
+// Whether tasks wait behind a long one; notes it as stalled then.
+bool te_hand_check_stall(te_hand *h, unsigned slots, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * queue: a worker's side of Redis: its lease, what it fetches and finishes.
+ *
+ * One round is under way at a time: all that ended since the last one, then
+ * a fetch for the room there is, in one write. So batches grow with the load
+ * and nothing waits for a timer.
+ *
+ * A worker that fetched less than it had room for is asleep: it fetches again
+ * when its bell rings, when a due time or another worker's lease has come, or
+ * when a heartbeat says that there is work.
+ *
+ * Life: new -> (on_up) -> start -> on_task, ... -> leave -> close. After the
+ * connection was lost the queue compares what the worker holds with what
+ * Redis says it holds, before anything else: what Redis gave and the worker
+ * never got is handed back, what ended and may have been told is told again.
+ */
+#ifndef TE_QUEUE_H
+#define TE_QUEUE_H
+
+#include <uv.h>
+
+#include "redis.h"
+#include "task.h"
+
+typedef struct te_queue te_queue;
+
+typedef struct te_queue_events {
+  // The connection is there (and was not); false: it was lost, and why.
+  void (*on_link)(void *arg, bool is_up, int code, const char *why, bool fatal);
+  // The lease is held: for the first time, or again under a new name.
+  void (*on_lease)(void *arg);
+  void (*on_task)(void *arg, te_task *t);  // takes it
+  // The lease was lost, and with it all tasks: they are somebody else's now.
+  // Drop them, then te_queue_start with another wid.
+  void (*on_fenced)(void *arg);
+  void (*on_item)(void *arg, te_slice item);  // an outcome that was awaited
+  void (*on_settled)(void *arg);              // nothing is left to be told
+  size_t (*room)(void *arg);  // how many tasks the worker would take now
+  void *arg;
+} te_queue_events;
+
+typedef struct te_queue_options {
+  const te_redis_options
+      *redis;          // callbacks are replaced; kept alive by caller
+  const char *prefix;  // "te:{default.0}:"; copied
+  uint64_t lease_ms;
+} te_queue_options;
+
+te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
+                       const te_queue_events *events);
+
+// Whom the lease is for, and what is served. All copied; may be repeated
+// after on_fenced.
+void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
+                    te_slice description, const te_slice *queues,
+                    size_t queue_count);
+
+void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
+void te_queue_wake(te_queue *q);  // there is more room, or something to tell
+void te_queue_stop_fetching(te_queue *q);
+size_t te_queue_unsettled(const te_queue *q);  // ended and not told for sure
+
+// Takes all from a worker that is known to be dead; `begun`: its fields that
+// had begun, all others go back unspent.
+void te_queue_reap(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
+                   const te_slice *begun, size_t begun_count);
+
+// The connection and the prefix, for other calls.
+te_redis *te_queue_redis(te_queue *q);
+te_slice te_queue_prefix(const te_queue *q);
+te_slice te_queue_inbox(const te_queue *q);  // "b:<wid>"
+
+// Gives up the lease (nothing may be in flight), then calls cb.
+void te_queue_leave(te_queue *q, void (*cb)(void *arg), void *arg);
+void te_queue_close(te_queue *q);  // asynchronous, frees itself
+
+#endif

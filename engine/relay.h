@@ -1,0 +1,23 @@
+/*
+ * relay: what tasks ask of Redis, on the master's connection.
+ *
+ * Children have no connection of their own. They name a function of the
+ * library and its arguments; the relay calls it if a task may, and hands the
+ * reply back. Outcomes that tasks wait for come to the worker's bell; the
+ * relay knows which children wait for which.
+ */
+#ifndef TE_RELAY_H
+#define TE_RELAY_H
+
+#include "pool.h"
+#include "queue.h"
+
+typedef struct te_relay te_relay;
+
+te_relay *te_relay_new(te_pool *pool, te_queue *queue);  // keeps both
+void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
+                      te_slice payload);
+void te_relay_item(te_relay *r, te_slice item);
+void te_relay_free(te_relay *r);  // no call may be under way; NULL is fine
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * task: a task in a master's hands, from fetch until Redis knows its end.
+ *
+ *   held --offer--> offered --(the child's claim)--> begun --> ended --> gone
+ *     ^----withdraw----'                                         |
+ *     '--- its child died and it had not begun                   '-- told to
+ *                                                                    Redis
+ *
+ * `offered` and `begun` are told apart by the claim (claims.h); here both are
+ * one list, the child's. What ends a task is an operation of te1_finish and
+ * an outcome.
+ */
+#ifndef TE_TASK_H
+#define TE_TASK_H
+
+#include "claims.h"
+#include "envelope.h"
+#include "list.h"
+
+// Operations of te1_finish, as docs/protocol.md has them.
+typedef enum te_end {
+  TE_END_NONE = 0,
+  TE_END_OUTCOME = 'o',  // with a record
+  TE_END_UNSPENT = 'h',  // handed back, had not begun
+  TE_END_BACK = 'b',     // handed back, begun
+  TE_END_LOST = 'l',     // its child died; with a record for the last time
+  TE_END_UNKNOWN = 'n',  // no such task here; with a record
+} te_end;
+
+typedef struct te_task {
+  te_list link;
+  char field[TE_FIELD_BYTES];  // its key in flight
+  te_envelope envelope;        // borrows from `bytes`
+  te_token token;              // of the claim, while it is with a child
+  unsigned child;              // index, while it is with a child
+  bool waits;                  // for another task: takes no slot
+  uint64_t limit_ms;           // when its time is up is looked at; 0: no limit
+  bool is_cancelled;           // asked to end where it waits
+  te_end end;
+  bool is_told;  // sent to Redis once: it may know already
+  char *record;  // the outcome, or NULL; freed with the task
+  size_t record_size;
+  size_t size;
+  char bytes[];  // the envelope
+} te_task;
+
+// A task fetched with this delivery number; NULL when the bytes are malformed.
+te_task *te_task_new(te_slice envelope, uint32_t delivery);
+// Only a field, to be handed back: a task whose envelope never arrived.
+te_task *te_task_of_field(te_slice field);
+void te_task_free(te_task *t);  // in no list any more; NULL is fine
+
+// Notes how it ends; the record is copied.
+void te_task_end(te_task *t, te_end end, te_slice record);
+
+// A failure's record: F and { kind, message }.
+void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
+                  ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,382 @@
+#include "worker.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "claims.h"
+#include "id.h"
+#include "log.h"
+#include "pool.h"
+#include "queue.h"
+#include "relay.h"
+
+#define CLAIMS_SUFFIX ".claims"
+
+typedef enum stage {
+  LOADING,  // no child has said hello yet
+  RUNNING,
+  DRAINING,  // what runs may end
+  KILLING,   // children are being killed
+  LEAVING,   // the last outcomes, then the lease
+  STOPPED,
+} stage;
+
+struct te_worker {
+  uv_loop_t *loop;
+  te_worker_options options;
+  te_worker_events events;
+  char *claims_dir;
+  te_claims *claims;
+  te_pool *pool;
+  te_queue *queue;  // NULL until it is connected
+  te_relay *relay;
+  uv_timer_t grace;
+  stage stage;
+  char wid[TE_ID_PRODUCER_BYTES];
+  te_buf description;
+  te_slice *queues;
+  size_t queue_count;
+  bool is_fenced;  // waits for its children to be gone
+};
+
+/* Log lines. */
+
+static void log_end(const te_task *t, uint32_t run_us) {
+  const te_envelope *e = &t->envelope;
+  const char *how = "failed";
+  te_log_level level = TE_LOG_WARN;
+  if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) {
+    how = "handed back";
+    level = TE_LOG_INFO;
+  } else if (t->end == TE_END_LOST) {
+    how = "lost";
+  } else if (t->end == TE_END_UNKNOWN) {
+    how = "not known here";
+  } else if (t->record[0] == 'S') {
+    how = "succeeded";
+    level = TE_LOG_INFO;
+  }
+  if (!te_log_enabled(level)) return;
+  te_log(level, "%.*s[%.*s] %s in %.3f ms", (int)e->name.size, e->name.data,
+         (int)e->id.size, e->id.data, how, run_us / 1000.0);
+}
+
+static void on_log(void *arg, int level, const te_task *about, te_slice text) {
+  (void)arg;
+  if (level < TE_LOG_DEBUG || level > TE_LOG_ERROR) level = TE_LOG_INFO;
+  if (about == NULL) {
+    te_log((te_log_level)level, "%.*s", (int)text.size, text.data);
+    return;
+  }
+  const te_envelope *e = &about->envelope;
+  te_log((te_log_level)level, "%.*s[%.*s] %.*s", (int)e->name.size,
+         e->name.data, (int)e->id.size, e->id.data, (int)text.size, text.data);
+}
+
+/* Stopping. */
+
+static void on_left(void *arg) {
+  te_worker *w = arg;
+  if (w->stage == STOPPED) return;
+  w->stage = STOPPED;
+  te_relay_free(w->relay);
+  w->relay = NULL;
+  if (w->queue != NULL) te_queue_close(w->queue);
+  w->queue = NULL;
+  w->events.on_stopped(w->events.arg);
+}
+
+// Goes as far as it can.
+static void go_on_stopping(te_worker *w) {
+  if (w->stage == DRAINING && te_pool_in_hand(w->pool) == 0) {
+    w->stage = KILLING;
+    te_pool_kill(w->pool, false);
+  }
+  if (w->stage == KILLING && te_pool_alive(w->pool) == 0) {
+    w->stage = LEAVING;
+    uv_timer_stop(&w->grace);
+  }
+  if (w->stage != LEAVING) return;
+  if (w->queue == NULL || w->is_fenced ||
+      !te_redis_is_up(te_queue_redis(w->queue))) {
+    on_left(w);
+  } else if (te_queue_unsettled(w->queue) == 0) {
+    te_queue_leave(w->queue, on_left, w);
+  }
+}
+
+static void on_grace_over(uv_timer_t *timer) {
+  te_worker *w = timer->data;
+  if (w->stage == DRAINING) {
+    w->stage = KILLING;
+    te_pool_kill(w->pool, false);
+  }
+  go_on_stopping(w);
+}
+
+void te_worker_stop(te_worker *w, bool is_cold) {
+  if (w->stage == LOADING || w->stage == RUNNING) {
+    w->stage = DRAINING;
+    if (w->queue != NULL) te_queue_stop_fetching(w->queue);
+    te_pool_drain(w->pool);
+    uv_update_time(w->loop);
+    uv_timer_start(&w->grace, on_grace_over, w->options.grace_ms, 0);
+  }
+  if (is_cold) {
+    on_grace_over(&w->grace);
+  } else {
+    go_on_stopping(w);
+  }
+}
+
+/* A lost lease: all children go, and then a new incarnation begins. */
+
+static void incarnate(te_worker *w) {
+  te_id_producer(w->wid);
+  te_claims_set_owner(w->claims, w->wid);
+  te_queue_start(w->queue, w->wid, te_buf_slice(&w->description), w->queues,
+                 w->queue_count);
+}
+
+static void on_fenced(void *arg) {
+  te_worker *w = arg;
+  te_log(TE_LOG_WARN, "the lease was lost: starting anew");
+  w->is_fenced = true;
+  te_pool_kill(w->pool, true);
+  if (te_pool_alive(w->pool) > 0) return;
+  w->is_fenced = false;
+  incarnate(w);
+}
+
+static void rise_again(te_worker *w) {
+  w->is_fenced = false;
+  incarnate(w);
+  int rc = te_pool_start(w->pool);
+  if (rc < 0) te_log(TE_LOG_ERROR, "no child: %s", te_strerror(rc));
+}
+
+/* The pool's events. */
+
+static void on_hello(void *arg, te_slice hello) {
+  te_worker *w = arg;
+  if (w->stage == LOADING) {
+    w->stage = RUNNING;
+    w->events.on_hello(w->events.arg, hello);
+  }
+  if (w->queue != NULL) te_queue_wake(w->queue);
+}
+
+static void on_end(void *arg, te_task *t, uint32_t run_us) {
+  te_worker *w = arg;
+  log_end(t, run_us);
+  te_queue_end(w->queue, t);
+  go_on_stopping(w);
+}
+
+static void on_request(void *arg, te_child_ref from, uint32_t request,
+                       te_slice payload) {
+  te_worker *w = arg;
+  if (w->relay == NULL) {
+    te_pool_reply(w->pool, from, request, TE_EDOWN,
+                  te_slice_str(te_strerror(TE_EDOWN)));
+  } else {
+    te_relay_request(w->relay, from, request, payload);
+  }
+}
+
+static void on_room(void *arg) {
+  te_worker *w = arg;
+  if (w->queue != NULL) te_queue_wake(w->queue);
+}
+
+static void on_death(void *arg, te_child_ref child, const char *why,
+                     bool was_ready) {
+  te_worker *w = arg;
+  if (w->stage <= DRAINING && !w->is_fenced)
+    te_log(TE_LOG_WARN, "child %u %s", child.index, why);
+  if (w->stage == LOADING && !was_ready) {
+    w->events.on_trouble(w->events.arg, TE_ECLOSED, why, true);
+  } else if (w->is_fenced && te_pool_alive(w->pool) == 0 &&
+             w->stage <= RUNNING) {
+    rise_again(w);
+  }
+  go_on_stopping(w);
+}
+
+/* The queue's events. */
+
+static void on_link(void *arg, bool is_up, int code, const char *why,
+                    bool fatal) {
+  te_worker *w = arg;
+  te_pool_send_link(w->pool, is_up);
+  if (!is_up) w->events.on_trouble(w->events.arg, code, why, fatal);
+  if (w->stage == LEAVING) go_on_stopping(w);
+}
+
+static void on_task(void *arg, te_task *t) {
+  te_worker *w = arg;
+  if (w->stage == RUNNING) {
+    te_pool_submit(w->pool, t);
+  } else {  // fetched while stopping
+    te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
+    te_queue_end(w->queue, t);
+  }
+}
+
+static void on_item(void *arg, te_slice item) {
+  te_worker *w = arg;
+  te_relay_item(w->relay, item);
+}
+
+static void on_settled(void *arg) {
+  go_on_stopping(arg);
+}
+
+static size_t room(void *arg) {
+  te_worker *w = arg;
+  return w->stage == RUNNING ? te_pool_room(w->pool) : 0;
+}
+
+/* Predecessors on this host that died without leaving. */
+
+typedef struct begun {
+  te_slice fields[TE_CLAIMS_MAX];
+  size_t count;
+} begun;
+
+static void note_begun(void *arg, te_slice field) {
+  begun *b = arg;
+  b->fields[b->count++] = field;
+}
+
+static void succeed(te_worker *w, const char *path) {
+  te_claims *dead;
+  if (te_claims_open_dead(path, &dead) < 0) return;
+  begun *b = te_alloc_zero(1, sizeof(*b));
+  char wid[TE_ID_PRODUCER_BYTES];
+  te_claims_owner(dead, wid);
+  te_claims_each_taken(dead, note_begun, b);
+  te_queue_reap(w->queue, wid, b->fields, b->count);
+  te_free(b);
+  te_claims_free(dead);
+}
+
+static bool has_suffix(const char *name, const char *suffix) {
+  size_t n = strlen(name);
+  size_t m = strlen(suffix);
+  return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+static void succeed_all(te_worker *w) {
+  if (w->claims_dir == NULL) return;
+  DIR *dir = opendir(w->claims_dir);
+  if (dir == NULL) return;
+  const struct dirent *entry;
+  while ((entry = readdir(dir)) != NULL) {
+    char path[4096];
+    int n = snprintf(path, sizeof(path), "%s/%s", w->claims_dir, entry->d_name);
+    if (has_suffix(entry->d_name, CLAIMS_SUFFIX) && n > 0 &&
+        (size_t)n < sizeof(path))
+      succeed(w, path);
+  }
+  closedir(dir);
+}
+
+static void on_lease(void *arg) {
+  te_worker *w = arg;
+  succeed_all(w);
+  w->events.on_ready(w->events.arg);
+}
+
+/* Life. */
+
+void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
+  assert(w->queue == NULL);
+  te_queue_options options = {&plan->redis, plan->prefix, w->options.lease_ms};
+  te_queue_events events = {.on_link = on_link,
+                            .on_lease = on_lease,
+                            .on_task = on_task,
+                            .on_fenced = on_fenced,
+                            .on_item = on_item,
+                            .on_settled = on_settled,
+                            .room = room,
+                            .arg = w};
+  te_buf_add_slice(&w->description, plan->description);
+  w->queues = te_alloc_zero(plan->queue_count, sizeof(*w->queues));
+  for (size_t i = 0; i < plan->queue_count; i++)
+    w->queues[i] =
+        te_slice_of(te_slice_dup(plan->queues[i]), plan->queues[i].size);
+  w->queue_count = plan->queue_count;
+  w->queue = te_queue_new(w->loop, &options, &events);
+  w->relay = te_relay_new(w->pool, w->queue);
+  incarnate(w);
+}
+
+static int make_claims(te_worker *w) {
+  if (w->claims_dir == NULL) return te_claims_create(NULL, &w->claims);
+  char name[TE_ID_PRODUCER_BYTES];
+  char path[4096];
+  te_id_producer(name);
+  int n = snprintf(path, sizeof(path), "%s/%.*s" CLAIMS_SUFFIX, w->claims_dir,
+                   TE_ID_PRODUCER_BYTES, name);
+  if (n < 0 || (size_t)n >= sizeof(path)) return UV_ENAMETOOLONG;
+  return te_claims_create(path, &w->claims);
+}
+
+static void make_pool(te_worker *w) {
+  te_pool_options options = {w->options.processes, w->options.concurrency,
+                             w->options.program};
+  te_pool_events events = {.on_hello = on_hello,
+                           .on_end = on_end,
+                           .on_request = on_request,
+                           .on_log = on_log,
+                           .on_room = on_room,
+                           .on_death = on_death,
+                           .arg = w};
+  w->pool = te_pool_new(w->loop, &options, &events, w->claims);
+  te_pool_set_config(w->pool, w->options.config);
+}
+
+int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
+                  const te_worker_events *events, te_worker **out) {
+  te_worker *w = te_alloc_zero(1, sizeof(*w));
+  w->loop = loop;
+  w->options = *options;
+  w->events = *events;
+  if (options->claims_dir != NULL)
+    w->claims_dir = te_strdup(options->claims_dir);
+  int rc = make_claims(w);
+  if (rc < 0) {
+    te_free(w->claims_dir);
+    te_free(w);
+    return rc;
+  }
+  uv_timer_init(loop, &w->grace);
+  w->grace.data = w;
+  make_pool(w);
+  *out = w;
+  return 0;
+}
+
+int te_worker_start(te_worker *w) {
+  return te_pool_start(w->pool);
+}
+
+static void on_grace_close(uv_handle_t *handle) {
+  te_worker *w = handle->data;
+  for (size_t i = 0; i < w->queue_count; i++)
+    te_free((char *)(uintptr_t)w->queues[i].data);
+  te_free(w->queues);
+  te_buf_free(&w->description);
+  te_free(w->claims_dir);
+  te_free(w);
+}
+
+void te_worker_free(te_worker *w) {
+  assert(w->stage == STOPPED);
+  te_pool_free(w->pool);
+  te_claims_free(w->claims);
+  uv_close((uv_handle_t *)&w->grace, on_grace_close);
+}
