@@ -8,10 +8,10 @@
 local layers = {
   "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "id", "log",
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
-  "stream", "wire", "pipeline", "greet", "pace", "redis", "instance", "users",
+  "stream", "wire", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "task", "proc", "pool", "queue", "runtime", "child", "worker",
-  "main",
+  "claims", "proc", "record", "task", "hand", "pool", "report", "bell",
+  "queue", "runtime", "child", "relay", "worker", "main",
 }
 
 -- Which files may include a library's headers.
