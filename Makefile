@@ -58,6 +58,7 @@ COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
   $(if $(SANITIZE),$(SANITIZE) -w,$(WARNINGS))
 LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)# V=1 shows the commands
 
 .PHONY: all lint format docs demo bench check test asan tsan gcstress valgrind \
   install uninstall clean
@@ -66,27 +67,27 @@ all: $(PROGRAM) $(MODULE) $(NATIVE)
 
 # A folder among the sources: its time changes when a file goes away.
 $(PROGRAM): $(OBJECTS) engine engine/bind
-	$(LINK) -pie -o $@ $(filter %.o,$^) $(LUA_LIBS) $(LIBS)
+	$(call say,LINK) $(LINK) -pie -o $@ $(filter %.o,$^) $(LUA_LIBS) $(LIBS)
 
 # No liblua: the host program has one, and two in one process break.
 $(MODULE): $(filter-out %/engine/main.o,$(OBJECTS)) engine engine/bind
 	@mkdir -p $(@D)
-	$(LINK) -shared -o $@ $(filter %.o,$^) $(LIBS)
+	$(call say,LINK) $(LINK) -shared -o $@ $(filter %.o,$^) $(LIBS)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -fvisibility=hidden -c -o $@ $<
+	$(call say,CC) $(COMPILE) -fvisibility=hidden -c -o $@ $<
 
 $(OUT)/%.o: $(OUT)/%.c Makefile
-	$(COMPILE) -fvisibility=hidden -c -o $@ $<
+	$(call say,CC) $(COMPILE) -fvisibility=hidden -c -o $@ $<
 
 $(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
 	@mkdir -p $(@D)
-	$(LUA) tools/embed.lua lua $(LUA_FILES) >$@
+	$(call say,LUA) $(LUA) tools/embed.lua lua $(LUA_FILES) >$@
 
 $(BIN)/lib/native/%.so: recipes/native/%.c Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -shared -Wl,--as-needed -o $@ $< -lprimesieve
+	$(call say,CC) $(COMPILE) -shared -Wl,--as-needed -o $@ $< -lprimesieve
 
 -include $(OBJECTS:.o=.d) $(NATIVE:.so=.d)
 
@@ -103,7 +104,7 @@ docs:
 	ldoc --quiet --dir $(BUILD)/docs .
 
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
-build = @echo "Building $(1)"; $(MAKE) -s $(JOBS) all VARIANT=$(1)
+build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
 
 demo:
 	@tools/install-packages run
