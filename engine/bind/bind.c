@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "assets.h"
 #include "runtime.h"
 
 /*
@@ -148,16 +149,33 @@ void te_bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
   lua_pop(L, 1);
 }
 
+/***
+A file that travels inside the program.
+@function asset
+@tparam string name below lua/, e.g. `"taskengine/functions/fetch.lua"`
+@treturn[1] string its bytes
+@return[2] nil when there is none of that name
+*/
+static int core_asset(lua_State *L) {
+  const te_embedded_file *f = te_embedded_file_find(luaL_checkstring(L, 1));
+  if (f == NULL) return 0;
+  lua_pushlstring(L, f->data, f->size);
+  return 1;
+}
+
 int luaopen_taskengine_core(lua_State *L) {
   static const luaL_Reg openers[] = {
       {"codec", te_bind_open_codec},
       {"embedded", te_bind_open_embedded},
       {"json", te_bind_open_json},
+      {"log", te_bind_open_log},
       {"loop", te_bind_open_loop},
       {"redis", te_bind_open_redis},
       {"sys", te_bind_open_sys},
       {"url", te_bind_open_url},
       {"envelope", te_bind_open_envelope},
+      {"worker", te_bind_open_worker},
+      {"child", te_bind_open_child},
 #ifdef TE_TESTING
       {"testing", te_bind_open_testing},
 #endif
@@ -169,5 +187,7 @@ int luaopen_taskengine_core(lua_State *L) {
     o->func(L);
     lua_setfield(L, -2, o->name);
   }
+  lua_pushcfunction(L, core_asset);
+  lua_setfield(L, -2, "asset");
   return 1;
 }

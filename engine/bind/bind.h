@@ -50,6 +50,7 @@ bool te_bind_is_calling(lua_State *L);
 void te_bind_set_on_error(lua_State *L, int arg);
 
 // The openers: each pushes its table.
+int te_bind_open_log(lua_State *L);
 int te_bind_open_loop(lua_State *L);
 int te_bind_open_codec(lua_State *L);
 int te_bind_open_json(lua_State *L);
@@ -59,6 +60,7 @@ int te_bind_open_embedded(lua_State *L);
 int te_bind_open_envelope(lua_State *L);
 int te_bind_open_sys(lua_State *L);
 int te_bind_open_process(lua_State *L);  // pushes sys.spawn
+int te_bind_open_signal(lua_State *L);   // pushes loop.signal
 int te_bind_open_child(lua_State *L);
 int te_bind_open_worker(lua_State *L);
 #ifdef TE_TESTING
