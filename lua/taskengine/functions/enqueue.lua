@@ -1,11 +1,47 @@
 -- te1_enqueue: accepts tasks, once each.
 
 local function remember_producer(P, producer, last)
-  call("SET", P .. "i:" .. producer, last, "PX", te.PRODUCER_MS)
+  call("SET", P .. "i:" .. producer, last, "PX", te.KEPT_MS)
 end
 
--- A queue's first task since it was empty: the queue gets a name.
-local function accepted(P, queue, n, length)
+-- What follows `g`: envelope, queue, delay, expires, unique.
+local function is_general(args, i)
+  local env, queue, unique = args[i + 1], args[i + 2], args[i + 5]
+  return unique
+    and te.version(env) > 0
+    and te.queue(env) == queue
+    and te.priority(env) <= te.PRIORITY_MAX
+    and string.find(args[i + 3], "^%+?%d*$")
+    and args[i + 3] ~= "+"
+    and string.find(args[i + 4], "^%d*$")
+    and (unique == ""
+      or unique == "i" and te.sequence(te.id(env)) ~= nil
+      or sub(unique, 1, 1) == "u" and sub(unique, 2) == te.alias(env))
+end
+
+-- Where each group starts; nil when one is not as it must be, in which case
+-- nothing is done at all.
+local function parse(args)
+  local starts, i = {}, 4
+  while i <= #args do
+    starts[#starts + 1] = i
+    local n = tonumber(args[i + 2])
+    if args[i] == "r" and n and n > 0 and n <= te.BATCH_MAX then
+      i = i + 3 + n
+    elseif args[i] == "g" and is_general(args, i) then
+      i = i + 6
+    else
+      return nil
+    end
+  end
+  return i == #args + 1 and starts or nil
+end
+
+local function add_plain(P, args, i)
+  local queue, n = args[i + 1], tonumber(args[i + 2])
+  local length = call("RPUSH", P .. "r:" .. queue,
+    unpack(args, i + 3, i + 2 + n))
+  -- A queue's first tasks since it was empty: it may be new.
   if length == n then
     call("SADD", P .. "q", queue)
   end
@@ -13,23 +49,15 @@ local function accepted(P, queue, n, length)
   te.ring(P, queue, n)
 end
 
-local function add_plain(P, args, i)
-  local queue, n = args[i + 1], tonumber(args[i + 2])
-  local length = call("RPUSH", P .. "r:" .. queue,
-    unpack(args, i + 3, i + 2 + n))
-  accepted(P, queue, n, length)
-  return i + 3 + n
-end
-
 -- A repeat of an enqueue whose outcome its producer never learned. The
 -- producer is retired, so that its own late request does nothing any more.
-local function is_repeat(P, env)
-  local id = te.id(env)
-  local producer, seq = sub(id, 1, 12), te.sequence(id)
-  local last, retired = te.producer_state(P, producer)
-  if seq <= last or call("SET", P .. "u:" .. id, id, "NX") == false then
+local function is_repeat(P, id)
+  if te.was_enqueued(P, id) or te.get_outcome(P, id) then
     return true
   end
+  call("SET", P .. "u:" .. id, id, "PX", te.KEPT_MS)
+  local producer = sub(id, 1, 12)
+  local last, retired = te.producer_state(P, producer)
   if not retired then
     remember_producer(P, producer, string.format("%.0f!", last))
   end
@@ -37,15 +65,12 @@ local function is_repeat(P, env)
 end
 
 -- The id of the task that is there already, or nil when this one is new.
-local function existing(P, env, unique)
-  local kind = sub(unique, 1, 1)
-  if kind == "i" then
-    return is_repeat(P, env) and te.id(env) or nil
-  elseif kind == "u" then
+local function existing(P, id, unique)
+  if unique == "i" then
+    return is_repeat(P, id) and id or nil
+  elseif unique ~= "" then
     local key = P .. "u:" .. sub(unique, 2)
-    if call("SET", key, te.id(env), "NX") == false then
-      return call("GET", key)
-    end
+    return call("SET", key, id, "NX") == false and call("GET", key) or nil
   end
 end
 
@@ -53,80 +78,75 @@ local function due_time(delay, now)
   if delay == "" then
     return 0
   elseif sub(delay, 1, 1) == "+" then
-    return now + tonumber(delay)
+    return now + tonumber(sub(delay, 2))
   end
   return tonumber(delay)
 end
 
--- Rings one sleeper when it must set its timer to an earlier time.
-local function add_due(P, env, queue, when)
-  local earliest = te.next_due(P)
-  te.make_due(P, env, when)
-  if earliest == 0 or when < earliest then
-    te.ring(P, queue, 1)
-  end
-end
-
 local function add_general(P, args, i, now)
-  local env, queue, delay = args[i + 1], args[i + 2], args[i + 3]
-  local expires, unique = args[i + 4], args[i + 5]
-  local before = existing(P, env, unique)
+  local env, queue = args[i + 1], args[i + 2]
+  local id = te.id(env)
+  local before = existing(P, id, args[i + 5])
   if before then
     return before
   end
-  if expires ~= "" then
-    env = te.patch(env, 31, te.bytes_of(now + tonumber(expires), 8))
+  if args[i + 4] ~= "" then
+    env = te.patch(env, 31, te.bytes_of(now + tonumber(args[i + 4]), 8))
   end
   call("SADD", P .. "q", queue)
   te.count(P, queue, "enqueued", 1)
-  local when = due_time(delay, now)
+  local when = due_time(args[i + 3], now)
   if when > now then
-    add_due(P, env, queue, when)
+    te.make_due(P, env, when, now)
   else
     te.make_ready(P, env)
     te.ring(P, queue, 1)
   end
-  return te.id(env)
+  return id
 end
 
--- The ids that a batch got when it was accepted.
-local function repeated(P, args, out)
-  local i = 4
-  while i <= #args do
-    if args[i] == "r" then
-      i = i + 3 + tonumber(args[i + 2])
-    else
-      local unique = args[i + 5]
-      local id = sub(unique, 1, 1) == "u"
-        and call("GET", P .. "u:" .. sub(unique, 2))
-      out[#out + 1] = id or te.id(args[i + 1])
-      i = i + 6
-    end
+-- The id that a group of a batch got when the batch was accepted.
+local function accepted_id(P, env, unique)
+  return sub(unique, 1, 1) == "u" and call("GET", P .. "u:" .. sub(unique, 2))
+    or te.id(env)
+end
+
+-- Whether a batch is to be done: 0, or why not. A producer's numbers have no
+-- gaps, so that its last number tells which of its tasks were accepted.
+local function judge(P, producer, first)
+  local last, retired = te.producer_state(P, producer)
+  if first <= last then
+    return 1, last
+  elseif retired or first > last + 1 then
+    return 2, last
   end
-  return out
+  return 0, last
 end
 
 te.register("enqueue", function(keys, args)
   local P, producer = keys[1], args[1]
-  local now = te.now()
-  local last, retired = te.producer_state(P, producer)
-  if tonumber(args[2]) <= last then
-    return repeated(P, args, { now, 1 })
-  elseif retired then
-    return { now, 2 }
+  local now, starts = te.now(), parse(args)
+  local verdict, last = judge(P, producer, tonumber(args[2]))
+  if not starts then
+    return redis.error_reply("ERR te1_enqueue: a group is not well-formed")
+  elseif verdict == 1 and tonumber(args[3]) > last then
+    return redis.error_reply("ERR te1_enqueue: half of it was done before")
   end
-  local out = { now, 0 }
-  local i = 4
-  while i <= #args do
+  local out = { now, verdict }
+  for k = 1, #starts do
+    local i = starts[k]
     if args[i] == "r" then
-      i = add_plain(P, args, i)
-    elseif args[i] == "g" then
+      if verdict == 0 then
+        add_plain(P, args, i)
+      end
+    elseif verdict == 0 then
       out[#out + 1] = add_general(P, args, i, now)
-      i = i + 6
-    else
-      return redis.error_reply("ERR te1_enqueue: unknown group")
+    elseif verdict == 1 then
+      out[#out + 1] = accepted_id(P, args[i + 1], args[i + 5])
     end
   end
-  remember_producer(P, producer, args[3])
+  if verdict == 0 then
+    remember_producer(P, producer, args[3])
+  end
   return out
 end, {})

@@ -1,6 +1,8 @@
 -- te1_fetch: hands ready tasks to a worker; te1_promote: what is due.
 
-local PROMOTE_MAX = 100
+local FETCH_MAX, PROMOTE_MAX = 1000, 100
+-- How many tasks that it does not hand out a fetch looks at.
+local SKIPPED_MAX = 1000
 
 -- The outcome of an expired task: { kind = , message = } in MessagePack.
 local EXPIRED = "R\130\164kind\167Expired\167message"
@@ -10,114 +12,165 @@ local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 local function keep_malformed(P, env)
   call("LPUSH", P .. "m", env)
   call("LTRIM", P .. "m", 0, te.MALFORMED_MAX - 1)
+  call("PEXPIRE", P .. "m", te.KEPT_MS)
 end
 
 -- Its outcome was written when it was revoked.
 local function drop_revoked(P, env)
-  te.expire_alias(P, env)
+  te.ended(P, env, "-")
   te.count(P, te.queue(env), "revoked", 1)
 end
 
--- Whether the worker gets the task. What it does not get has gone where it
--- belongs: aside when malformed or too new, or to its end when expired or
+-- Whether the worker gets the task. What it does not get goes where it
+-- belongs: aside when malformed or too new, to its end when expired or
 -- revoked.
-local function deliverable(P, env, now, some_revoked)
+local function deliverable(P, env, queue, state)
   local version = te.version(env)
-  if version == nil or version == 0 then
+  if version > te.VERSION then
+    state.newer[#state.newer + 1] = env
+    return false
+  elseif version == 0 or te.queue(env) ~= queue
+    or te.priority(env) > te.PRIORITY_MAX then
     keep_malformed(P, env)
     return false
-  elseif version > te.VERSION then
-    te.make_ready(P, env)
-    return false
-  elseif some_revoked and call("SREM", P .. "cx", te.id(env)) == 1 then
+  elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
     drop_revoked(P, env)
     return false
-  elseif sub(env, 31, 38) ~= NO_EXPIRY and te.expiry(env) <= now then
-    te.settle(P, env, EXPIRED, now)
-    te.count(P, te.queue(env), "expired", 1)
+  elseif sub(env, 31, 38) ~= NO_EXPIRY and te.expiry(env) <= state.now then
+    te.settle(P, env, EXPIRED, state.now, "expired")
     return false
   end
   return true
 end
 
-local function keep(P, envs, state)
+local function keep(P, envs, queue, state)
   for i = 1, #envs do
     local env = envs[i]
-    if env and deliverable(P, env, state.now, state.some_revoked) then
+    if env and deliverable(P, env, queue, state) then
       state.n = state.n + 1
       state.out[state.n + 2] = env
-      state.pairs[2 * state.n - 1] = sub(env, 1, 20) .. state.delivery
+      state.pairs[2 * state.n - 1] = te.id(env) .. state.delivery
       state.pairs[2 * state.n] = env
+    else
+      state.skipped = state.skipped + 1
     end
   end
 end
 
-local function take_prioritised(P, queue, want, state)
-  local popped = call("ZPOPMIN", P .. "p:" .. queue, want)
-  if #popped > 0 then
-    local ids = {}
-    for i = 1, #popped, 2 do
-      ids[#ids + 1] = popped[i]
-    end
-    local envs = call("HMGET", P .. "t", unpack(ids))
-    call("HDEL", P .. "t", unpack(ids))
-    keep(P, envs, state)
+local function pop_prioritised(P, queue, count)
+  local popped = call("ZPOPMIN", P .. "p:" .. queue, count)
+  if #popped == 0 then
+    return popped
   end
+  local ids = {}
+  for i = 1, #popped, 2 do
+    ids[#ids + 1] = popped[i]
+  end
+  local envs = call("HMGET", P .. "t", unpack(ids))
+  call("HDEL", P .. "t", unpack(ids))
+  return envs
 end
 
-local function take_plain(P, queue, want, state)
-  local envs = call("LPOP", P .. "r:" .. queue, want)
-  if envs then
-    keep(P, envs, state)
+local function pop_plain(P, queue, count)
+  return call("LPOP", P .. "r:" .. queue, count) or {}
+end
+
+-- Pops until the worker has what it wants or nothing is left.
+local function drain(P, queue, pop, state)
+  while state.n < state.want and state.skipped < SKIPPED_MAX do
+    local count = state.want - state.n
+    local envs = pop(P, queue, count)
+    keep(P, envs, queue, state)
+    if #envs < count then
+      return
+    end
   end
 end
 
 -- All queues' urgent tasks first, then their plain ones.
-local function take(P, args, want, state)
-  for _, from in ipairs({ take_prioritised, take_plain }) do
-    for i = 6, #args do
-      if state.n >= want then
-        return
-      end
-      from(P, args[i], want - state.n, state)
-    end
+local function take(P, args, state)
+  for i = 6, #args do
+    drain(P, args[i], pop_prioritised, state)
+  end
+  for i = 6, #args do
+    drain(P, args[i], pop_plain, state)
+  end
+  for i = 1, #state.newer do
+    te.make_ready(P, state.newer[i])
   end
 end
 
--- A worker that got less than it wanted sleeps until its bell rings.
-local function set_sleeping(P, args, wid, sleeps, slept)
-  if sleeps or slept then
+-- A worker that got less than it wanted sleeps until its bell rings. When
+-- that was for having looked at too many, it is woken at once; but what is
+-- too new for it would keep it awake for nothing.
+local function set_sleeping(P, args, state)
+  local sleeps = state.n < state.want
+  if sleeps and state.skipped >= SKIPPED_MAX
+    and #state.newer < state.skipped then
+    sleeps = false
+    call("RPUSH", P .. "b:" .. args[1], "")
+  end
+  if sleeps or args[5] == "1" then
     local command = sleeps and "SADD" or "SREM"
     for i = 6, #args do
-      call(command, P .. "sl:" .. args[i], wid)
+      call(command, P .. "sl:" .. args[i], args[1])
     end
+  end
+  return sleeps
+end
+
+-- A worker that was woken and does not take all passes the bell on. What
+-- became due here and is not taken may be for others too.
+local function wake_others(P, args, sleeps, promoted)
+  for i = 6, #args do
+    local queue = args[i]
+    local n = promoted[queue] or args[5] == "1" and 1
+    if n and not sleeps and te.has_work(P, queue) then
+      te.ring(P, queue, n)
+    end
+    promoted[queue] = nil
+  end
+  for queue, n in pairs(promoted) do
+    te.ring(P, queue, n)
   end
 end
 
+
 te.register("fetch", function(keys, args)
-  local P, wid, want = keys[1], args[1], math.min(tonumber(args[3]), 1000)
+  local P, wid, number = keys[1], args[1], tonumber(args[4])
   local now = te.now()
   if not te.renew(P, wid, now, tonumber(args[2])) then
     return { "FENCED" }
+  elseif not te.advance(P, wid, number) then
+    return redis.error_reply("ERR te1_fetch: its delivery number is past")
   end
+  local next_due, promoted = te.promote(P, now, PROMOTE_MAX)
+  te.note_timer(P, next_due)
   local state = {
     now = now,
+    want = math.min(tonumber(args[3]), FETCH_MAX),
     n = 0,
-    out = { now, te.promote(P, now, PROMOTE_MAX) },
+    skipped = 0,
+    newer = {},
+    out = { now, next_due },
     pairs = {},
-    delivery = te.bytes_of(tonumber(args[4]), 4),
+    delivery = te.bytes_of(number, 4),
     some_revoked = call("EXISTS", P .. "cx") == 1,
   }
-  take(P, args, want, state)
+  take(P, args, state)
   if state.n > 0 then
     call("HSET", P .. "f:" .. wid, unpack(state.pairs))
   end
-  set_sleeping(P, args, wid, state.n < want, args[5] == "1")
+  wake_others(P, args, set_sleeping(P, args, state), promoted)
   return state.out
 end)
 
 te.register("promote", function(keys, args)
-  local now = te.now()
-  local limit = math.min(tonumber(args[1]), 1000)
-  return { now, te.promote(keys[1], now, limit) }
+  local P, now = keys[1], te.now()
+  local limit = math.min(tonumber(args[1]), FETCH_MAX)
+  local next_due, promoted = te.promote(P, now, limit)
+  for queue, n in pairs(promoted) do
+    te.ring(P, queue, n)
+  end
+  return { now, next_due }
 end)

@@ -1,95 +1,171 @@
 -- te1_finish: how a worker's tasks leave it; te1_reap: how they leave a
 -- worker that is gone.
 
--- The envelope in flight under this field, taken out; or nil.
+-- How many arguments an operation has, its letter among them; nil when they
+-- are not as they must be.
+local SIZES = {
+  s = function(args, i)
+    local ttl_s, n = tonumber(args[i + 2]), tonumber(args[i + 3])
+    return ttl_s and ttl_s >= 0 and n and n > 0 and n <= te.BATCH_MAX
+      and 4 + 2 * n or nil
+  end,
+  d = function(args, i)
+    local n = tonumber(args[i + 2])
+    return n and n > 0 and n <= te.BATCH_MAX and 3 + n or nil
+  end,
+  o = function() return 3 end,
+  h = function() return 2 end,
+  b = function() return 2 end,
+  l = function() return 3 end,
+  n = function() return 3 end,
+}
+
+-- Where each operation starts; nil when one is not as it must be, in which
+-- case nothing is done at all.
+local function parse(args)
+  local starts, i = {}, 3
+  while i <= #args do
+    local size = SIZES[args[i]] and SIZES[args[i]](args, i)
+    if not size then
+      return nil
+    end
+    starts[#starts + 1] = i
+    i = i + size
+  end
+  return i == #args + 1 and starts or nil
+end
+
+-- The envelope in flight under this field, taken out; or false.
 local function take(P, wid, field)
   local f = P .. "f:" .. wid
   local env = call("HGET", f, field)
   if env then
     call("HDEL", f, field)
-    return env
+  end
+  return env
+end
+
+-- Puts tasks at the head of their queues, in the order given.
+local function hand_back(P, envs)
+  local counts = {}
+  for i = #envs, 1, -1 do
+    local env = te.returned(envs[i])
+    local queue = te.queue(env)
+    te.make_ready(P, env, true)
+    counts[queue] = (counts[queue] or 0) + 1
+  end
+  for queue, n in pairs(counts) do
+    te.ring(P, queue, n)
   end
 end
 
-local function hand_back(P, env)
-  te.make_ready(P, te.returned(env), true)
-  te.ring(P, te.queue(env), 1)
-end
+-- Operations: each returns how many tasks were still this worker's. What
+-- goes back to its queue is gathered in state.back.
+local OPERATIONS = {}
 
--- Takes the fields of n pairs from args[first] out of flight, all at once.
-local function take_all(P, wid, args, first, last)
+-- Takes n tasks out of flight, all at once. Returns how many were there.
+local function take_all(state, args, first, last, step)
   local fields = {}
-  for k = first, last, 2 do
+  for k = first, last, step do
     fields[#fields + 1] = args[k]
   end
-  return call("HDEL", P .. "f:" .. wid, unpack(fields)), #fields
+  return call("HDEL", state.P .. "f:" .. state.wid, unpack(fields)), #fields
 end
 
--- op, queue, ttl, n, then n times field and outcome: all or none of them are
+-- queue, ttl, n, then n times field and outcome: all or none of them are
 -- this worker's, because it sends them so only once (a repeat in doubt is
 -- sent as `o`). Outcomes of one chunk are written together. Should only some
 -- be there all the same, the outcome that was written first stays.
-local function succeed(P, wid, args, i)
-  local first, last = i + 4, i + 3 + 2 * args[i + 3]
-  local own, n = take_all(P, wid, args, first, last)
+function OPERATIONS.s(state, args, i)
+  local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
+  local own, n = take_all(state, args, first, last, 2)
   if own == 0 then
-    return last + 1, 0
+    return 0
   end
-  local chunks, chunk, prefix = {}, nil, nil
-  local waiting = call("EXISTS", P .. "y") == 1
+  local chunks = {}
   for k = first, last, 2 do
     local id = sub(args[k], 1, 20)
     if own == n or not te.get_outcome(P, id) then
-      if sub(id, 1, 19) ~= prefix then
-        prefix = sub(id, 1, 19)
-        chunk = chunks[prefix] or {}
-        chunks[prefix] = chunk
-      end
+      local prefix = sub(id, 1, 19)
+      local chunk = chunks[prefix] or {}
+      chunks[prefix] = chunk
       chunk[#chunk + 1] = sub(id, 20)
       chunk[#chunk + 1] = args[k + 1]
-      if waiting then
+      if state.some_wait then
         te.tell(P, id, args[k + 1])
       end
     end
   end
-  for name, outcomes in pairs(chunks) do
-    te.put_outcomes(P .. "v:" .. name, outcomes, args[i + 2] * 1000)
+  for prefix, outcomes in pairs(chunks) do
+    te.put_outcomes(P .. "v:" .. prefix, outcomes, args[i + 2] * 1000)
   end
   te.count(P, args[i + 1], "done", own)
-  return last + 1, own
+  return own
 end
 
--- op, queue, n, fields: one command when they are all there
-local function succeed_quietly(P, wid, args, i)
-  local n = tonumber(args[i + 2])
-  local own = call("HDEL", P .. "f:" .. wid,
-    unpack(args, i + 3, i + 2 + n))
-  if own > 0 then
-    te.count(P, args[i + 1], "done", own)
-  end
-  return i + 3 + n, own
-end
-
-local function end_with(P, env, outcome, now)
-  te.settle(P, env, outcome, now)
-end
-
-local function lost(P, env, outcome, now)
-  env = te.raise(env, te.AT_DEATHS)
-  te.count(P, te.queue(env), "lost", 1)
-  if te.fails_when_lost(env) or byte(env, 24) >= te.DEATHS_MAX then
-    te.settle(P, te.returned(env), outcome, now)
+-- queue, n, fields: those who wait learn that nothing was kept
+function OPERATIONS.d(state, args, i)
+  local first, last, own = i + 3, i + 2 + tonumber(args[i + 2]), 0
+  if state.some_wait then
+    for k = first, last do
+      if call("HDEL", state.P .. "f:" .. state.wid, args[k]) == 1 then
+        own = own + 1
+        te.tell(state.P, sub(args[k], 1, 20), "-")
+      end
+    end
   else
-    hand_back(P, env)
+    own = take_all(state, args, first, last, 1)
+  end
+  if own > 0 then
+    te.count(state.P, args[i + 1], "done", own)
+  end
+  return own
+end
+
+-- The operations on one task: what is done with its envelope.
+local function single(act)
+  return function(state, args, i)
+    local env = take(state.P, state.wid, args[i + 1])
+    if not env then
+      return 0
+    end
+    act(state, env, args[i + 2])
+    return 1
   end
 end
 
-local function redeliver(P, env)
-  te.count(P, te.queue(env), "redelivered", 1)
-  hand_back(P, env)
+local function back(state, env)
+  state.back[#state.back + 1] = env
 end
 
--- Every live worker of the queue has refused it.
+OPERATIONS.h = single(back)
+
+OPERATIONS.b = single(function(state, env)
+  te.count(state.P, te.queue(env), "redelivered", 1)
+  back(state, env)
+end)
+
+OPERATIONS.o = single(function(state, env, outcome)
+  te.settle(state.P, env, outcome, state.now)
+end)
+
+-- The worker or the child that ran it is gone, which is counted at `at`; too
+-- often is its end.
+local function lost(state, env, outcome, at, max)
+  env = te.raise(env, at)
+  te.count(state.P, te.queue(env), "lost", 1)
+  if te.fails_when_lost(env) or byte(env, at) >= max then
+    te.settle(state.P, te.returned(env), outcome, state.now)
+  else
+    back(state, env)
+  end
+end
+
+OPERATIONS.l = single(function(state, env, outcome)
+  lost(state, env, outcome, te.AT_DEATHS, te.DEATHS_MAX)
+end)
+
+-- Whether every worker of the queue has refused it.
 local function refused_by_all(P, queue, refusals)
   local wids = call("SMEMBERS", P .. "ws:" .. queue)
   for i = 1, #wids do
@@ -101,68 +177,63 @@ local function refused_by_all(P, queue, refusals)
 end
 
 local REFUSED_MS_MAX, REFUSED_PAUSE_MS = 60000, 250
+local REFUSALS_MS = 3600 * 1000
 
-local function refused(P, env, outcome, now, wid)
-  local id, key = te.id(env), P .. "nr"
-  local refusals = call("HGET", key, id) or string.format("%.0f", now)
-  refusals = refusals .. " " .. wid
-  local since = tonumber(string.match(refusals, "^%d+"))
+OPERATIONS.n = single(function(state, env, outcome)
+  local P, now = state.P, state.now
+  local key = P .. "nr:" .. te.id(env)
+  local refusals = call("GET", key) or string.format("%.0f", now)
+  if not string.find(refusals, " " .. state.wid, 1, true) then
+    refusals = refusals .. " " .. state.wid
+  end
+  local since = tonumber((string.match(refusals, "^%d+")))
   if now - since >= REFUSED_MS_MAX
     or refused_by_all(P, te.queue(env), refusals) then
-    call("HDEL", key, id)
+    call("DEL", key)
     te.settle(P, env, outcome, now)
   else
-    call("HSET", key, id, refusals)
-    te.make_due(P, te.returned(env), now + REFUSED_PAUSE_MS)
+    call("SET", key, refusals, "PX", REFUSALS_MS)
+    te.make_due(P, te.returned(env), now + REFUSED_PAUSE_MS, now)
   end
-end
-
--- Operations of one field each: what is done and how many arguments it has.
-local SINGLE = {
-  o = { end_with, 3 },
-  h = { hand_back, 2 },
-  b = { redeliver, 2 },
-  l = { lost, 3 },
-  n = { refused, 3 },
-}
+end)
 
 te.register("finish", function(keys, args)
   local P, wid = keys[1], args[1]
-  local now = te.now()
+  local now, starts = te.now(), parse(args)
   if not te.renew(P, wid, now, tonumber(args[2])) then
     return { "FENCED" }
+  elseif not starts then
+    return redis.error_reply("ERR te1_finish: not an operation")
   end
-  local i, own, total = 3, 0, 0
-  while i <= #args do
-    local op = args[i]
-    if op == "s" then
-      i, own = succeed(P, wid, args, i)
-    elseif op == "d" then
-      i, own = succeed_quietly(P, wid, args, i)
-    elseif SINGLE[op] then
-      local env = take(P, wid, args[i + 1])
-      if env then
-        SINGLE[op][1](P, env, args[i + 2], now, wid)
-      end
-      i, own = i + SINGLE[op][2], env and 1 or 0
-    else
-      return redis.error_reply("ERR te1_finish: unknown operation")
-    end
-    total = total + own
+  local total = 0
+  local state = {
+    P = P, wid = wid, now = now, back = {},
+    some_wait = call("EXISTS", P .. "y") == 1,
+  }
+  for k = 1, #starts do
+    local i = starts[k]
+    total = total + OPERATIONS[args[i]](state, args, i)
   end
+  hand_back(P, state.back)
   return { total }
 end)
 
--- Everything that the shard keeps of a worker, but what is in flight.
+-- Everything that the shard keeps of a worker, but what is in flight. Its
+-- bell may have rung for work that is still there: others are woken for it.
 local function forget_worker(P, wid)
-  local queues = call("SMEMBERS", P .. "q")
-  for i = 1, #queues do
-    call("SREM", P .. "ws:" .. queues[i], wid)
-    call("SREM", P .. "sl:" .. queues[i], wid)
-  end
+  local queues = call("HGET", P .. "wq", wid) or ""
   call("UNLINK", P .. "b:" .. wid)
   call("HDEL", P .. "wi", wid)
+  call("HDEL", P .. "wq", wid)
+  call("ZREM", P .. "wn", wid)
   call("ZREM", P .. "w", wid)
+  for queue in string.gmatch(queues, "%S+") do
+    call("SREM", P .. "ws:" .. queue, wid)
+    call("SREM", P .. "sl:" .. queue, wid)
+    if te.has_work(P, queue) then
+      te.ring(P, queue, 1)
+    end
+  end
 end
 
 te.register("leave", function(keys, args)
@@ -174,23 +245,36 @@ te.register("leave", function(keys, args)
   return 1
 end)
 
+-- With the number of the worker's last fetch: should that still be on its
+-- way, it hands out nothing any more.
 te.register("holds", function(keys, args)
-  return call("HKEYS", keys[1] .. "f:" .. args[1])
-end, { "no-writes" })
+  local P, wid = keys[1], args[1]
+  if args[2] and call("ZSCORE", P .. "w", wid) then
+    te.advance(P, wid, tonumber(args[2]))
+  end
+  return call("HKEYS", P .. "f:" .. wid)
+end)
 
--- A task whose worker was lost: had it started, that counts.
-local function reap_one(P, env, outcome, now, started)
-  if not started then
-    hand_back(P, env)
-    return
+-- The fields in flight at a worker, the first that it fetched first.
+local function in_order(fields)
+  local order = {}
+  for i = 1, #fields do
+    local field = fields[i]
+    order[i] = {
+      field = field,
+      delivery = te.number_at(field, 21, 4),
+      number = te.sequence(sub(field, 1, 20)) or 0,
+    }
   end
-  env = te.raise(env, te.AT_REAPS)
-  te.count(P, te.queue(env), "lost", 1)
-  if te.fails_when_lost(env) or byte(env, 25) >= te.REAPS_MAX then
-    te.settle(P, te.returned(env), outcome, now)
-  else
-    hand_back(P, env)
-  end
+  table.sort(order, function(a, b)
+    if a.delivery ~= b.delivery then
+      return a.delivery < b.delivery
+    elseif a.number ~= b.number then
+      return a.number < b.number
+    end
+    return a.field < b.field
+  end)
+  return order
 end
 
 te.register("reap", function(keys, args)
@@ -204,11 +288,17 @@ te.register("reap", function(keys, args)
   for i = 4, #args do
     started[args[i]] = true
   end
-  local held = call("HGETALL", P .. "f:" .. wid)
-  call("UNLINK", P .. "f:" .. wid)
-  for i = 1, #held, 2 do
-    reap_one(P, held[i + 1], outcome, now, all or started[held[i]])
-  end
+  local state = { P = P, now = now, back = {} }
+  local order = in_order(call("HKEYS", P .. "f:" .. wid))
   forget_worker(P, wid)
-  return #held / 2
+  for i = 1, #order do
+    local env = take(P, wid, order[i].field)
+    if all or started[order[i].field] then
+      lost(state, env, outcome, te.AT_REAPS, te.REAPS_MAX)
+    else
+      back(state, env)
+    end
+  end
+  hand_back(P, state.back)
+  return #order
 end)

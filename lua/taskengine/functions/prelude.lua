@@ -1,9 +1,9 @@
 -- What all functions share: keys, the clock, the envelope's header.
 --
 -- The files of this folder are one Redis function library (library.lua puts
--- them together, this one first, so that they see its locals). They run in Lua 5.1 inside Redis and in
--- Lua 5.4 in specs, read nothing of an envelope but its header, and are
--- documented in docs/protocol.md.
+-- them together, this one first, so that they see its locals). They run in
+-- Lua 5.1 inside Redis and in Lua 5.4 in specs, read nothing of an envelope
+-- but its header, and are documented in docs/protocol.md.
 
 local te = {}
 
@@ -13,11 +13,14 @@ te.HEADER_BYTES = 102
 te.DEATHS_MAX = 3
 te.REAPS_MAX = 10
 te.DEAD_MAX = 10000
-te.DEAD_MS = 7 * 86400 * 1000
-te.PRODUCER_MS = 7 * 86400 * 1000
+-- How long the dead, producers, waits and malformed envelopes are kept.
+te.KEPT_MS = 7 * 86400 * 1000
 te.INBOX_MS = 3600 * 1000
 te.INLINE_BYTES_MAX = 65536
 te.MALFORMED_MAX = 10000
+te.PRIORITY_MAX = 9
+-- Tasks in one group or operation: Lua 5.1 unpacks fewer than 8,000 values.
+te.BATCH_MAX = 4000
 
 -- While Redis loads a library it shows it nothing but register_function: no
 -- redis.call, no string. These are set when a function is first called.
@@ -125,15 +128,16 @@ function te.alias(env)
   end
 end
 
--- nil for what no version of ours has written.
+-- 0 for what no version of ours has written.
 function te.version(env)
-  if #env >= te.HEADER_BYTES then
+  if #env > te.HEADER_BYTES then
     local names = byte(env, 99) + byte(env, 100) + byte(env, 101)
       + byte(env, 102)
     if byte(env, 99) > 0 and #env > te.HEADER_BYTES + names then
       return byte(env, 21)
     end
   end
+  return 0
 end
 
 function te.count(P, queue, field, n)
@@ -141,12 +145,28 @@ function te.count(P, queue, field, n)
 end
 
 -- Wakes sleepers of a queue that has n new tasks: one more than n, because
--- one of them may have died in its sleep.
+-- one of them may have died in its sleep. Returns how many it woke.
 function te.ring(P, queue, n)
   local wids = call("SPOP", P .. "sl:" .. queue, n + 1)
   for i = 1, #wids do
     call("RPUSH", P .. "b:" .. wids[i], "")
   end
+  return #wids
+end
+
+function te.has_work(P, queue)
+  return call("EXISTS", P .. "r:" .. queue, P .. "p:" .. queue) > 0
+end
+
+-- Whether any queue has a ready list.
+function te.any_ready(P)
+  local queues = call("SMEMBERS", P .. "q")
+  for i = 1, #queues do
+    if call("EXISTS", P .. "r:" .. queues[i]) == 1 then
+      return true
+    end
+  end
+  return false
 end
 
 -- Orders the prioritised set; at the head among equals when `first`.
@@ -173,41 +193,51 @@ function te.make_ready(P, env, first)
   end
 end
 
-function te.make_due(P, env, when)
-  local id = te.id(env)
-  call("HSET", P .. "t", id, env)
-  call("ZADD", P .. "z", string.format("%.0f", when), id)
-end
-
 -- The earliest due time, or 0.
 function te.next_due(P)
   local first = call("ZRANGE", P .. "z", 0, 0, "WITHSCORES")
   return tonumber(first[2]) or 0
 end
 
--- Moves what is due to its ready list, `limit` of it at most.
+-- Notes that some worker sets its timer by the next due time.
+function te.note_timer(P, next_due)
+  if next_due > 0 then
+    call("HSET", P .. "n", "timer", string.format("%.0f", next_due))
+  end
+end
+
+-- Lays a task aside until its time. Wakes a sleeper of its queue to set a
+-- timer, unless some worker has one already that is as early.
+function te.make_due(P, env, when, now)
+  local id, at = te.id(env), string.format("%.0f", when)
+  call("HSET", P .. "t", id, env)
+  call("ZADD", P .. "z", at, id)
+  local timer = tonumber(call("HGET", P .. "n", "timer") or 0)
+  if (timer <= now or timer > when) and te.ring(P, te.queue(env), 1) > 0 then
+    call("HSET", P .. "n", "timer", at)
+  end
+end
+
+-- Moves what is due to its ready list, `limit` of it at most. Returns the
+-- next due time and how many tasks each queue got.
 function te.promote(P, now, limit)
-  local next_due = te.next_due(P)
+  local promoted, next_due = {}, te.next_due(P)
   if next_due == 0 or next_due > now then
-    return next_due
+    return next_due, promoted
   end
   local ids = call("ZRANGE", P .. "z", "-inf", string.format("%.0f", now),
     "BYSCORE", "LIMIT", 0, limit)
   local envs = call("HMGET", P .. "t", unpack(ids))
   call("HDEL", P .. "t", unpack(ids))
   call("ZREM", P .. "z", unpack(ids))
-  local rung = {}
   for i = 1, #ids do
     if envs[i] then
       te.make_ready(P, envs[i])
       local queue = te.queue(envs[i])
-      rung[queue] = (rung[queue] or 0) + 1
+      promoted[queue] = (promoted[queue] or 0) + 1
     end
   end
-  for queue, n in pairs(rung) do
-    te.ring(P, queue, n)
-  end
-  return te.next_due(P)
+  return te.next_due(P), promoted
 end
 
 -- Outcomes of tasks whose ids differ only in the last digit share a hash, a
@@ -231,12 +261,10 @@ end
 
 -- Hands an outcome to those who wait for it.
 function te.tell(P, id, record)
-  if call("EXISTS", P .. "y") == 0 then
-    return
-  end
   local inboxes = call("HGET", P .. "y", id)
   if inboxes then
     call("HDEL", P .. "y", id)
+    call("ZREM", P .. "yt", id)
     local item = id .. (#record <= te.INLINE_BYTES_MAX and record or ">")
     for inbox in string.gmatch(inboxes, "%S+") do
       call("RPUSH", P .. inbox, item)
@@ -245,11 +273,35 @@ function te.tell(P, id, record)
   end
 end
 
+-- A caller's id is remembered as long as the outcome.
+local function expire_alias(P, env)
+  local alias = te.alias(env)
+  if alias then
+    call("PEXPIRE", P .. "u:" .. alias, math.max(te.ttl_ms(env), 1))
+  end
+end
+
+-- What else the end of a task sets off.
+function te.ended(P, env, record)
+  te.tell(P, te.id(env), record)
+  expire_alias(P, env)
+end
+
+-- Forgets waits that nothing has ended.
+function te.trim_waits(P, now, limit)
+  local ids = call("ZRANGE", P .. "yt", "-inf",
+    string.format("%.0f", now - te.KEPT_MS), "BYSCORE", "LIMIT", 0, limit)
+  if #ids > 0 then
+    call("ZREM", P .. "yt", unpack(ids))
+    call("HDEL", P .. "y", unpack(ids))
+  end
+end
+
 -- Keeps the dead bounded, by number and by age.
-local function trim_dead(P, now)
+function te.trim_dead(P, now)
   local x = P .. "x"
   local old = call("ZRANGE", x, "-inf",
-    string.format("%.0f", now - te.DEAD_MS), "BYSCORE", "LIMIT", 0, 100)
+    string.format("%.0f", now - te.KEPT_MS), "BYSCORE", "LIMIT", 0, 100)
   local over = call("ZCARD", x) - #old - te.DEAD_MAX
   if over > 0 then
     local more = call("ZRANGE", x, #old, #old + math.min(over, 100) - 1)
@@ -264,32 +316,23 @@ local function trim_dead(P, now)
   end
 end
 
--- A caller's id is remembered as long as the outcome.
-function te.expire_alias(P, env)
-  local alias = te.alias(env)
-  if alias then
-    call("PEXPIRE", P .. "u:" .. alias, math.max(te.ttl_ms(env), 1))
-  end
-end
-
 local COUNTERS = { S = "done", F = "failed", R = "revoked" }
 
 -- Ends a task with an outcome. The envelope has left wherever it was.
-function te.settle(P, env, record, now)
-  local id, ttl = te.id(env), te.ttl_ms(env)
+function te.settle(P, env, record, now, counter)
+  local id, ttl_ms = te.id(env), te.ttl_ms(env)
   local letter = sub(record, 1, 1)
-  if te.keeps_result(env) and ttl > 0 then
-    te.put_outcome(P, id, record, ttl)
+  if te.keeps_result(env) and ttl_ms > 0 then
+    te.put_outcome(P, id, record, ttl_ms)
   end
-  te.tell(P, id, record)
-  te.expire_alias(P, env)
+  te.ended(P, env, record)
   if letter == "F" then
     call("HSET", P .. "t", id, env)
     call("HSET", P .. "e", id, record)
     call("ZADD", P .. "x", string.format("%.0f", now), id)
-    trim_dead(P, now)
+    te.trim_dead(P, now)
   end
-  te.count(P, te.queue(env), COUNTERS[letter] or "done", 1)
+  te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
 end
 
 -- What is known of a producer: its last number and whether it is retired.
@@ -320,6 +363,19 @@ function te.renew(P, wid, now, lease_ms)
   local deadline = string.format("%.0f", now + lease_ms)
   return call("ZADD", P .. "w", "XX", "CH", deadline, wid) == 1
     or call("ZSCORE", P .. "w", wid) ~= false
+end
+
+-- Notes the number of a worker's fetch. They rise (modulo 2^32); false for
+-- one that comes late, when the worker has given it up.
+function te.advance(P, wid, number)
+  local key = P .. "wn"
+  if call("ZADD", key, "GT", "CH", number, wid) == 1 then
+    return true
+  elseif call("ZSCORE", key, wid) - number < 2 ^ 31 then
+    return false
+  end
+  call("ZADD", key, number, wid)
+  return true
 end
 
 function te.register(name, callback, flags)

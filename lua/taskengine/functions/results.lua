@@ -1,12 +1,17 @@
 -- te1_await, te1_unwait, te1_outcome, te1_forget, te1_cancel: what callers
 -- ask about tasks.
 
-local INBOXES_MAX = 1000
+-- At least a thousand inboxes may wait for one task.
+local INBOXES_BYTES_MAX = 16000
+local TRIMMED_MAX = 10
+local TOMBSTONES_MAX = 1000000
 
--- The outcome; "=" and the engine's id for a task that waits or runs; "?"
--- for one that was never enqueued (or is no longer remembered).
+-- The outcome; "=" and the engine's id for a task that waits or runs, or
+-- that has ended and left nothing; "?" for one that was never enqueued (or
+-- is no longer remembered).
 local function outcome(P, id)
   return te.get_outcome(P, id)
+    or call("HGET", P .. "e", id)
     or te.was_enqueued(P, id) and "=" .. id
     or "?"
 end
@@ -19,45 +24,62 @@ te.register("outcome", function(keys, args)
   return out
 end, { "no-writes" })
 
-local function add_inbox(P, id, inbox)
-  local inboxes = call("HGET", P .. "y", id) or ""
-  if not string.find(" " .. inboxes .. " ", " " .. inbox .. " ", 1, true)
-    and #inboxes < INBOXES_MAX * 16 then
-    inboxes = inboxes == "" and inbox or inboxes .. " " .. inbox
-    call("HSET", P .. "y", id, inboxes)
+-- False when too many wait for the task.
+local function add_inbox(P, id, inbox, now)
+  local inboxes = call("HGET", P .. "y", id)
+  if not inboxes then
+    call("HSET", P .. "y", id, inbox)
+  elseif #inboxes > INBOXES_BYTES_MAX then
+    return false
+  elseif not string.find(" " .. inboxes .. " ", " " .. inbox .. " ", 1, true)
+  then
+    call("HSET", P .. "y", id, inboxes .. " " .. inbox)
   end
+  call("ZADD", P .. "yt", string.format("%.0f", now), id)
+  return true
 end
 
 te.register("await", function(keys, args)
   local P, inbox, out = keys[1], args[1], {}
+  local now = te.now()
+  te.trim_waits(P, now, TRIMMED_MAX)
   for i = 2, #args do
     local id = te.resolve(P, args[i])
     out[i - 1] = outcome(P, id)
-    if sub(out[i - 1], 1, 1) == "=" then
-      add_inbox(P, id, inbox)
+    if sub(out[i - 1], 1, 1) == "="
+      and not add_inbox(P, id, inbox, now) then
+      return redis.error_reply("ERR te1_await: too many wait for one task")
     end
   end
   return out
 end)
 
+-- The inboxes without one of them, and whether it was among them.
+local function without(inboxes, inbox)
+  local left, found = {}, false
+  for other in string.gmatch(inboxes, "%S+") do
+    if other == inbox then
+      found = true
+    else
+      left[#left + 1] = other
+    end
+  end
+  return table.concat(left, " "), found
+end
+
 te.register("unwait", function(keys, args)
   local P, inbox, ended = keys[1], args[1], 0
   for i = 2, #args do
     local id = te.resolve(P, args[i])
-    local before = call("HGET", P .. "y", id)
-    if before then
-      local left = {}
-      for other in string.gmatch(before, "%S+") do
-        if other ~= inbox then
-          left[#left + 1] = other
-        end
-      end
-      if #left == 0 then
-        call("HDEL", P .. "y", id)
-      else
-        call("HSET", P .. "y", id, table.concat(left, " "))
-      end
+    local left, found = without(call("HGET", P .. "y", id) or "", inbox)
+    if found then
       ended = ended + 1
+      if left == "" then
+        call("HDEL", P .. "y", id)
+        call("ZREM", P .. "yt", id)
+      else
+        call("HSET", P .. "y", id, left)
+      end
     end
   end
   return ended
@@ -89,47 +111,56 @@ local function is_in_flight(P, id)
   return false
 end
 
--- Takes a task out of the due set or a prioritised set.
+-- Takes a task out of the due set or a prioritised set. The timer that a
+-- worker has set for it may be gone with its next report.
 local function take_waiting(P, id)
   local env = call("HGET", P .. "t", id)
-  if env and not call("ZSCORE", P .. "x", id) then
+  if env then
     call("HDEL", P .. "t", id)
-    call("ZREM", P .. "z", id)
-    call("ZREM", P .. "p:" .. te.queue(env), id)
-    return env
-  end
-end
-
--- Only a task in some ready list can be revoked without being found.
-local function may_be_ready(P)
-  local queues = call("SMEMBERS", P .. "q")
-  for i = 1, #queues do
-    if call("EXISTS", P .. "r:" .. queues[i]) == 1 then
-      return true
+    if call("ZREM", P .. "z", id) == 1 then
+      call("HDEL", P .. "n", "timer")
+    else
+      call("ZREM", P .. "p:" .. te.queue(env), id)
     end
   end
-  return false
+  return env
 end
 
-te.register("cancel", function(keys, args)
-  local P, id = keys[1], te.resolve(keys[1], args[1])
-  local record, ttl_ms = args[2], math.max(args[3] * 1000, 1)
-  if te.get_outcome(P, id) then
-    return "finished"
+-- A task in some ready list cannot be found there: it is dropped when it
+-- comes out.
+local function bury(P, id, now)
+  call("ZADD", P .. "cx", string.format("%.0f", now), id)
+  local over = call("ZCARD", P .. "cx") - TOMBSTONES_MAX
+  if over > 0 then
+    call("ZPOPMIN", P .. "cx", over)
+  end
+end
+
+-- Takes a task from where it waits; or says why not.
+local function revoke(P, id, record, ttl_ms, now)
+  local env = take_waiting(P, id)
+  if env then
+    te.ended(P, env, record)
+    te.count(P, te.queue(env), "revoked", 1)
   elseif not te.was_enqueued(P, id) then
     return "unknown"
   elseif is_in_flight(P, id) then
     return "running"
-  end
-  local env = take_waiting(P, id)
-  if env then
-    te.settle(P, env, record, te.now())
-  elseif not may_be_ready(P) then
+  elseif not te.any_ready(P) then
     return "finished"
   else
-    call("SADD", P .. "cx", id)
-    te.put_outcome(P, id, record, ttl_ms)
+    bury(P, id, now)
     te.tell(P, id, record)
   end
+  te.put_outcome(P, id, record, ttl_ms)
   return "revoked"
+end
+
+te.register("cancel", function(keys, args)
+  local P, id = keys[1], te.resolve(keys[1], args[1])
+  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
+    return "finished"
+  end
+  local ttl_ms = math.max(tonumber(args[3]) * 1000, 1)
+  return revoke(P, id, args[2], ttl_ms, te.now())
 end)

@@ -13,46 +13,53 @@ end
 
 local function has_work(P, args, from)
   for i = from, #args do
-    if call("EXISTS", P .. "r:" .. args[i], P .. "p:" .. args[i]) > 0 then
+    if te.has_work(P, args[i]) then
       return 1
     end
   end
   return 0
 end
 
--- Tombstones of revoked tasks mean nothing once no ready list is left.
-local function drop_tombstones(P)
-  if call("EXISTS", P .. "cx") == 0 then
-    return
-  end
-  local queues = call("SMEMBERS", P .. "q")
-  for i = 1, #queues do
-    if call("EXISTS", P .. "r:" .. queues[i]) == 1 then
-      return
-    end
-  end
-  call("UNLINK", P .. "cx")
-end
-
 local function report(P, wid, args, from, now)
   local deadline, whose = next_foreign(P, wid)
+  local next_due = te.next_due(P)
+  te.note_timer(P, next_due)
   return {
-    now, te.next_due(P), has_work(P, args, from), deadline, whose,
+    now, next_due, has_work(P, args, from), deadline, whose,
   }
 end
 
-te.register("register", function(keys, args)
-  local P, wid = keys[1], args[1]
-  local now = te.now()
-  local deadline = string.format("%.0f", now + args[2])
-  call("ZADD", P .. "w", deadline, wid)
-  call("HSET", P .. "wi", wid, args[3])
-  for i = 4, #args do
-    call("SADD", P .. "q", args[i])
-    call("SADD", P .. "ws:" .. args[i], wid)
+-- Puts a worker on the lists of its queues, and off those of others that it
+-- served before.
+local function set_queues(P, wid, queues)
+  local before = call("HGET", P .. "wq", wid) or ""
+  local now = " " .. table.concat(queues, " ") .. " "
+  for queue in string.gmatch(before, "%S+") do
+    if not string.find(now, " " .. queue .. " ", 1, true) then
+      call("SREM", P .. "ws:" .. queue, wid)
+      call("SREM", P .. "sl:" .. queue, wid)
+    end
   end
+  for i = 1, #queues do
+    call("SADD", P .. "q", queues[i])
+    call("SADD", P .. "ws:" .. queues[i], wid)
+  end
+  call("HSET", P .. "wq", wid, table.concat(queues, " "))
+end
+
+te.register("register", function(keys, args)
+  local P, wid, queues = keys[1], args[1], {}
+  local now = te.now()
+  for i = 4, #args do
+    queues[i - 3] = args[i]
+  end
+  call("ZADD", P .. "w", string.format("%.0f", now + tonumber(args[2])), wid)
+  call("HSET", P .. "wi", wid, args[3])
+  set_queues(P, wid, queues)
   return report(P, wid, args, 4, now)
 end)
+
+local TRIMMED_MAX = 100
 
 te.register("heartbeat", function(keys, args)
   local P, wid = keys[1], args[1]
@@ -60,7 +67,12 @@ te.register("heartbeat", function(keys, args)
   if not te.renew(P, wid, now, tonumber(args[2])) then
     return { "FENCED" }
   end
-  drop_tombstones(P)
+  te.trim_dead(P, now)
+  te.trim_waits(P, now, TRIMMED_MAX)
+  -- Tombstones of revoked tasks mean nothing once no ready list is left.
+  if call("EXISTS", P .. "cx") == 1 and not te.any_ready(P) then
+    call("UNLINK", P .. "cx")
+  end
   return report(P, wid, args, 3, now)
 end)
 
