@@ -6,6 +6,7 @@ libmsgpack beside our codec, for specs that compare the two.
 #include <msgpack.h>
 
 #include "bind/bind.h"
+#include "bind/scratch.h"
 #include "codec.h"
 
 static int unpacked_gc(lua_State *L) {
@@ -149,7 +150,49 @@ static int testing_skip(lua_State *L) {
   return 1;
 }
 
+/***
+Encodes behind what a buffer already holds.
+@function append
+@tparam string before
+@param value
+@tparam int limit
+@treturn string what the buffer holds then
+@treturn int how many values are left on the Lua stack; 0
+*/
+static int testing_append(lua_State *L) {
+  te_slice before = te_bind_check_slice(L, 1);
+  te_codec_limits limits = {.bytes_max = (size_t)luaL_checkinteger(L, 3)};
+  te_buf *out = te_bind_scratch_push(L);
+  te_buf_add_slice(out, before);
+  int top = lua_gettop(L);
+  char why[TE_WHY_BYTES_MAX];
+  te_codec_encode(L, 2, out, &limits, why, sizeof(why));
+  int left = lua_gettop(L) - top;
+  te_slice after = te_buf_slice(out);
+  lua_pushlstring(L, after.data, after.size);
+  lua_pushinteger(L, left);
+  return 2;
+}
+
+/***
+How many values both decoders leave on the Lua stack of what they refuse.
+@function left_behind
+@tparam string bytes
+@treturn int
+*/
+static int testing_left_behind(lua_State *L) {
+  te_slice bytes = te_bind_check_slice(L, 1);
+  int top = lua_gettop(L);
+  int whole = te_codec_decode(L, bytes, NULL);
+  int args = te_codec_decode_args(L, bytes);
+  luaL_argcheck(L, whole < 0 && args < 0, 1, "was not refused");
+  lua_pushinteger(L, lua_gettop(L) - top);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"append", testing_append},
+    {"left_behind", testing_left_behind},
     {"reference_decode", testing_reference_decode},
     {"reference_repack", testing_reference_repack},
     {"skip", testing_skip},

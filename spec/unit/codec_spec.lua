@@ -86,13 +86,15 @@ describe("taskengine.core.codec", function()
       ["a3 e2 82 ac"] = "\u{20ac}",
       ["c4 03 ed a0 80"] = "\xed\xa0\x80", -- a surrogate is no text
       ["c4 02 c0 80"] = "\xc0\x80", -- nor is an overlong form
+      ["c4 03 e0 9f bf"] = "\xe0\x9f\xbf",
+      ["c4 04 f0 8f bf bf"] = "\xf0\x8f\xbf\xbf",
       ["c4 04 f4 90 80 80"] = "\xf4\x90\x80\x80", -- nor beyond U+10FFFF
       ["c4 02 e2 82"] = "\xe2\x82", -- nor half of a character
       ["c4 09 6161616161616161 80"] = "aaaaaaaa\x80",
       ["a4 f4 8f bf bf"] = "\u{10ffff}",
       ["81 a1 6e 01"] = { n = 1 },
       ["91 c0"] = { null },
-      ["82 01 c3 03 c3"] = { [1] = true, [3] = true },
+      ["82 01 c3 03 c3"] = { true, nil, true },
     } do
       assert.equal(bytes(hex), (codec.encode(value)))
     end
@@ -139,6 +141,8 @@ describe("taskengine.core.codec", function()
       local thread = coroutine.create(print)
       refused("ECANNOT: value: a function cannot be sent", print)
       refused("ECANNOT: result: a coroutine cannot be sent", thread, "result")
+      refused("ECANNOT: value: a light userdata cannot be sent",
+        debug.upvalueid(refused, 1))
       refused("ECANNOT: result.x[3]: a userdata cannot be sent",
         { x = { 1, 2, io.stdout } }, "result")
       refused("ECANNOT: value.a.b_2[-1][1.5][true]: a function cannot be sent",
@@ -456,6 +460,24 @@ describe("taskengine.core.codec", function()
       end
     end)
   end)
+
+  it("leaves nothing on the Lua stack when it refuses bytes", function()
+    for _, hex in ipairs { "", "c1", "92 01", "93 01 81 a1 78", "91 01 01" } do
+      assert.equal(0, testing.codec.left_behind(bytes(hex)))
+    end
+    assert.equal(0, testing.codec.left_behind(("\x91"):rep(102)))
+  end)
+
+  it("leaves the buffer and the Lua stack as they were when it refuses",
+    function()
+      local append = testing.codec.append
+      assert.same({ "before\x92\4\6", 0 }, { append("before", { 4, 6 }, 9) })
+      assert.same({ "before", 0 }, { append("before", { 4, 6 }, 2) })
+      assert.same({ "before", 0 },
+        { append("before", { 1, { a = { print } } }, 99) })
+      assert.same({ "before", 0 }, { append("before", nested(101), 999) })
+      assert.same({ "", 0 }, { append("", { "x", print }, 99) })
+    end)
 
   it("keeps no memory, whatever the outcome", function()
     local function all_outcomes()

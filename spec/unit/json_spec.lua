@@ -166,6 +166,9 @@ describe("taskengine.core.json", function()
       encode_refused("ECANNOT: value: -inf cannot be written as JSON", -1 / 0)
       encode_refused("ECANNOT: value.a: bytes that are not UTF-8 cannot be "
         .. "written as JSON", { a = "ok\xff" })
+      -- The [] looks like the missing byte where values are packed.
+      encode_refused("ECANNOT: value[1]: bytes that are not UTF-8 cannot be "
+        .. "written as JSON", { "\xc3", {} })
       encode_refused([[ECANNOT: value["k\255"]: bytes that are not UTF-8 ]]
         .. "cannot be written as JSON", { ["k\xff"] = 1 })
       encode_refused('ECANNOT: value.x["1"]: another key has the same name in '
