@@ -51,7 +51,7 @@ struct te_embedded {
   bool was_ready;     // so it is to be so again, whoever asks
   unsigned failures;  // attempts in a row, for the pause between them
   char *socket;       // READY: where the server answers
-  te_why hint;        // what the last supervisor said that is no answer
+  bool no_program;    // it says what no supervisor says: do without
   te_list requests;   // te_embedded_ensure calls not yet answered
   bool keeps_loop;
   bool is_closed;
@@ -185,7 +185,6 @@ static void fail(te_embedded *e, int code, const char *why) {
 static void become_ready(te_embedded *e, te_slice socket) {
   e->failures = 0;
   e->was_ready = true;
-  e->hint.text[0] = '\0';
   te_free(e->socket);
   e->socket = te_slice_dup(socket);
   enter(e, READY);  // the requests are answered by the timer, at once
@@ -297,10 +296,9 @@ static void end_launch(te_embedded *e) {
   channel *c = e->channel;
   char line[LINE_BYTES_MAX];
   bool failed = false;
-  for (int n = 0; !failed && next_line(&c->in, line); n++) {
+  while (!failed && next_line(&c->in, line)) {
     failed = take_failure(e, line);
-    // The first line tells most.
-    if (!failed && n == 0) te_why_set(&e->hint, 0, "%s", line);
+    if (!failed) e->no_program = true;
   }
   if (failed) return;
   drop_channel(e);
@@ -321,7 +319,7 @@ static int start_supervisor(te_embedded *e, te_why *why) {
   if (rc == 0) rc = te_instance_make_folders(&where, why);
   te_instance_free(&where);
   if (rc < 0) return rc;
-  rc = te_launch_supervisor(e->name);
+  rc = te_launch_supervisor(e->name, !e->no_program);
   if (rc < 0) {
     return te_why_set(why, rc,
                       "cannot start a process for the embedded "
@@ -352,11 +350,15 @@ static void launch(te_embedded *e) {
 // -------------------------------------------------------------------- time
 
 static void answer_late(te_embedded *e, request *r) {
+  te_instance where;
   te_why why = {""};
-  te_why_set(&why, UV_ETIMEDOUT,
-             "the embedded Redis %s did not answer within %" PRIu64 " ms%s%s",
-             e->name, r->timeout_ms, e->hint.text[0] == '\0' ? "" : ": ",
-             e->hint.text);
+  if (te_instance_init(&where, e->name, &why) == 0) {
+    te_why_set(&why, UV_ETIMEDOUT,
+               "the embedded Redis %s did not answer within %" PRIu64
+               " ms; its logs are in %s",
+               e->name, r->timeout_ms, where.folder);
+  }
+  te_instance_free(&where);
   answer(r, UV_ETIMEDOUT, NULL, why.text);
 }
 

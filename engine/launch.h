@@ -12,11 +12,14 @@
 #ifndef TE_LAUNCH_H
 #define TE_LAUNCH_H
 
+#include <stdbool.h>
+
 /*
  * Returns a descriptor that tells what the supervisor says on stderr until it
  * listens or ends, and then ends; the caller closes it. Or a negative code.
- * Does not wait for any of that.
+ * Does not wait for any of that. `may_execute` is false to do without the
+ * program, which may be broken or of a version that knows no `supervise`.
  */
-int te_launch_supervisor(const char *name);
+int te_launch_supervisor(const char *name, bool may_execute);
 
 #endif

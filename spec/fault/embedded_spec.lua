@@ -171,6 +171,9 @@ describe("the embedded Redis", function()
     -- Has it open too, but not locked: none of the kill's business.
     local lock <close> =
       assert(io.open(home.state .. "/spec/redis.lock", "rb"))
+    local answer = home:ensure(home:open(), 300)
+    assert.equal("ETIMEDOUT: the embedded Redis spec did not answer within "
+      .. "300 ms; its logs are in " .. home.state .. "/spec", answer[2])
     assert.equal("1", home:ask(home:ready():socket(), "GET hits"))
     assert.is_false(is_alive(server))
     assert.is_truthy(lock:read("a"))
