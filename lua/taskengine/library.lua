@@ -16,12 +16,24 @@ library.BUILD = 1
 
 local PARTS = { "prelude", "enqueue", "fetch", "finish", "workers", "results" }
 
+local function read_part(part)
+  local name = "taskengine/functions/" .. part .. ".lua"
+  local dir = os.getenv("TASKENGINE_LUA_DIR")
+  if dir then
+    local file <close> = io.open(dir .. "/" .. name, "rb")
+    if file then
+      return file:read("a")
+    end
+  end
+  return assert(core.asset(name))
+end
+
 --- The text for `FUNCTION LOAD`.
 -- @treturn string
 function library.text()
   local out = { "#!lua name=taskengine_1\n" }
   for _, part in ipairs(PARTS) do
-    local text = assert(core.asset("taskengine/functions/" .. part .. ".lua"))
+    local text = read_part(part)
     if part == "prelude" then
       out[#out + 1] = text
     else

@@ -12,7 +12,7 @@ local function quote(argument)
 end
 
 -- Stands between the replies, which may have several lines.
-local MARK <const> = "=end of reply="
+local MARK <const> = "=end-of-reply="
 
 local function write_commands(path, commands)
   local file <close> = assert(io.open(path, "w"))

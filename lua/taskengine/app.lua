@@ -1,0 +1,293 @@
+--- An app: some tasks, and the broker that they go through.
+-- @module taskengine.app
+
+local broker = require("taskengine.broker")
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local client = require("taskengine.client")
+local config = require("taskengine.config")
+local message = require("taskengine.message")
+local mode = require("taskengine.mode")
+local names = require("taskengine.names")
+local options = require("taskengine.options")
+local registry = require("taskengine.registry")
+local result = require("taskengine.result")
+local results = require("taskengine.results")
+local scheduler = require("taskengine.scheduler")
+local task = require("taskengine.task")
+
+local app = {}
+
+--- An app.
+-- @type App
+-- @tfield string name
+-- @tfield {[string]=Task,...} tasks by name
+local App = { __name = "taskengine.App" }
+App.__index = App
+
+--- Makes an app.
+-- @tparam string name
+-- @tparam[opt] table settings see @{App:configure}
+-- @treturn App
+-- @raise when a setting is unknown or wrong
+function app.new(name, settings)
+  if not check.name(name) then
+    caller.raise(check.problem("app: name", check.name, name))
+  end
+  local self = setmetatable({ name = name, tasks = {}, own = {} }, App)
+  if settings ~= nil then
+    self:configure(settings)
+  end
+  registry.add(self)
+  return self
+end
+
+--- Changes settings: broker, namespace, result_expires, broker_timeout,
+-- timezone, message_bytes_max, result_bytes_max, lease, grace.
+-- @tparam table settings
+-- @treturn App itself
+-- @raise when a setting is unknown or wrong, or the app is in use
+function App:configure(settings)
+  local problem = not check.table(settings)
+    and check.problem("settings", check.table, settings)
+    or config.problem(settings)
+    or self.opened and "the app is in use, its settings cannot change"
+  if problem then
+    caller.raise("configure: " .. problem)
+  end
+  for name, value in pairs(settings) do
+    self.own[name] = value
+  end
+  return self
+end
+
+-- A path as seen from the file that calls.
+local function beside_caller(path)
+  local folder = (caller.source() or ""):match("^@(.*/)")
+  return path:sub(1, 1) ~= "/" and folder and folder .. path or path
+end
+
+--- Changes settings to those in a file.
+-- @tparam string path of a Lua file that returns a table; a relative one is
+-- looked for beside the file that calls
+-- @treturn App itself
+-- @raise when the file cannot be read, or a setting is unknown or wrong
+function App:configure_from(path)
+  if not check.string(path) then
+    caller.raise(check.problem("configure_from: path", check.string, path))
+  end
+  local settings, problem = config.load(beside_caller(path))
+  if not settings then
+    caller.raise("configure_from: " .. problem)
+  end
+  return self:configure(settings)
+end
+
+--- All settings as they are in force, see @{taskengine.config}.
+-- @treturn[1] table
+-- @return[2] nil
+-- @treturn[2] string what is wrong with the file, the environment or the
+-- command line
+function App:settings()
+  return config.resolve { app = self.own }
+end
+
+-- The client, opened when it is first needed.
+local function open(self)
+  if not self.opened then
+    local settings, problem = self:settings()
+    if not settings then
+      caller.raise(problem)
+    end
+    self.opened = client.new(broker.open(settings), settings)
+  end
+  return self.opened
+end
+
+local function check_task(self, name, run)
+  if not names.is_valid(name) then
+    return check.problem("task: name", check.name, name)
+  elseif type(run) ~= "function" then
+    return check.problem(("task '%s'"):format(name), check.callable, run)
+  elseif self.tasks[name] then
+    return ("task: '%s' is defined already, at %s"):format(name,
+      self.tasks[name].place)
+  end
+end
+
+--- Defines a task.
+-- @tparam string name
+-- @tparam[opt] table opts
+-- @tparam[opt] boolean opts.bind the function gets the task itself first, see
+-- @{taskengine.bound}
+-- @tparam[opt] string opts.queue where it goes
+-- @tparam[opt] int opts.priority
+-- @tparam[opt] number opts.time_limit
+-- @tparam[opt] number opts.expires
+-- @tparam[opt] boolean opts.ignore_result these as for
+-- @{taskengine.task.Task:apply_async}
+-- @tparam[opt=true] boolean opts.acks_late
+-- @tparam[opt=true] boolean opts.reject_on_worker_lost when either is false,
+-- a task whose worker is lost fails as WorkerLost and is not run again
+-- @tparam function run
+-- @treturn Task
+-- @raise when the name is taken or none, or an option is unknown or wrong
+function App:task(name, opts, run)
+  if run == nil then
+    opts, run = nil, opts
+  end
+  local problem = check_task(self, name, run)
+  if problem then
+    caller.raise(problem)
+  end
+  options.check(("task '%s'"):format(name), options.TASK, opts)
+  local made = task.new(self, name, opts or {}, run)
+  self.tasks[name] = made
+  return made
+end
+
+-- What goes into the body besides the arguments: headers, and from whom.
+local function extra_of(headers)
+  local fiber = scheduler.current()
+  local parent = fiber and fiber.task
+  if not headers and not parent then
+    return nil
+  end
+  return {
+    h = headers,
+    r = parent and parent.root_id,
+    p = parent and parent.id,
+  }
+end
+
+local NONE <const> = {}
+
+-- The message of a call without options is the same each time.
+local function message_of(self, one, opts)
+  if opts then
+    return message.new(one.name, one.options, opts,
+      self.opened.settings.result_expires)
+  end
+  one.plain = one.plain or message.new(one.name, one.options, NONE,
+    self.opened.settings.result_expires)
+  return one.plain
+end
+
+-- Sends a task; the options were checked.
+function App:_send(one, args, opts)
+  local way = open(self)
+  local m = message_of(self, one, opts)
+  local id = way:send(m, args, extra_of(m.headers))
+  return result.new(way, m.shown_id or id, {
+    name = one.name,
+    engine_id = id,
+    keeps_result = m.keeps_result,
+  })
+end
+
+-- The task of that name, or what is known of one that is defined elsewhere.
+local function named(self, what, name)
+  if not names.is_valid(name) then
+    caller.raise(check.problem(what .. ": name", check.name, name))
+  end
+  return self.tasks[name] or { name = name, options = NONE }
+end
+
+--- Sends a task by its name. It need not be defined here; if it is, its
+-- options hold.
+-- @tparam string name
+-- @tparam[opt] table args
+-- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
+-- @treturn Result
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
+function App:send_task(name, args, opts)
+  local one = named(self, "send_task", name)
+  opts = options.call("send_task", args, opts)
+  return self:_send(one, args or {}, opts)
+end
+
+local function check_list(list)
+  if type(list) ~= "table" then
+    caller.raise(check.problem("enqueue_many: list of argument lists",
+      check.table, list))
+  end
+  for i = 1, #list do
+    if type(list[i]) ~= "table" then
+      caller.raise(check.problem(("enqueue_many: arguments of call %d")
+        :format(i), check.table, list[i]))
+    end
+  end
+end
+
+--- Sends many calls of one task.
+-- @tparam Task|string one the task, or its name
+-- @tparam {table,...} list the arguments of each call
+-- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}, for all;
+-- no task_id
+-- @treturn Results
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable; some may
+-- have been accepted then, see its fields `accepted` and `unknown`: lists of
+-- `from` and `to`
+function App:enqueue_many(one, list, opts)
+  if not task.is(one) then
+    one = named(self, "enqueue_many", one)
+  end
+  check_list(list)
+  opts = options.call("enqueue_many", nil, opts)
+  if opts and opts.task_id then
+    caller.raise("enqueue_many: a task_id is for one task only")
+  end
+  local way = open(self)
+  local m = message_of(self, one, opts)
+  return results.new(way, m, way:send_many(m, list, extra_of(m.headers)))
+end
+
+--- The result of a task that was sent by whomever.
+-- @tparam string id
+-- @treturn Result
+function App:result(id)
+  if not names.is_valid(id) then
+    caller.raise(check.problem("result: id", check.name, id))
+  end
+  return result.new(open(self), id)
+end
+
+-- The arguments for a main function; nil when it is not to be called.
+local function main_args()
+  if mode.name == "run" then
+    return mode.args
+  elseif mode.name == "plain" and arg and arg[0]
+    and caller.source() == "@" .. arg[0] then
+    return table.move(arg, 1, #arg, 1, {})
+  end
+end
+
+--- Calls a function when this file is the program: under `taskengine run FILE`
+-- and `lua5.4 FILE`, not in a worker and not when it is required.
+-- @tparam function fn gets the list of the program's arguments
+function App:main(fn)
+  if type(fn) ~= "function" then
+    caller.raise(check.problem("main", check.callable, fn))
+  end
+  local args = main_args()
+  if args then
+    mode.has_run = true
+    fn(args)
+  end
+end
+
+--- Closes the connections to Redis. They are opened again when needed.
+function App:close()
+  if self.opened then
+    self.opened:close()
+    self.opened = nil
+  end
+end
+
+--- For people.
+-- @treturn string
+function App:__tostring()
+  return "app " .. self.name
+end
+
+return app

@@ -1,0 +1,182 @@
+--- A worker's child: loads the files, says what they define, runs tasks.
+-- @module taskengine.child
+
+local broker = require("taskengine.broker")
+local config = require("taskengine.config")
+local core = require("taskengine.core")
+local coroutines = require("taskengine.coroutines")
+local loader = require("taskengine.loader")
+local message = require("taskengine.message")
+local mode = require("taskengine.mode")
+local registry = require("taskengine.registry")
+local runner = require("taskengine.runner")
+local scheduler = require("taskengine.scheduler")
+local slot = require("taskengine.slot")
+local spawn = require("taskengine.spawn")
+local transport_child = require("taskengine.transport_child")
+
+local child = {}
+
+-- What a task prints becomes lines of the worker's log.
+local function redirect_print()
+  _G.print = function(...)
+    local words = table.pack(...)
+    for i = 1, words.n do
+      words[i] = tostring(words[i])
+    end
+    local fiber = scheduler.current()
+    local token = fiber and fiber.task and fiber.task.token
+    core.child.log("info", token, table.concat(words, "\t"))
+  end
+end
+
+local function load_files(asked)
+  for _, path in ipairs(asked.files) do
+    loader.add_paths(path, asked.modules)
+    local ok, problem = loader.run(path, {})
+    if not ok then
+      return nil, problem
+    end
+  end
+  return true
+end
+
+-- One worker has one broker and one namespace.
+local function common_settings(asked)
+  local common
+  for _, app in ipairs(registry.apps) do
+    local settings, problem = app:settings()
+    if not settings then
+      return nil, problem
+    end
+    common = common or settings
+    for _, name in ipairs { "broker", "namespace" } do
+      local is_decided = asked.settings[name] ~= nil
+        or name == "broker" and asked.has_broker
+      if not is_decided and settings[name] ~= common[name] then
+        return nil, ("the files have two settings for %s; one worker has one")
+          :format(name)
+      end
+    end
+  end
+  return common
+end
+
+-- What a worker publishes of its tasks.
+local function describe_tasks(tasks)
+  local described = {}
+  for name, task in pairs(tasks) do
+    local about = { place = task.place }
+    for option, value in pairs(task.options) do
+      about[option] = value
+    end
+    about.queue = about.queue or message.QUEUE
+    described[name] = about
+  end
+  return described
+end
+
+--- Loads what the worker was asked to run.
+-- @tparam table asked what the master says: `files`; `settings`, those of the
+-- command line but for the broker, which may hold a password; `has_broker`,
+-- whether it names one; `modules`, the folder of the program's native
+-- modules; `worker`, its name; `concurrency`
+-- @treturn[1] table for the master: `tasks`, name to options, with `place`
+-- and `queue`; and `settings`
+-- @treturn[1] {[string]=Task,...} the tasks
+-- @return[2] nil
+-- @treturn[2] string what is wrong, with file and line
+function child.load(asked)
+  config.command_line = { settings = asked.settings, file = asked.config_file }
+  local ok, problem = load_files(asked)
+  if not ok then
+    return nil, problem
+  end
+  local tasks
+  tasks, problem = registry.tasks()
+  if tasks and not next(tasks) then
+    tasks = nil
+    problem = table.concat(asked.files, ", ") .. ": no task is defined there"
+  end
+  local settings
+  if tasks then
+    settings, problem = common_settings(asked)
+  end
+  if not settings then
+    return nil, problem
+  end
+  return { tasks = describe_tasks(tasks), settings = settings }, tasks
+end
+
+local function wait_for_config()
+  local bytes, is_over
+  core.child.on_config(function(given)
+    bytes = given
+  end)
+  core.child.on_quit(function()
+    is_over = true
+  end)
+  while not bytes and not is_over do
+    core.loop.run("once")
+  end
+  return bytes and assert(core.codec.decode(bytes))
+end
+
+local function serve(asked, hello, tasks)
+  local running = runner.new {
+    tasks = tasks,
+    result_bytes_max = hello.settings.result_bytes_max,
+    worker = asked.worker,
+    done = core.child.done,
+    log = core.child.log,
+  }
+  core.child.on_task(function(token, envelope)
+    running:begin(token, envelope)
+  end)
+  core.child.on_cancel(function(token)
+    running:cancel(token)
+  end)
+  core.child.set_concurrency(asked.concurrency)
+  return running
+end
+
+--- Prepares this Lua state for tasks, before any file is loaded.
+function child.prepare()
+  mode.name = "worker"
+  coroutines.install()
+  scheduler.on_switch(function(fiber)
+    core.child.execute(fiber and fiber.task and fiber.task.token)
+  end)
+  slot.tell = core.child.waits
+  broker.shared = transport_child.new()
+  redirect_print()
+  function spawn.on_error(text, task)
+    core.child.log("error", task and task.token, text)
+  end
+end
+
+--- Runs this process as a worker's child.
+-- @tparam int index which of the master's children it is
+-- @treturn int the exit code
+function child.main(index)
+  assert(core.child.open(index))
+  child.prepare()
+  local asked = wait_for_config()
+  if not asked then
+    return 0
+  end
+  local hello, tasks = child.load(asked)
+  local running = hello and serve(asked, hello, tasks)
+  local is_over = false
+  core.child.on_quit(function()
+    is_over = true
+  end)
+  core.child.hello(assert(core.codec.encode(hello or { error = tasks })))
+  while not is_over or running and running.count > 0 do
+    core.loop.run("once")
+  end
+  core.child.close()
+  return 0
+end
+
+return child

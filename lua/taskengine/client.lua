@@ -1,0 +1,200 @@
+--- What an app asks of Redis: tasks to be sent, outcomes to be waited for.
+--
+-- All of it waits by @{taskengine.scheduler}, and raises BrokerUnavailable
+-- when Redis does not answer in time.
+-- @module taskengine.client
+
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local producer = require("taskengine.producer")
+local requests = require("taskengine.requests")
+local scheduler = require("taskengine.scheduler")
+local slot = require("taskengine.slot")
+local waits = require("taskengine.waits")
+
+local client = {}
+
+-- Longer waits are waits for ever.
+local WAIT_SECONDS_MAX <const> = 1e9
+
+--- A client.
+-- @type Client
+local Client = {}
+Client.__index = Client
+
+local function connect_events(self)
+  local transport = self.transport
+  function transport.on_up()
+    self.requests:resend()
+    self.waits:flush()
+  end
+  function transport.on_down(why, is_fatal)
+    if is_fatal then
+      self.requests:give_up(why)
+    end
+  end
+  function transport.on_item(item)
+    self.waits:on_item(item)
+  end
+  function transport.on_gap()
+    self.waits:ask_again()
+  end
+end
+
+--- Makes a client.
+-- @tparam table transport see @{taskengine.requests}
+-- @tparam table settings `broker_timeout`, `message_bytes_max`,
+-- `result_expires`
+-- @treturn Client
+function client.new(transport, settings)
+  local timeout_ms = settings.broker_timeout * 1000
+  local asked = requests.new(transport)
+  local self = setmetatable({
+    transport = transport,
+    settings = settings,
+    timeout_ms = timeout_ms,
+    requests = asked,
+    producer = producer.new(asked, settings),
+    waits = waits.new(transport, asked, timeout_ms),
+  }, Client)
+  connect_events(self)
+  return self
+end
+
+--- Sends a task.
+-- @tparam Message message
+-- @tparam table args
+-- @tparam ?table extra
+-- @treturn string the engine's id
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
+function Client:send(message, args, extra)
+  local id, problem, wanted_id = scheduler.await("enqueueing", function(wake)
+    local sent, why, code = self.producer:send(message, args, extra, wake)
+    if not sent then
+      errors.raise(errors.cannot_travel(why, code, message.name))
+    end
+  end)
+  if not id then
+    errors.raise(errors.unavailable(problem, {
+      id = message.shown_id or wanted_id,
+      name = message.name,
+      indeterminate = problem.sent,
+    }))
+  end
+  return id
+end
+
+-- Where a list broke off.
+local function raise_bulk(sent, message)
+  local problem = sent.problem
+  local e
+  if problem.code then
+    e = errors.cannot_travel(problem.reason, problem.code, message.name)
+  else
+    e = errors.unavailable(problem, {
+      name = message.name,
+      indeterminate = #sent.unknown > 0,
+    })
+  end
+  e.accepted, e.unknown = sent.accepted, sent.unknown
+  errors.raise(e)
+end
+
+--- Sends many calls of a task.
+-- @tparam Message message
+-- @tparam {table,...} list
+-- @tparam ?table extra
+-- @treturn {table,...} parts of the list: `from`, `to`, and the `id` of the
+-- first task
+-- @raise TaskError as for @{Client:send}; its fields `accepted` and `unknown`
+-- list the parts that were accepted, and that may have been
+function Client:send_many(message, list, extra)
+  local sent = scheduler.await("enqueueing", function(wake)
+    self.producer:send_many(message, list, extra, wake)
+  end)
+  if sent.problem then
+    raise_bulk(sent, message)
+  end
+  return sent.accepted
+end
+
+--- Asks Redis.
+-- @tparam string name a function that is harmless when repeated
+-- @tparam {string,...} args
+-- @return its reply
+-- @raise TaskError of kind BrokerUnavailable
+function Client:ask(name, args)
+  local reply, problem = scheduler.await("a question to Redis", function(wake)
+    self.requests:send(name, args, self.timeout_ms, wake)
+  end)
+  if problem then
+    errors.raise(errors.unavailable(problem, { id = args[1] }))
+  end
+  return reply
+end
+
+--- What is known of a task now.
+-- @tparam string id any
+-- @treturn string an outcome; `=` and the engine's id when it waits or runs;
+-- `?` when it was never enqueued
+-- @raise TaskError of kind BrokerUnavailable
+function Client:outcome(id)
+  return self:ask("te1_outcome", { id })[1]
+end
+
+--- The engine's id of a task. An id of the caller's own has to be mapped,
+-- because the inbox only ever names the engine's.
+-- @tparam string id any
+-- @treturn string `=` and the engine's id; or what @{Client:outcome} says
+-- @raise TaskError of kind BrokerUnavailable
+function Client:resolve(id)
+  if core.envelope.seq(id) then
+    return "=" .. id
+  end
+  return self:outcome(id)
+end
+
+--- Waits for a task to end.
+-- @tparam string id any
+-- @tparam ?number timeout in seconds; for ever when missing
+-- @treturn ?string the outcome, or `?`; nil when the time is up
+-- @raise TaskError of kind BrokerUnavailable
+function Client:wait(id, timeout)
+  local known = self:resolve(id)
+  if known:sub(1, 1) ~= "=" then
+    return known
+  end
+  id = known:sub(2)
+  slot.leave(true)
+  local record, problem = scheduler.await("waiting for a result",
+    function(wake)
+      local timer
+      local function on_outcome(_, outcome, why)
+        if timer then
+          timer:close()
+        end
+        wake(outcome, why)
+      end
+      self.waits:add(id, on_outcome)
+      if timeout and timeout <= WAIT_SECONDS_MAX then
+        timer = core.loop.timer(timeout * 1000, function()
+          self.waits:remove(id, on_outcome)
+          wake(nil)
+        end)
+      end
+    end)
+  slot.enter(true)
+  if problem then
+    errors.raise(errors.unavailable(problem, { id = id }))
+  end
+  return record
+end
+
+--- Ends its connections. Who still waits for something hears that.
+function Client:close()
+  self.transport:close()
+  self.requests:give_up("the app was closed")
+  self.waits:give_up("the app was closed")
+end
+
+return client

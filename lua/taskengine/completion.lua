@@ -1,0 +1,216 @@
+--- Results in the order in which their tasks end.
+-- @module taskengine.completion
+
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local options = require("taskengine.options")
+local result = require("taskengine.result")
+local results = require("taskengine.results")
+local scheduler = require("taskengine.scheduler")
+local slot = require("taskengine.slot")
+
+local completion = {}
+
+local is_timeout = options.GET.known.timeout
+
+--- Some results that are waited for.
+-- @type Completion
+local Completion = {}
+Completion.__index = Completion
+
+local function add_ready(self, index, bytes, problem)
+  self.last = self.last + 1
+  self.ready[self.last] = { index, bytes, problem }
+end
+
+-- Those who wait for the tasks of one client.
+local function group_of(self, client)
+  local group = self.groups[client]
+  if group then
+    return group
+  end
+  group = { positions = {} }
+  function group.listener(id, bytes, problem)
+    for _, index in ipairs(group.positions[id]) do
+      add_ready(self, index, bytes, problem)
+    end
+    group.positions[id] = nil
+    if self.wake then
+      self.wake()
+    end
+  end
+  self.groups[client] = group
+  return group
+end
+
+local function watch(self, client, id, index)
+  local group = group_of(self, client)
+  local positions = group.positions[id]
+  if positions then
+    positions[#positions + 1] = index
+  else
+    group.positions[id] = { index }
+    client.waits:add(id, group.listener)
+  end
+end
+
+-- Begins to wait for one result.
+local function start_one(self, one, index)
+  local bytes = one.outcome == nil and one.client:resolve(one.engine_id)
+  if not bytes then
+    add_ready(self, index)
+  elseif bytes:sub(1, 1) == "=" then
+    watch(self, one.client, bytes:sub(2), index)
+  else
+    add_ready(self, index, bytes)
+  end
+end
+
+local function check_all(what, list)
+  if results.is(list) then
+    return
+  elseif type(list) ~= "table" then
+    caller.raise(("%s: a list of results expected, got %s"):format(what,
+      check.describe(list)))
+  end
+  for i = 1, #list do
+    if not result.is(list[i]) then
+      caller.raise(("%s: element %d is no result but %s"):format(what, i,
+        check.describe(list[i])))
+    end
+  end
+end
+
+local function check_kept(what, keeps_result)
+  if not keeps_result then
+    caller.raise(what .. ": tasks that were sent with ignore_result leave"
+      .. " nothing to wait for")
+  end
+end
+
+local function start(self, what, list)
+  if results.is(list) then
+    check_kept(what, results.keeps_result(list))
+    local client = results.client(list)
+    for i = 1, #list do
+      watch(self, client, results.id(list, i), i)
+    end
+    return
+  end
+  for i = 1, #list do
+    check_kept(what, list[i].keeps_result)
+    start_one(self, list[i], i)
+  end
+end
+
+local function new(what, list, timeout)
+  check_all(what, list)
+  if timeout ~= nil and not is_timeout(timeout) then
+    caller.raise(check.problem(what .. ": timeout", is_timeout, timeout))
+  end
+  local self = setmetatable({
+    list = list,
+    left = #list,
+    timeout = timeout,
+    deadline_ms = timeout and core.loop.now() + timeout * 1000,
+    groups = {},
+    ready = {}, -- from first to last: position, outcome, problem
+    first = 1,
+    last = 0,
+  }, Completion)
+  start(self, what, list)
+  return self
+end
+
+-- Waits until something is ready; false when the time is up.
+local function await_ready(self, what)
+  if self.first <= self.last then
+    return true
+  end
+  slot.leave(true)
+  scheduler.await(what, function(wake)
+    self.wake = wake
+    if self.deadline_ms then
+      local left_ms = math.max(self.deadline_ms - core.loop.now(), 0)
+      self.timer = core.loop.timer(left_ms, wake)
+    end
+  end)
+  slot.enter(true)
+  self.wake = nil
+  if self.timer then
+    self.timer:close()
+  end
+  return self.first <= self.last
+end
+
+-- The next that is ready.
+local function take(self)
+  local index, bytes, problem = table.unpack(self.ready[self.first])
+  self.ready[self.first] = nil
+  self.first, self.left = self.first + 1, self.left - 1
+  local one = self.list[index]
+  if problem then
+    errors.raise(errors.unavailable(problem, { id = one.id, name = one.name }))
+  elseif bytes then
+    one:settle(bytes)
+  end
+  return one
+end
+
+function Completion:__close()
+  for client, group in pairs(self.groups) do
+    for id in pairs(group.positions) do
+      client.waits:remove(id, group.listener)
+    end
+  end
+  self.groups = {}
+end
+
+local function raise_timeout(self)
+  errors.raise(errors.new {
+    kind = "Timeout",
+    message = ("%d of %d tasks not finished within %.14g s; they go on")
+      :format(self.left, #self.list, self.timeout),
+  })
+end
+
+--- Yields results as their tasks end, for a generic `for`.
+-- @tparam Results|{Result,...} list
+-- @tparam ?number timeout in seconds, for all of them
+-- @treturn function the iterator, and what `for` needs besides
+-- @raise in the loop: TaskError of kind Timeout when the time is up
+function completion.as_completed(list, timeout)
+  local self = new("as_completed", list, timeout)
+  return function()
+    if self.left == 0 then
+      return nil
+    elseif not await_ready(self, "as_completed") then
+      raise_timeout(self)
+    end
+    return take(self)
+  end, nil, nil, self
+end
+
+--- Waits until all tasks have ended, or the time is up.
+-- @tparam Results|{Result,...} list
+-- @tparam ?number timeout in seconds
+-- @treturn {Result,...} those whose tasks have ended, in that order
+-- @treturn {Result,...} the others
+function completion.wait(list, timeout)
+  local self <close> = new("wait", list, timeout)
+  local done, pending, ended = {}, {}, {}
+  while self.left > 0 and await_ready(self, "wait") do
+    local one = take(self)
+    done[#done + 1], ended[one] = one, true
+  end
+  for i = 1, #list do
+    if not ended[list[i]] then
+      pending[#pending + 1] = list[i]
+    end
+  end
+  return done, pending
+end
+
+return completion

@@ -1,0 +1,88 @@
+--- What is raised when a task, or the way to it, fails.
+-- @module taskengine.errors
+
+local caller = require("taskengine.caller")
+
+local errors = {}
+
+--- A task's failure, or why nothing is known of it.
+--
+-- The kinds: Error, WorkerLost, NotRegistered, Malformed, TimeLimitExceeded,
+-- Revoked, Expired, CannotTravel, TooLarge (how a task ended); Timeout,
+-- BrokerUnavailable, Forgotten (why its end is not known); and whatever a
+-- task names itself with `error { kind = ... }`.
+-- @type TaskError
+-- @tfield ?string id the task's
+-- @tfield ?string name the task's, where it is known
+-- @tfield string kind
+-- @tfield string message
+-- @tfield ?string traceback of the task, cut to its own functions
+-- @field value what the task raised, if that was no string and can travel
+-- @tfield ?boolean indeterminate of an enqueue: it may have been accepted;
+-- repeating it with `task_id = e.id` never makes two tasks
+-- @tfield ?string place the line of the user's program that heard of it
+local TaskError = { __name = "taskengine.TaskError" }
+TaskError.__index = TaskError
+errors.TaskError = TaskError
+
+--- Makes an error without raising it.
+-- @tparam table fields
+-- @treturn TaskError
+function errors.new(fields)
+  return setmetatable(fields, TaskError)
+end
+
+--- Whether a value is such an error.
+-- @param value anything
+-- @treturn boolean
+function errors.is(value)
+  return getmetatable(value) == TaskError
+end
+
+--- Raises it, at the line where the user's code called this layer.
+-- @tparam TaskError e
+-- @raise always
+function errors.raise(e)
+  e.place = caller.place()
+  error(e, 0)
+end
+
+--- A line for people: where, the kind, the message, whose it is.
+-- @treturn string
+function TaskError:__tostring()
+  local whose = self.name and self.id
+    and (" (task %s, %s)"):format(self.name, self.id)
+    or (self.name or self.id)
+    and (" (task %s)"):format(self.name or self.id)
+    or ""
+  local place = self.place and self.place .. ": " or ""
+  return ("%s%s: %s%s"):format(place, self.kind, self.message, whose)
+end
+
+local kind_of_code = { ELIMIT = "TooLarge" }
+
+--- The error of a value that cannot be sent.
+-- @tparam string problem as the codec says it: `"ECANNOT: args[1]: ..."`
+-- @tparam string code
+-- @tparam string name the task's
+-- @treturn TaskError
+function errors.cannot_travel(problem, code, name)
+  return errors.new {
+    kind = kind_of_code[code] or "CannotTravel",
+    message = problem:gsub("^%u+: ", ""),
+    name = name,
+  }
+end
+
+--- The error of a request that Redis did not answer.
+-- @tparam table problem from @{taskengine.requests}
+-- @tparam[opt] table fields of the error
+-- @treturn TaskError
+function errors.unavailable(problem, fields)
+  local e = fields or {}
+  e.kind = "BrokerUnavailable"
+  e.message = problem.reason
+  return errors.new(e)
+end
+
+return errors

@@ -1,0 +1,105 @@
+--- What the options of a call make of a task to be sent.
+-- @module taskengine.message
+
+local core = require("taskengine.core")
+local moment = require("taskengine.moment")
+
+local message = {}
+
+-- Where a task goes that names no queue.
+message.QUEUE = "default"
+
+local function milliseconds(seconds)
+  return math.ceil(seconds * 1000)
+end
+
+-- A field of the call, else of the task.
+local function pick(name, options, task)
+  local value = options[name]
+  if value == nil then
+    value = task[name]
+  end
+  return value
+end
+
+local function flags_of(options, task)
+  local flags = 0
+  if pick("ignore_result", options, task) then
+    flags = flags | core.envelope.NO_RESULT
+  end
+  if task.acks_late == false or task.reject_on_worker_lost == false then
+    flags = flags | core.envelope.LOST_FAILS
+  end
+  return flags
+end
+
+local function delay_of(options)
+  if options.countdown and options.countdown > 0 then
+    return ("+%d"):format(milliseconds(options.countdown))
+  elseif options.eta then
+    return ("%d"):format(milliseconds(moment.seconds(options.eta)))
+  end
+  return ""
+end
+
+-- A caller's id: a name for a task, or an id that is one of ours already.
+local function set_id(m, task_id)
+  m.shown_id = task_id
+  if not task_id then
+    m.unique = ""
+  elseif core.envelope.seq(task_id) then
+    m.unique, m.own_id = "i", task_id
+  else
+    m.unique = "u" .. task_id
+  end
+end
+
+--- A call that is ready to be packed.
+-- @table Message
+-- @tfield string name of the task
+-- @tfield string template of its envelope
+-- @tfield string queue
+-- @tfield boolean is_plain ready at once and nothing special
+-- @tfield string delay
+-- @tfield string expires
+-- @tfield string unique these three as docs/protocol.md has them
+-- @tfield ?string own_id the id that its envelope must have
+-- @tfield ?string shown_id the id that the caller chose
+-- @tfield boolean keeps_result
+-- @tfield ?table headers
+
+--- Makes one.
+-- @tparam string name of the task
+-- @tparam table task its options
+-- @tparam table options of the call; both were checked
+-- @tparam int result_ttl_s how long its outcome is kept
+-- @treturn Message
+function message.new(name, task, options, result_ttl_s)
+  local expires = pick("expires", options, task)
+  local limit = pick("time_limit", options, task)
+  local m = {
+    name = name,
+    queue = pick("queue", options, task) or message.QUEUE,
+    delay = delay_of(options),
+    expires = expires and ("%d"):format(milliseconds(expires)) or "",
+    headers = options.headers,
+  }
+  set_id(m, options.task_id)
+  local flags = flags_of(options, task)
+  local priority = pick("priority", options, task) or 0
+  m.keeps_result = flags & core.envelope.NO_RESULT == 0
+  m.is_plain = priority == 0 and m.delay == "" and m.expires == ""
+    and m.unique == ""
+  m.template = core.envelope.template {
+    queue = m.queue,
+    name = name,
+    priority = priority,
+    flags = flags,
+    time_limit_ms = limit and milliseconds(limit) or 0,
+    result_ttl_s = result_ttl_s,
+    alias = m.shown_id,
+  }
+  return m
+end
+
+return message

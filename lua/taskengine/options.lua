@@ -1,0 +1,128 @@
+--- Tables of named options, checked against what is known.
+-- @module taskengine.options
+
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local suggest = require("taskengine.suggest")
+
+local options = {}
+
+-- 100 years: beyond that a time is a mistake, and milliseconds stay exact.
+local SECONDS_MAX <const> = 100 * 366 * 86400
+-- The header has 32 bits of milliseconds for it.
+local LIMIT_SECONDS_MAX <const> = 4294967
+
+local is_delay = check.seconds(0, SECONDS_MAX)
+local is_time = check.seconds(0.001, SECONDS_MAX)
+local is_limit = check.seconds(0.001, LIMIT_SECONDS_MAX)
+local is_priority = check.integer(0, 9)
+
+local function set(text)
+  local out = {}
+  for name in text:gmatch("%S+") do
+    out[name] = true
+  end
+  return out
+end
+
+--- What `apply_async`, `send_task` and `enqueue_many` take.
+options.CALL = {
+  known = {
+    countdown = is_delay,
+    eta = check.moment,
+    expires = is_time,
+    headers = check.table,
+    ignore_result = check.boolean,
+    priority = is_priority,
+    queue = check.name,
+    task_id = check.name,
+    time_limit = is_limit,
+  },
+  later = set("link link_error retry soft_time_limit unique"),
+}
+
+--- What `app:task` takes.
+options.TASK = {
+  known = {
+    acks_late = check.boolean,
+    bind = check.boolean,
+    expires = is_time,
+    ignore_result = check.boolean,
+    priority = is_priority,
+    queue = check.name,
+    reject_on_worker_lost = check.boolean,
+    time_limit = is_limit,
+  },
+  later = set([[autoretry_for concurrency max_retries rate_limit
+    retry_backoff retry_backoff_max retry_delay retry_jitter soft_time_limit
+    stream track_started unique]]),
+}
+
+--- What `result:get` takes.
+options.GET = { known = { timeout = is_delay }, later = {} }
+
+local function sorted_names(known)
+  local list = {}
+  for name in pairs(known) do
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return list
+end
+
+-- Why a table cannot hold this name, with this value; nil when it can.
+local function problem_with(where, spec, name, value)
+  if type(name) ~= "string" then
+    return ("%s: options have names, got [%s]"):format(where,
+      check.describe(name))
+  end
+  local accepts = spec.known[name]
+  if not accepts then
+    return spec.later[name]
+      and ("%s: the option '%s' is not built yet"):format(where, name)
+      or ("%s: unknown option '%s'%s"):format(where, name,
+        suggest.hint(name, sorted_names(spec.known)))
+  elseif not accepts(value) then
+    return check.problem(where .. ": " .. name, accepts, value)
+  end
+end
+
+--- Checks a table of options.
+-- @tparam string where what takes them, for messages
+-- @tparam table spec `known`: names and their checks; `later`: those to come
+-- @tparam ?table given
+-- @treturn table the options; empty when none were given
+-- @raise at the line of the caller's program
+function options.check(where, spec, given)
+  if given == nil then
+    return {}
+  elseif type(given) ~= "table" then
+    caller.raise(check.problem(where .. ": options", check.table, given))
+  end
+  for name, value in pairs(given) do
+    local problem = problem_with(where, spec, name, value)
+    if problem then
+      caller.raise(problem)
+    end
+  end
+  return given
+end
+
+--- Checks what a call that sends a task was given.
+-- @tparam string where what was called, for messages
+-- @tparam ?table args
+-- @tparam ?table given options
+-- @treturn ?table the options, nil when none were given
+-- @raise at the line of the caller's program
+function options.call(where, args, given)
+  if args ~= nil and type(args) ~= "table" then
+    caller.raise(check.problem(where .. ": arguments", check.table, args))
+  end
+  local checked = options.check(where, options.CALL, given)
+  if checked.countdown and checked.eta then
+    caller.raise(where .. ": countdown and eta say the same, one will do")
+  end
+  return given and checked
+end
+
+return options

@@ -1,0 +1,95 @@
+--- Outcomes of tasks as they are written, see docs/protocol.md.
+-- @module taskengine.record
+
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+
+local record = {}
+
+local STATES <const> = {
+  S = "SUCCESS",
+  F = "FAILURE",
+  R = "REVOKED",
+}
+
+--- A task's end.
+-- @table Outcome
+-- @tfield string state SUCCESS, FAILURE or REVOKED; nil when it is not known
+-- @field value what the task returned
+-- @tfield ?TaskError error why there is none
+
+local function text(value, fallback)
+  return type(value) == "string" and value or fallback
+end
+
+-- The error in an `F` or `R`; what is not as it must be is left out.
+local function read_error(fields, id, name)
+  fields = type(fields) == "table" and fields or {}
+  return errors.new {
+    id = id,
+    name = name,
+    kind = text(fields.kind, "Error"),
+    message = text(fields.message, "no message"),
+    traceback = text(fields.traceback, nil),
+    value = fields.value,
+  }
+end
+
+local function unknown(kind, message, id, name)
+  return {
+    error = errors.new { kind = kind, message = message, id = id, name = name },
+  }
+end
+
+--- Reads an outcome.
+-- @tparam string bytes
+-- @tparam string id the task's, for errors
+-- @tparam ?string name the task's
+-- @treturn Outcome
+function record.read(bytes, id, name)
+  local letter = bytes:sub(1, 1)
+  if bytes == "-" then
+    return unknown("Forgotten", "its result was forgotten", id, name)
+  elseif bytes == "?" then
+    return unknown("Forgotten", "no such task was ever enqueued, or nothing"
+      .. " is remembered of it", id, name)
+  end
+  local value, after = core.codec.decode(bytes, 2)
+  if not STATES[letter] or after ~= #bytes + 1 then
+    return unknown("Malformed", "its outcome cannot be read", id, name)
+  elseif letter == "S" then
+    return { state = "SUCCESS", value = value }
+  end
+  return {
+    state = STATES[letter],
+    error = read_error(value, id, name),
+  }
+end
+
+local FAILURE_LIMIT <const> = 1024 * 1024
+
+-- Without a value that cannot travel, or takes too much.
+local function encode_failure(fields)
+  local bytes = core.codec.encode(fields, "error", FAILURE_LIMIT)
+  if not bytes then
+    fields.value = nil
+    bytes = assert(core.codec.encode(fields, "error"))
+  end
+  return bytes
+end
+
+--- Writes a failure.
+-- @tparam table fields `kind`, `message`, `traceback`, `value`
+-- @treturn string
+function record.failure(fields)
+  return "F" .. encode_failure(fields)
+end
+
+--- Writes a revocation.
+-- @tparam table fields `kind`, `message`
+-- @treturn string
+function record.revocation(fields)
+  return "R" .. encode_failure(fields)
+end
+
+return record

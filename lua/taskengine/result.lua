@@ -1,0 +1,240 @@
+--- A task that was sent, and what became of it.
+-- @module taskengine.result
+
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local errors = require("taskengine.errors")
+local options = require("taskengine.options")
+local record = require("taskengine.record")
+
+local result = {}
+
+local is_timeout = options.GET.known.timeout
+
+--- The result of a task.
+-- @type Result
+-- @tfield string id
+local Result = { __name = "taskengine.Result" }
+Result.__index = Result
+
+--- Makes one.
+-- @tparam Client client
+-- @tparam string id any
+-- @tparam[opt] table about `name` of the task, `engine_id`, `keeps_result`
+-- @treturn Result
+function result.new(client, id, about)
+  about = about or {}
+  return setmetatable({
+    id = id,
+    client = client,
+    name = about.name,
+    engine_id = about.engine_id or id,
+    keeps_result = about.keeps_result ~= false,
+  }, Result)
+end
+
+--- Whether a value is a result.
+-- @param value anything
+-- @treturn boolean
+function result.is(value)
+  return getmetatable(value) == Result
+end
+
+--- The outcome, when it is known already.
+-- @treturn ?Outcome
+function Result:known()
+  return self.outcome
+end
+
+--- Takes the outcome that arrived for it.
+-- @tparam string bytes
+-- @treturn Outcome
+function Result:settle(bytes)
+  local outcome = record.read(bytes, self.id, self.name)
+  -- What is unknown now may be known later.
+  self.outcome = bytes ~= "?" and outcome or nil
+  return outcome
+end
+
+local function check_kept(self, what)
+  if not self.keeps_result then
+    caller.raise(what .. ": the task was sent with ignore_result,"
+      .. " so nothing is kept of how it ends")
+  end
+end
+
+-- The outcome, or nil when the time is up.
+local function wait(self, timeout)
+  if self.outcome then
+    return self.outcome
+  end
+  local bytes
+  if timeout == 0 then
+    bytes = self.client:outcome(self.engine_id)
+  else
+    bytes = self.client:wait(self.engine_id, timeout)
+  end
+  if bytes and bytes:sub(1, 1) ~= "=" then
+    return self:settle(bytes)
+  end
+end
+
+-- The outcome as far as Redis knows it now; nil while the task waits or runs.
+local function look(self)
+  return wait(self, 0)
+end
+
+--- Waits for the task and returns its value.
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.timeout in seconds; without it, as long as it takes
+-- @return what the task returned
+-- @raise TaskError when the task failed; of kind Timeout when the time is up
+-- (the task goes on), Forgotten when nothing is known of the task
+function Result:get(opts)
+  local timeout = options.check("get", options.GET, opts).timeout
+  check_kept(self, "get")
+  local outcome = wait(self, timeout)
+  if not outcome then
+    errors.raise(errors.new {
+      kind = "Timeout",
+      message = ("not finished within %.14g s; the task goes on")
+        :format(timeout),
+      id = self.id,
+      name = self.name,
+    })
+  elseif outcome.error then
+    errors.raise(outcome.error)
+  end
+  return outcome.value
+end
+
+--- Waits for the task without raising its error.
+-- @tparam[opt] number timeout in seconds
+-- @treturn[1] boolean true: it succeeded
+-- @return[1] what it returned
+-- @treturn[2] boolean false: it failed
+-- @treturn[2] TaskError
+-- @return[3] nil: the time is up; the task goes on
+-- @treturn[3] string `"timeout"`
+-- @raise TaskError of kind BrokerUnavailable
+function Result:wait(timeout)
+  if timeout ~= nil and not is_timeout(timeout) then
+    caller.raise(check.problem("wait: timeout", is_timeout, timeout))
+  end
+  check_kept(self, "wait")
+  local outcome = wait(self, timeout)
+  if not outcome then
+    return nil, "timeout"
+  elseif outcome.error then
+    return false, outcome.error
+  end
+  return true, outcome.value
+end
+
+--- Whether the task has ended, however it did.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function Result:ready()
+  check_kept(self, "ready")
+  local outcome = look(self)
+  return outcome ~= nil and (outcome.state ~= nil or self.outcome ~= nil)
+end
+
+--- Whether the task has ended and returned a value.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function Result:successful()
+  check_kept(self, "successful")
+  local outcome = look(self)
+  return outcome ~= nil and outcome.state == "SUCCESS"
+end
+
+--- Whether the task has ended without a value: failed or revoked.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function Result:failed()
+  check_kept(self, "failed")
+  local outcome = look(self)
+  return outcome ~= nil and outcome.state ~= nil and outcome.state ~= "SUCCESS"
+end
+
+--- What state the task is in.
+-- @treturn string `PENDING` while it waits or runs, `SUCCESS`, `FAILURE`,
+-- `REVOKED`, or `UNKNOWN`: forgotten, or never enqueued
+-- @raise TaskError of kind BrokerUnavailable
+function Result:state()
+  check_kept(self, "state")
+  local outcome = look(self)
+  return not outcome and "PENDING" or outcome.state or "UNKNOWN"
+end
+
+--- What the task returned, without waiting.
+-- @return the value, nil while it waits or runs; the TaskError when it failed
+-- @raise TaskError of kind BrokerUnavailable
+function Result:result()
+  check_kept(self, "result")
+  local outcome = look(self)
+  if outcome and outcome.error then
+    return outcome.error
+  end
+  return outcome and outcome.value
+end
+
+--- The traceback of the failed task, cut to its own functions.
+-- @treturn ?string nil when it did not fail (yet)
+-- @raise TaskError of kind BrokerUnavailable
+function Result:traceback()
+  check_kept(self, "traceback")
+  local outcome = look(self)
+  return outcome and outcome.error and outcome.error.traceback
+end
+
+--- All that is known of the task, without waiting.
+-- @treturn table `id`, `name` where known, `state`, and `value` or `error`
+-- @raise TaskError of kind BrokerUnavailable
+function Result:info()
+  local state = self:state()
+  local outcome = self.outcome or {}
+  return {
+    id = self.id,
+    name = self.name,
+    state = state,
+    value = outcome.value,
+    error = outcome.error,
+  }
+end
+
+--- Lets Redis forget the outcome, which otherwise stays as long as the setting
+-- `result_expires` says.
+-- @treturn boolean whether there was one
+-- @raise TaskError of kind BrokerUnavailable
+function Result:forget()
+  self.outcome = nil
+  return self.client:ask("te1_forget", { self.engine_id }) == 1
+end
+
+--- Revokes the task, if it still waits: it never runs.
+-- @treturn[1] boolean true
+-- @treturn[2] boolean false
+-- @treturn[2] string why not: `"running"`, `"finished"`, or `"unknown"`
+-- @raise TaskError of kind BrokerUnavailable
+function Result:revoke()
+  local bytes = record.revocation {
+    kind = "Revoked",
+    message = "revoked before it began",
+  }
+  local answer = self.client:ask("te1_cancel",
+    { self.engine_id, bytes, self.client.settings.result_expires })
+  if answer == "revoked" then
+    return true
+  end
+  return false, answer
+end
+
+--- For people.
+-- @treturn string
+function Result:__tostring()
+  return ("result of %s %s"):format(self.name or "task", self.id)
+end
+
+return result

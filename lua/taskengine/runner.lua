@@ -1,0 +1,196 @@
+--- Runs tasks: each in a fiber, many at a time.
+--
+-- A fiber is used again when its task has ended, because that is cheaper than
+-- a new coroutine for each.
+-- @module taskengine.runner
+
+local bound = require("taskengine.bound")
+local core = require("taskengine.core")
+local coroutines = require("taskengine.coroutines")
+local failure = require("taskengine.failure")
+local record = require("taskengine.record")
+local scheduler = require("taskengine.scheduler")
+local slot = require("taskengine.slot")
+
+local runner = {}
+
+-- An outcome that is no record: the task is not known here.
+local UNKNOWN <const> = "N"
+-- nil as a result.
+local NOTHING <const> = "S\xc0"
+-- In the envelope, 1-based.
+local FLAGS_AT <const> = 22
+local ALIAS_BYTES_AT <const> = 102
+
+local NO_RESULT <const> = core.envelope.NO_RESULT
+local open_envelope = core.envelope.open
+local encode = core.codec.encode
+local byte = string.byte
+
+--- What runs tasks.
+-- @type Runner
+local Runner = {}
+Runner.__index = Runner
+
+--- Makes one.
+-- @tparam table opts
+-- @tparam {[string]=Task,...} opts.tasks by name
+-- @tparam int opts.result_bytes_max
+-- @tparam string opts.worker name of the worker
+-- @tparam function opts.done gets a task's token and its outcome
+-- @tparam function opts.log gets a level, a token and a text
+-- @treturn Runner
+function runner.new(opts)
+  local self = setmetatable(opts, Runner)
+  self.idle = {} -- fibers
+  self.begun = {} -- fibers of tasks that have begun, by token
+  self.count = 0 -- of tasks that have begun
+  return self
+end
+
+local function failed_to_send(why, code)
+  return record.failure {
+    kind = code == "ELIMIT" and "TooLarge" or "CannotTravel",
+    message = why:gsub("^%u+: ", ""),
+  }
+end
+
+local function too_many(name, count)
+  return record.failure {
+    kind = "Error",
+    message = ("the task '%s' returned %d values, it may return one;"
+      .. " put them into a table"):format(name, count),
+  }
+end
+
+-- The outcome of a call: whether it worked, and its values or failure.
+local function conclude(self, task, ok, ...)
+  local count = select("#", ...)
+  if not ok then
+    local fields = ...
+    -- A string when there was no stack or memory left for the handler.
+    return record.failure(type(fields) == "table" and fields
+      or { kind = "Error", message = tostring(fields) })
+  elseif count > 1 then
+    return too_many(task.name, count)
+  elseif byte(task.envelope, FLAGS_AT) & NO_RESULT ~= 0 then
+    return NOTHING
+  end
+  local bytes, why, code = encode((...), "result", self.result_bytes_max)
+  return bytes and "S" .. bytes or failed_to_send(why, code)
+end
+
+local function self_of(self, task, extra, ...)
+  return bound.new({
+    id = task.id,
+    name = task.name,
+    extra = extra,
+    worker = self.worker,
+  }, task.envelope, table.pack(...), function(level, text)
+    self.log(level, task.token, text)
+  end)
+end
+
+-- With what core.envelope.open says.
+local function execute(self, task, id, name, extra, ...)
+  if not id then
+    return record.failure { kind = "Malformed", message = name }
+  end
+  local one = self.tasks[name]
+  if not one then
+    return UNKNOWN
+  end
+  if byte(task.envelope, ALIAS_BYTES_AT) > 0 then
+    id = core.envelope.read(task.envelope).alias
+  end
+  task.id, task.name, task.root_id = id, name, extra and extra.r or id
+  if one.options.bind then
+    return conclude(self, task, xpcall(one.run, failure.describe,
+      self_of(self, task, extra, ...), ...))
+  end
+  return conclude(self, task, xpcall(one.run, failure.describe, ...))
+end
+
+local function close_spawned(task)
+  for fiber in pairs(task.spawned) do
+    fiber:close()
+  end
+  task.spawned = nil
+end
+
+-- Ends a task: it has left its fiber.
+local function finish(self, task, outcome)
+  local token = task.token
+  if task.spawned then
+    close_spawned(task)
+  end
+  slot.finish(task)
+  self.begun[token] = nil
+  self.count = self.count - 1
+  self.done(token, outcome)
+end
+
+local YIELDED <const> = "attempt to yield from outside a coroutine"
+
+-- A fiber has given way, with the outcome of its task. Anything else is a
+-- yield of the user's that no coroutine of the user's was there for.
+local function on_stop(fiber, ok, outcome)
+  local self, task = fiber.runner, fiber.task
+  if task.is_running then
+    coroutines.close(fiber.co)
+    outcome = record.failure {
+      kind = "Error",
+      message = ok and YIELDED or tostring(outcome),
+    }
+  else
+    self.idle[#self.idle + 1] = fiber
+  end
+  finish(self, task, outcome)
+end
+
+local function new_fiber(self)
+  local task = {}
+  local fiber = scheduler.fiber(function()
+    while true do
+      local outcome = execute(self, task, open_envelope(task.envelope))
+      task.is_running = false
+      coroutines.give_way(outcome)
+    end
+  end, { runner = self, task = task, is_main = true, on_stop = on_stop })
+  return fiber
+end
+
+--- Begins a task. It has ended when `done` is called, perhaps at once.
+-- @tparam int token
+-- @tparam string envelope
+function Runner:begin(token, envelope)
+  local idle = self.idle
+  local fiber = idle[#idle]
+  if fiber then
+    idle[#idle] = nil
+  else
+    fiber = new_fiber(self)
+  end
+  local task = fiber.task
+  task.token, task.envelope, task.is_running = token, envelope, true
+  self.count = self.count + 1
+  self.begun[token] = fiber
+  slot.begin(task)
+  scheduler.resume(fiber)
+end
+
+--- Ends a task where it waits, because its time is up. Nothing happens when it
+-- has ended.
+-- @tparam int token
+function Runner:cancel(token)
+  local fiber = self.begun[token]
+  if fiber then
+    fiber:close()
+    finish(self, fiber.task, record.failure {
+      kind = "TimeLimitExceeded",
+      message = "it took longer than its time limit",
+    })
+  end
+end
+
+return runner

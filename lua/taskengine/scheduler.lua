@@ -1,0 +1,144 @@
+--- Waiting: in a fiber it yields to the event loop, elsewhere it runs it.
+--
+-- A *fiber* is a coroutine that the scheduler runs: a task in a worker's
+-- child, or what `te.spawn` started. The code of this layer waits in one way,
+-- @{scheduler.await}, wherever it is called.
+-- @module taskengine.scheduler
+
+local caller = require("taskengine.caller")
+local core = require("taskengine.core")
+local coroutines = require("taskengine.coroutines")
+
+local scheduler = {}
+
+-- The fiber that runs; nil in plain Lua.
+local current
+
+-- See scheduler.on_switch.
+local switch
+
+--- The running fiber.
+-- @treturn ?Fiber nil in plain Lua
+function scheduler.current()
+  return current
+end
+
+--- Sets who hears which fiber the loop goes on with: a function that gets the
+-- fiber, and nil when it has stopped.
+-- @tparam ?function fn
+function scheduler.on_switch(fn)
+  switch = fn
+end
+
+--- A coroutine in the scheduler's hand.
+-- @type Fiber
+-- @tfield ?table task the task that it belongs to, see @{taskengine.runner}
+-- @tfield ?boolean is_main the task's own, not one that it spawned
+-- @tfield boolean is_closed
+-- @tfield ?function on_stop called with the fiber when it stops otherwise
+-- than to wait: ok, and what it yielded or returned, or its error
+local Fiber = {}
+Fiber.__index = Fiber
+
+--- Makes a fiber; @{scheduler.resume} starts it.
+-- @tparam function body
+-- @tparam[opt] table fields its first fields
+-- @treturn Fiber
+function scheduler.fiber(body, fields)
+  local fiber = setmetatable(fields or {}, Fiber)
+  fiber.co = coroutines.create(body)
+  return fiber
+end
+
+--- Runs a fiber until it stops. Its maker knows that it runs.
+-- @tparam Fiber fiber
+-- @param ... for its body, when it starts or has given way
+function scheduler.resume(fiber, ...)
+  local outer = current
+  current = fiber
+  local ok, first = coroutines.run(fiber.co, ...)
+  current = outer
+  if fiber.on_stop and not coroutines.is_wait(first) then
+    fiber:on_stop(ok, first)
+  end
+end
+
+--- Runs a fiber until it stops, for the loop.
+-- @tparam Fiber fiber
+-- @param ... for its body, when it starts
+function scheduler.go_on(fiber, ...)
+  if switch then
+    switch(fiber)
+    scheduler.resume(fiber, ...)
+    switch(current)
+  else
+    scheduler.resume(fiber, ...)
+  end
+end
+
+--- Ends a fiber where it waits.
+function Fiber:close()
+  if self.wait then
+    self.wait.fiber = nil
+    self.wait = nil
+  end
+  self.is_closed = true
+  coroutines.close(self.co)
+end
+
+local function await_in_fiber(what, start)
+  local problem = coroutines.obstacle()
+  if problem then
+    caller.raise(what .. " " .. problem)
+  end
+  local wait = { fiber = current, parked = false, woken = false }
+  local fiber = current
+  start(function(a, b, c)
+    if wait.woken then
+      return
+    end
+    wait.woken, wait.a, wait.b, wait.c = true, a, b, c
+    if wait.parked and wait.fiber then
+      fiber.wait = nil
+      scheduler.go_on(fiber)
+    end
+  end)
+  if not wait.woken then
+    wait.parked, fiber.wait = true, wait
+    problem = coroutines.suspend()
+    if problem then
+      wait.fiber, fiber.wait = nil, nil
+      caller.raise(what .. " " .. problem)
+    end
+  end
+  return wait.a, wait.b, wait.c
+end
+
+local function await_in_loop(start)
+  local done, a, b, c = false, nil, nil, nil
+  start(function(...)
+    if not done then
+      done, a, b, c = true, ...
+    end
+  end)
+  while not done do
+    local alive = core.loop.run("once")
+    assert(alive or done, "waiting for what cannot happen")
+  end
+  return a, b, c
+end
+
+--- Waits for something.
+-- @tparam string what the function that waits, for messages
+-- @tparam function start gets `wake`, a function to be called by the loop,
+-- once, with up to three values; later calls do nothing
+-- @return the values
+-- @raise where Lua cannot yield
+function scheduler.await(what, start)
+  if current then
+    return await_in_fiber(what, start)
+  end
+  return await_in_loop(start)
+end
+
+return scheduler

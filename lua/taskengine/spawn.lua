@@ -1,0 +1,187 @@
+--- Functions that run beside each other in one process, and pauses in them.
+-- @module taskengine.spawn
+
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local core = require("taskengine.core")
+local coroutines = require("taskengine.coroutines")
+local failure = require("taskengine.failure")
+local scheduler = require("taskengine.scheduler")
+local slot = require("taskengine.slot")
+
+local spawn = {}
+
+-- 30 years
+local SECONDS_MAX <const> = 1e9
+local is_pause = check.seconds(0, SECONDS_MAX)
+
+--- Waits; other fibers of this process go on meanwhile.
+-- @tparam number seconds
+function spawn.sleep(seconds)
+  if not is_pause(seconds) then
+    caller.raise(check.problem("te.sleep", is_pause, seconds))
+  end
+  scheduler.await("te.sleep", function(wake)
+    core.loop.timer(seconds * 1000, wake)
+  end)
+end
+
+--- A function that was spawned.
+-- @type Spawned
+local Spawned = { __name = "taskengine.Spawned" }
+Spawned.__index = Spawned
+
+-- Keeps the error as it was raised; what is said of it is for who only reads.
+local function handle(object)
+  return { raised = object, described = failure.describe(object) }
+end
+
+local function wake_all(self)
+  local waiting = self.waiting
+  self.waiting = {}
+  for wake in pairs(waiting) do
+    wake(true)
+  end
+end
+
+--- Hears of an error that nobody waits for; a worker's child writes it to the
+-- log.
+-- @tparam string text
+-- @tparam ?table task the task that spawned it
+function spawn.on_error(text, _task)
+  io.stderr:write("taskengine: ", text, "\n")
+end
+
+local function report(self, task)
+  local e = self.values[2].described
+  core.loop.defer(function()
+    if not self.is_seen then
+      spawn.on_error(("error in a spawned function: %s\n%s"):format(e.message,
+        e.traceback), task)
+    end
+  end)
+end
+
+local YIELDED <const> = "attempt to yield from outside a coroutine"
+
+local function on_stop(fiber, ok, problem)
+  local self = fiber.spawned
+  if not self.values then
+    coroutines.close(fiber.co)
+    local message = ok and YIELDED or tostring(problem)
+    self.values = table.pack(false, {
+      raised = message,
+      described = { message = message, traceback = "" },
+    })
+  end
+  local task = fiber.task
+  if task and task.spawned then
+    task.spawned[fiber] = nil
+  end
+  if not self.values[1] and not next(self.waiting) then
+    report(self, task)
+  end
+  wake_all(self)
+end
+
+-- A task takes with it, when it ends, what it has spawned.
+local function join_task(fiber)
+  local parent = scheduler.current()
+  local task = parent and parent.task
+  if task then
+    fiber.task = task
+    task.spawned = task.spawned or {}
+    task.spawned[fiber] = true
+  end
+end
+
+--- Runs a function beside this one: it begins when this one waits.
+--
+-- In a task it lasts until the task ends at the latest; a task that needs its
+-- outcome waits for it.
+-- @tparam function fn
+-- @param ... its arguments
+-- @treturn Spawned
+function spawn.start(fn, ...)
+  if type(fn) ~= "function" then
+    caller.raise(check.problem("te.spawn", check.callable, fn))
+  end
+  coroutines.install()
+  local self = setmetatable({ waiting = {} }, Spawned)
+  local args = table.pack(...)
+  local fiber = scheduler.fiber(function()
+    self.values = table.pack(xpcall(fn, handle,
+      table.unpack(args, 1, args.n)))
+  end, { spawned = self, on_stop = on_stop })
+  join_task(fiber)
+  core.loop.defer(function()
+    if not fiber.is_closed then
+      scheduler.go_on(fiber)
+    end
+  end)
+  return self
+end
+
+-- False when the time is up.
+local function await_end(self, timeout)
+  self.is_seen = true
+  if self.values then
+    return true
+  end
+  slot.leave(false)
+  local ended = scheduler.await("waiting for a spawned function",
+    function(wake)
+      local timer
+      local function on_end()
+        if timer then
+          timer:close()
+        end
+        wake(true)
+      end
+      self.waiting[on_end] = true
+      if timeout then
+        timer = core.loop.timer(timeout * 1000, function()
+          self.waiting[on_end] = nil
+          wake(false)
+        end)
+      end
+    end)
+  slot.enter(false)
+  return ended
+end
+
+--- Waits for the function to end and returns its values.
+-- @return what it returned
+-- @raise what it raised
+function Spawned:get()
+  await_end(self)
+  local values = self.values
+  if not values[1] then
+    error(values[2].raised, 0)
+  end
+  return table.unpack(values, 2, values.n)
+end
+
+--- Waits for the function to end, without raising its error.
+-- @tparam[opt] number timeout in seconds
+-- @treturn[1] boolean true
+-- @return[1] what it returned
+-- @treturn[2] boolean false
+-- @return[2] what it raised
+-- @return[3] nil: the time is up; it goes on
+-- @treturn[3] string `"timeout"`
+function Spawned:wait(timeout)
+  if timeout ~= nil and not is_pause(timeout) then
+    caller.raise(check.problem("wait: timeout", is_pause, timeout))
+  end
+  if not await_end(self, timeout) then
+    return nil, "timeout"
+  end
+  local values = self.values
+  if not values[1] then
+    return false, values[2].raised
+  end
+  return table.unpack(values, 1, values.n)
+end
+
+return spawn

@@ -1,0 +1,88 @@
+--- A task: a function that also runs elsewhere.
+-- @module taskengine.task
+
+local bound = require("taskengine.bound")
+local caller = require("taskengine.caller")
+local options = require("taskengine.options")
+
+local task = {}
+
+--- A task of an app.
+-- @type Task
+-- @tfield string name
+-- @tfield table options as they were given
+-- @tfield function run the function
+-- @tfield string place where it was defined
+local Task = { __name = "taskengine.Task" }
+Task.__index = Task
+
+--- Makes one.
+-- @tparam App app
+-- @tparam string name
+-- @tparam table opts checked
+-- @tparam function run
+-- @treturn Task
+function task.new(app, name, opts, run)
+  return setmetatable({
+    app = app,
+    name = name,
+    options = opts,
+    run = run,
+    place = caller.place() or "?",
+  }, Task)
+end
+
+--- Whether a value is a task.
+-- @param value anything
+-- @treturn boolean
+function task.is(value)
+  return getmetatable(value) == Task
+end
+
+--- Calls the function here and now.
+-- @param ... its arguments
+-- @return what it returns
+function Task:__call(...)
+  if self.options.bind then
+    return self.run(bound.here(self.name, table.pack(...)), ...)
+  end
+  return self.run(...)
+end
+
+--- Sends the task to the workers.
+-- @param ... its arguments
+-- @treturn Result
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
+function Task:delay(...)
+  return self.app:_send(self, table.pack(...))
+end
+
+--- Sends the task to the workers, with options.
+-- @tparam[opt] table args the arguments: `args.n` of them, else `#args`
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.countdown seconds from now before it may run
+-- @tparam[opt] number|string opts.eta when it may run: seconds since 1970, or
+-- ISO 8601 with a zone
+-- @tparam[opt] number opts.expires seconds from now after which it is not
+-- worth being run
+-- @tparam[opt] string opts.queue
+-- @tparam[opt] int opts.priority 0 to 9, 9 the most urgent
+-- @tparam[opt] string opts.task_id an id of the caller's own
+-- @tparam[opt] boolean opts.ignore_result nothing is kept of how it ends
+-- @tparam[opt] table opts.headers goes along; the task finds it in
+-- `self.headers`
+-- @tparam[opt] number opts.time_limit seconds after which it is ended
+-- @treturn Result
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
+function Task:apply_async(args, opts)
+  local checked = options.call("apply_async", args, opts)
+  return self.app:_send(self, args or {}, checked)
+end
+
+--- For people.
+-- @treturn string
+function Task:__tostring()
+  return "task " .. self.name
+end
+
+return task

@@ -1,0 +1,229 @@
+--- Who waits for which task's outcome.
+--
+-- Redis is told once of each task that somebody waits for (te1_await), and
+-- lays its outcome into our inbox. Several may wait for one task.
+-- @module taskengine.waits
+
+local core = require("taskengine.core")
+
+local waits = {}
+
+local IDS_MAX <const> = 1000 -- in one call
+local CALLS_MAX <const> = 4 -- under way
+local ID_BYTES <const> = 20
+
+--- The waits of one client.
+-- @type Waits
+local Waits = {}
+Waits.__index = Waits
+
+--- Makes an empty set.
+-- @tparam table transport see @{taskengine.requests}
+-- @tparam Requests requests
+-- @tparam number timeout_ms for requests
+-- @treturn Waits
+function waits.new(transport, requests, timeout_ms)
+  return setmetatable({
+    transport = transport,
+    requests = requests,
+    timeout_ms = timeout_ms,
+    listeners = {}, -- id to a function, or to a set of them
+    count = 0, -- ids
+    to_ask = {}, -- ids that Redis is to be told of
+    asking = 0, -- calls under way
+    to_end = {}, -- ids that nobody waits for any more
+  }, Waits)
+end
+
+local function add_listener(self, id, fn)
+  local there = self.listeners[id]
+  if not there then
+    self.listeners[id] = fn
+    self.count = self.count + 1
+    return true
+  elseif type(there) == "function" then
+    self.listeners[id] = { [there] = true, [fn] = true }
+  else
+    there[fn] = true
+  end
+  return false
+end
+
+-- Takes all who wait for it.
+local function take_listeners(self, id)
+  local there = self.listeners[id]
+  if there then
+    self.listeners[id] = nil
+    self.count = self.count - 1
+    if self.count == 0 then
+      self.transport:listen(false)
+    end
+  end
+  return there
+end
+
+local function deliver(self, id, record, problem)
+  local there = take_listeners(self, id)
+  if type(there) == "function" then
+    there(id, record, problem)
+  elseif there then
+    for fn in pairs(there) do
+      fn(id, record, problem)
+    end
+  end
+end
+
+local function take_ids(self)
+  local ids, left = {}, self.to_ask
+  while #left > 0 and #ids < IDS_MAX do
+    local id = table.remove(left)
+    if self.listeners[id] then
+      ids[#ids + 1] = id
+    end
+  end
+  return ids
+end
+
+local function flush_soon(self)
+  if not self.will_flush then
+    self.will_flush = true
+    core.loop.defer(function()
+      self.will_flush = false
+      self:flush()
+    end)
+  end
+end
+
+local function on_answer(self, ids, reply, why, code)
+  self.asking = self.asking - 1
+  if not code then
+    for i, id in ipairs(ids) do
+      if reply[i]:sub(1, 1) ~= "=" then -- that one comes to the inbox
+        deliver(self, id, reply[i])
+      end
+    end
+    self:flush()
+  elseif code == "EREPLY" then
+    for _, id in ipairs(ids) do
+      deliver(self, id, nil, { reason = "Redis refused it: " .. why })
+    end
+    self:flush()
+  else
+    -- Asked again when Redis can be reached; perhaps it can be already.
+    table.move(ids, 1, #ids, #self.to_ask + 1, self.to_ask)
+    if not self.transport:why() then
+      flush_soon(self)
+    end
+  end
+end
+
+local function ask(self, ids)
+  self.asking = self.asking + 1
+  local args = table.move(ids, 1, #ids, 2, { self.transport:inbox() })
+  self.transport:fcall("te1_await", args, function(reply, why, code)
+    on_answer(self, ids, reply, why, code)
+  end)
+end
+
+-- The waits that nobody ended: no answer is needed, in time they expire.
+local function end_waits(self)
+  local ids = {}
+  for id in pairs(self.to_end) do
+    if not self.listeners[id] then
+      ids[#ids + 1] = id
+    end
+  end
+  self.to_end = {}
+  for from = 1, #ids, IDS_MAX do
+    local args = table.move(ids, from, math.min(from + IDS_MAX - 1, #ids), 2,
+      { self.transport:inbox() })
+    self.requests:send("te1_unwait", args, self.timeout_ms, function() end)
+  end
+end
+
+--- Tells Redis what is new.
+function Waits:flush()
+  while self.asking < CALLS_MAX and #self.to_ask > 0 do
+    local ids = take_ids(self)
+    if #ids > 0 then
+      ask(self, ids)
+    end
+  end
+  if next(self.to_end) then
+    end_waits(self)
+  end
+end
+
+--- Waits for a task.
+-- @tparam string id the engine's
+-- @tparam function fn called once by the loop, with the id and its record:
+-- an outcome as docs/protocol.md has them, or `"?"`; or with the id, nil and
+-- a problem. A function waits once for each id
+function Waits:add(id, fn)
+  if add_listener(self, id, fn) then
+    if self.count == 1 then
+      self.transport:listen(true)
+    end
+    self.to_ask[#self.to_ask + 1] = id
+    flush_soon(self)
+  end
+end
+
+--- Waits no more.
+-- @tparam string id
+-- @tparam function fn
+function Waits:remove(id, fn)
+  local there = self.listeners[id]
+  if type(there) == "table" then
+    there[fn] = nil
+    there = next(there) == nil and fn or there
+  end
+  if there == fn then
+    take_listeners(self, id)
+    self.to_end[id] = true
+    flush_soon(self)
+  end
+end
+
+-- An outcome too large for an inbox.
+local function fetch(self, id)
+  self.requests:send("te1_outcome", { id }, self.timeout_ms,
+    function(reply, problem)
+      deliver(self, id, reply and reply[1], problem)
+    end)
+end
+
+--- Takes an item from the inbox.
+-- @tparam string item an id, and the record or `>`
+function Waits:on_item(item)
+  local id, record = item:sub(1, ID_BYTES), item:sub(ID_BYTES + 1)
+  if record ~= ">" then
+    deliver(self, id, record)
+  elseif self.listeners[id] then
+    fetch(self, id)
+  end
+end
+
+--- Ends all waits.
+-- @tparam string reason a sentence
+function Waits:give_up(reason)
+  local ids = {}
+  for id in pairs(self.listeners) do
+    ids[#ids + 1] = id
+  end
+  for _, id in ipairs(ids) do
+    deliver(self, id, nil, { reason = reason, sent = false })
+  end
+end
+
+--- Asks for all anew, because items may have been missed.
+function Waits:ask_again()
+  local ids = {}
+  for id in pairs(self.listeners) do
+    ids[#ids + 1] = id
+  end
+  self.to_ask = ids
+  self:flush()
+end
+
+return waits
