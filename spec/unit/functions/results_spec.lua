@@ -1,0 +1,300 @@
+local envelope = require("spec.support.envelope")
+local shard = require("spec.support.shard")
+
+local A <const> = "workerAAAAAA"
+local NO_RESULT <const> = 1
+local REVOKED <const> = "R\x81\xa4kind\xa7Revoked"
+local WEEK_MS <const> = 7 * 86400000
+
+describe("Results:", function()
+  local s, p
+
+  before_each(function()
+    s = shard.new()
+    p = s:producer("p")
+    s:register(A)
+  end)
+
+  local function outcome(id)
+    return s:call("outcome", id)[1]
+  end
+
+  local function cancel(id)
+    return s:call("cancel", id, REVOKED, 60)
+  end
+
+  local function end_next(record)
+    local field = s:take(A, 1)[1]
+    s:finish(A, "o", field, record or "S\x01")
+    return field:sub(1, 20)
+  end
+
+  describe("te1_outcome", function()
+    it("is the outcome of what has ended", function()
+      local id = p:plain(1)[1]
+      end_next("S\x2a")
+      assert.equal("S\x2a", outcome(id))
+    end)
+
+    it("tells what waits or runs from what was never enqueued", function()
+      local waits, runs = p:plain(1)[1], p:add { priority = 1 }
+      local due = p:add({}, { delay = "+9" })
+      s:take(A, 1)
+      assert.same({ "=" .. waits, "=" .. runs, "=" .. due, "?", "?" },
+        s:call("outcome", waits, runs, due, envelope.id(p.id, 4),
+          envelope.id("nobodyxxxxxx", 1)))
+    end)
+
+    it("knows the caller's id", function()
+      local id = p:add({ alias = "mine" }, { unique = "umine" })
+      assert.equal("=" .. id, outcome("mine"))
+      end_next()
+      assert.equal("S\x01", outcome("mine"))
+      assert.equal("?", outcome("other"))
+    end)
+
+    it("is known of the dead for as long as they are", function()
+      local id = p:plain(1, { ttl_s = 1 })[1]
+      end_next("F\x80")
+      s:advance(WEEK_MS)
+      assert.equal("F\x80", outcome(id))
+    end)
+
+    it("writes nothing", function()
+      p:plain(1)
+      local before = s.fake:dump()
+      s:call("outcome", envelope.id(p.id, 1), "mine", "")
+      assert.same(before, s.fake:dump())
+    end)
+  end)
+
+  describe("te1_await", function()
+    it("has the outcome where it is there", function()
+      local id = p:plain(1)[1]
+      end_next("S\x2a")
+      assert.same({ "S\x2a", "?" },
+        s:call("await", "a:client", id, envelope.id(p.id, 2)))
+      assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
+    end)
+
+    it("has it come to the inbox where it is not", function()
+      local id = p:plain(1)[1]
+      assert.same({ "=" .. id }, s:call("await", "a:client", id))
+      end_next("S\x2a")
+      assert.same({ id .. "S\x2a" }, s:heard("a:client"))
+      assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
+    end)
+
+    it("tells an inbox once, however often it asked", function()
+      local id = p:plain(1)[1]
+      s:call("await", "a:client", id, id)
+      s:call("await", "a:client", id)
+      end_next()
+      assert.equal(1, #s:heard("a:client"))
+    end)
+
+    it("tells inboxes whose names begin alike", function()
+      local id = p:plain(1)[1]
+      s:call("await", "a:client2", id)
+      s:call("await", "a:client", id)
+      end_next()
+      assert.equal(1, #s:heard("a:client"))
+      assert.equal(1, #s:heard("a:client2"))
+    end)
+
+    it("takes a thousand inboxes for a task, and says when it takes no more",
+      function()
+        local id = p:plain(1)[1]
+        local count = 0
+        local function await_once_more()
+          count = count + 1
+          return s:try("await", ("a:client%06d"):format(count), id)
+        end
+        local reply, problem = await_once_more()
+        while reply do
+          reply, problem = await_once_more()
+        end
+        assert.is_true(count > 1000 and count < 2000)
+        assert.truthy(problem:find("too many wait for one task", 1, true))
+        end_next()
+        assert.equal(1, #s:heard("a:client000001"))
+        assert.equal(1, #s:heard(("a:client%06d"):format(count - 1)))
+        assert.equal(0, #s:heard(("a:client%06d"):format(count)))
+      end)
+
+    it("is forgotten after a week, but not when it was asked again",
+      function()
+        local ids = p:plain(2)
+        s:call("await", "a:client", ids[1], ids[2])
+        s:advance(WEEK_MS - 1)
+        s:call("await", "a:client", ids[2])
+        s:advance(1)
+        s:call("await", "a:other")
+        assert.same({ ids[2] }, s:redis("HKEYS", "y"))
+        assert.same({ ids[2] }, s:redis("ZRANGE", "yt", 0, -1))
+      end)
+
+    it("tells of every kind of end", function()
+      local ids = p:plain(3, { flags = NO_RESULT })
+      local due = p:add({}, { delay = "+5" })
+      s:call("await", "a:client", ids[1], ids[2], ids[3], due)
+      end_next("F\x80")
+      s:finish(A, "d", "default", 1, s:take(A, 1)[1])
+      cancel(ids[3])
+      cancel(due)
+      assert.same({ ids[1] .. "F\x80", ids[2] .. "-", ids[3] .. REVOKED,
+        due .. REVOKED }, s:heard("a:client"))
+    end)
+  end)
+
+  describe("te1_unwait", function()
+    it("ends a wait of that inbox alone", function()
+      local id = p:plain(1)[1]
+      s:call("await", "a:client", id)
+      s:call("await", "a:other", id)
+      assert.equal(1, s:call("unwait", "a:client", id))
+      end_next()
+      assert.same({}, s:heard("a:client"))
+      assert.equal(1, #s:heard("a:other"))
+    end)
+
+    it("leaves nothing of the last", function()
+      local id = p:plain(1)[1]
+      s:call("await", "a:client", id)
+      s:call("unwait", "a:client", id)
+      assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
+    end)
+
+    it("counts only what it ended", function()
+      local ids = p:plain(2)
+      s:call("await", "a:client", ids[1])
+      assert.equal(0, s:call("unwait", "a:other", ids[1], ids[2], "mine"))
+      assert.equal(1, s:call("unwait", "a:client", ids[1], ids[1]))
+    end)
+  end)
+
+  describe("te1_forget", function()
+    it("puts a mark in place of the outcome, for as long", function()
+      local id = p:plain(1, { ttl_s = 60 })[1]
+      end_next()
+      s:advance(59000)
+      assert.equal(1, s:call("forget", id))
+      assert.equal("-", outcome(id))
+      s:advance(1001)
+      assert.equal("=" .. id, outcome(id))
+    end)
+
+    it("counts what it forgot, once", function()
+      local ids = p:plain(2)
+      end_next()
+      assert.equal(1, s:call("forget", ids[1], ids[2], "mine"))
+      assert.equal(0, s:call("forget", ids[1]))
+      assert.equal("=" .. ids[2], outcome(ids[2]))
+    end)
+
+    it("leaves the neighbours of a chunk alone", function()
+      local ids = p:plain(2)
+      end_next("S\x01")
+      end_next("S\x02")
+      s:call("forget", ids[1])
+      assert.same({ "-", "S\x02" }, s:call("outcome", ids[1], ids[2]))
+    end)
+  end)
+
+  describe("te1_cancel", function()
+    it("revokes a task that is due later", function()
+      local id = p:add({}, { delay = "+100" })
+      assert.equal("revoked", cancel(id))
+      assert.equal(REVOKED, outcome(id))
+      assert.equal(1, s:counter("default", "revoked"))
+      assert.equal(0, s:redis("EXISTS", "z", shard.PREFIX .. "t"))
+    end)
+
+    it("revokes a task of some priority", function()
+      local id = p:add { priority = 9 }
+      assert.equal("revoked", cancel(id))
+      assert.same({}, s:take(A, 1))
+      assert.equal(0, s:redis("EXISTS", "p:default", shard.PREFIX .. "t"))
+    end)
+
+    it("revokes a ready task, which never starts", function()
+      local ids = p:plain(3)
+      assert.equal("revoked", cancel(ids[2]))
+      assert.equal(REVOKED, outcome(ids[2]))
+      assert.equal(ids[1], end_next())
+      assert.equal(ids[3], end_next())
+      assert.same({}, s:take(A, 1))
+      assert.equal(1, s:counter("default", "revoked"))
+    end)
+
+    it("keeps the outcome as long as was asked, also without a result",
+      function()
+        local ids = p:plain(1, { flags = NO_RESULT })
+        ids[2] = p:add({ flags = NO_RESULT }, { delay = "+9" })
+        for _, id in ipairs(ids) do
+          cancel(id)
+          assert.equal(REVOKED, outcome(id))
+        end
+        s:advance(60001)
+        for _, id in ipairs(ids) do
+          assert.equal("=" .. id, outcome(id))
+        end
+      end)
+
+    it("stops a ready task whose outcome was forgotten meanwhile", function()
+      local id = p:plain(1)[1]
+      cancel(id)
+      s:advance(60001)
+      s:call("await", "a:client", id)
+      assert.same({}, s:take(A, 1))
+      assert.same({ id .. "-" }, s:heard("a:client"))
+    end)
+
+    it("says when the task runs, and lets it", function()
+      local id = p:plain(1)[1]
+      local field = s:take(A, 1)[1]
+      assert.equal("running", cancel(id))
+      s:finish(A, "o", field, "S\x01")
+      assert.equal("S\x01", outcome(id))
+    end)
+
+    it("says when the task has ended", function()
+      local ids = p:plain(2)
+      local dead = p:plain(1, { ttl_s = 1 })[1]
+      end_next()
+      s:finish(A, "d", "default", 1, s:take(A, 1)[1])
+      end_next("F\x80")
+      s:advance(1001)
+      for _, id in ipairs { ids[1], ids[2], dead } do
+        assert.equal("finished", cancel(id))
+      end
+      p:plain(1)
+      assert.equal("finished", cancel(dead))
+    end)
+
+    it("says when there is no such task", function()
+      assert.equal("unknown", cancel(envelope.id(p.id, 1)))
+      assert.equal("unknown", cancel("mine"))
+    end)
+
+    it("knows the caller's id, which it lets expire", function()
+      p:add({ alias = "mine", ttl_s = 60 }, { unique = "umine" })
+      assert.equal("revoked", cancel("mine"))
+      assert.equal(REVOKED, outcome("mine"))
+      s:take(A, 1)
+      s:advance(60001)
+      assert.equal(0, s:redis("EXISTS", "u:mine"))
+    end)
+
+    it("changes nothing when repeated", function()
+      local ids = p:plain(1)
+      ids[2] = p:add({}, { delay = "+100" })
+      for _, id in ipairs(ids) do
+        cancel(id)
+        local before = s.fake:dump()
+        assert.equal("finished", cancel(id))
+        assert.same(before, s.fake:dump())
+      end
+    end)
+  end)
+end)
