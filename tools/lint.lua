@@ -11,7 +11,7 @@ local layers = {
   "stream", "wire", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "proc", "record", "task", "hand", "pool", "report", "bell",
-  "queue", "runtime", "child", "relay", "worker", "main",
+  "fcall", "lease", "queue", "runtime", "child", "relay", "worker", "main",
 }
 
 -- Which files may include a library's headers.

@@ -1,7 +1,8 @@
 --- How busted reports here: a line a file, failures in full, the sum last.
 --
 -- The last line is `N passed, N failed`. tools/specs, which adds what it finds
--- after busted has ended, asks for that line in the file TE_SUMMARY instead.
+-- after busted has ended, asks for that line in the file TE_SUMMARY instead;
+-- until then the file names the spec that runs, for when busted dies in it.
 
 local busted = require("busted")
 
@@ -24,6 +25,15 @@ local function position(element, trace)
   return ("%s:%d"):format(trace.short_src, trace.currentline or 0)
 end
 
+local function leave_word(text)
+  local path = os.getenv("TE_SUMMARY")
+  if path then
+    local file <close> = assert(io.open(path, "w"))
+    file:write(text, "\n")
+  end
+  return path
+end
+
 return function()
   local handler = { passed = 0, failed = 0, pending = {}, failures = {} }
 
@@ -36,6 +46,11 @@ return function()
   function handler.file_end()
     io.write((" %.2f s\n"):format(busted.monotime() - handler.file_at))
     io.flush()
+    return nil, true
+  end
+
+  function handler.test_start(element)
+    leave_word(("in %s: %s"):format(position(element), full_name(element)))
     return nil, true
   end
 
@@ -80,9 +95,9 @@ return function()
       io.write("\n", text:gsub("%s+$", ""), "\n")
     end
     local sum = ("%d passed, %d failed"):format(handler.passed, handler.failed)
-    local path = os.getenv("TE_SUMMARY")
-    local out <close> = path and assert(io.open(path, "w")) or nil
-    (out or io.stdout):write(sum, "\n")
+    if not leave_word(sum) then
+      print(sum)
+    end
     io.flush()
     return nil, true
   end
@@ -90,6 +105,7 @@ return function()
   function handler.subscribe()
     busted.subscribe({ "file", "start" }, handler.file_start)
     busted.subscribe({ "file", "end" }, handler.file_end)
+    busted.subscribe({ "test", "start" }, handler.test_start)
     busted.subscribe({ "test", "end" }, handler.test_end)
     busted.subscribe({ "pending" }, handler.test_pending)
     busted.subscribe({ "failure" }, handler.wrong)
