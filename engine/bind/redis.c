@@ -72,8 +72,8 @@ static void add_value(lua_State *L, te_redis *redis, int index) {
 static int call(lua_State *L, connection *c, int first, uint64_t block_ms,
                 int fn) {
   int last = lua_gettop(L);
-  luaL_argcheck(L, last >= first, first, "no command");
   check_fn(L, fn);
+  luaL_argcheck(L, last >= first, first, "no command");
   for (int i = first; i <= last; i++)
     if (!can_send(L, i)) luaL_typeerror(L, i, "string or number");
   te_bind_caller *to = te_bind_caller_new(L, fn, &c->redis);

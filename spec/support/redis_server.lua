@@ -85,7 +85,7 @@ local function launch(self)
   wait_until(function()
     self.pid = self.pid or tonumber(read_file(self.dir .. "/pid"))
     return self.pid and (is_gone(self.pid)
-      or read_file(self.log):find("Ready to accept", 1, true))
+      or read_file(self.log):find("eady to accept connections", 1, true))
   end, 20, "redis-server")
   return not is_gone(self.pid)
 end

@@ -30,4 +30,18 @@ function wait.wait_until(fn, limit_s, what)
   return value
 end
 
+--- Runs the loop until nothing keeps it alive.
+-- @tparam[opt=10] number limit_s
+-- @raise when the limit is reached
+function wait.wait_until_idle(limit_s)
+  limit_s = limit_s or LIMIT_S
+  local deadline = loop.now() + limit_s * 1000
+  -- Without waiting in a turn: a timer for the limit would keep it alive.
+  while loop.run("nowait") do
+    if loop.now() > deadline then
+      error(("the loop is not idle within %g s"):format(limit_s), 2)
+    end
+  end
+end
+
 return wait
