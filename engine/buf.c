@@ -130,3 +130,9 @@ void te_buf_consume(te_buf *b, size_t size) {
   assert(size <= te_buf_size(b));
   b->start += size;
 }
+
+uint32_t te_read_u32(const char *at) {
+  const unsigned char *b = (const unsigned char *)at;
+  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
+         b[3];
+}

@@ -37,6 +37,9 @@ void te_buf_add_u64(te_buf *b, uint64_t v);  // big-endian
 void te_buf_addf(te_buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+// The big-endian number in the 4 bytes there.
+uint32_t te_read_u32(const char *at);
+
 void te_buf_consume(te_buf *b, size_t size);  // asserts size <= te_buf_size
 
 #endif

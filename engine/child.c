@@ -115,6 +115,7 @@ void te_child_done(te_child *c, te_token token, te_slice record) {
   assert(token.claim < TE_CLAIMS_MAX && c->active > 0);
   uint64_t run_us = te_clock_us() - c->began_us[token.claim];
   c->active--;
+  te_claims_end(c->claims, token, record);
   size_t mark = begin(c, TE_WIRE_DONE);
   add_token(&c->out, token);
   te_buf_add_u32(&c->out, run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us);
@@ -175,12 +176,6 @@ void te_child_set_concurrency(te_child *c, unsigned tasks) {
 
 /* What the master says. */
 
-static uint32_t read_u32(const char *at) {
-  const unsigned char *b = (const unsigned char *)at;
-  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
-         b[3];
-}
-
 static te_slice behind(te_slice s, size_t n) {
   return te_slice_of(s.data + n, s.size - n);
 }
@@ -190,8 +185,8 @@ static int on_task(te_child *c, te_slice payload) {
   te_slice envelope = behind(payload, 8);
   waiting *w = te_alloc(sizeof(*w) + envelope.size);
   te_list_init(&w->link);
-  w->token.claim = read_u32(payload.data);
-  w->token.generation = read_u32(payload.data + 4);
+  w->token.claim = te_read_u32(payload.data);
+  w->token.generation = te_read_u32(payload.data + 4);
   w->size = envelope.size;
   memcpy(w->envelope, envelope.data, envelope.size);
   te_list_add_last(&c->queue, &w->link);
@@ -200,15 +195,15 @@ static int on_task(te_child *c, te_slice payload) {
 
 static int on_cancel(te_child *c, te_slice payload) {
   if (payload.size != 8) return TE_EPROTO;
-  te_token token = {read_u32(payload.data), read_u32(payload.data + 4)};
+  te_token token = {te_read_u32(payload.data), te_read_u32(payload.data + 4)};
   c->events.on_cancel(c->events.arg, token);
   return 0;
 }
 
 static int on_reply(te_child *c, te_slice payload) {
   if (payload.size < 8) return TE_EPROTO;
-  c->events.on_reply(c->events.arg, read_u32(payload.data),
-                     (int)read_u32(payload.data + 4), behind(payload, 8));
+  c->events.on_reply(c->events.arg, te_read_u32(payload.data),
+                     (int)te_read_u32(payload.data + 4), behind(payload, 8));
   return 0;
 }
 

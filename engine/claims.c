@@ -12,17 +12,20 @@
 
 #include "clock.h"
 
-#define MAGIC UINT64_C(0x3173676d69616c63)  // changes with the layout
+#define MAGIC UINT64_C(0x3273676d69616c63)  // changes with the layout
 
-enum claim_state { FREE, OFFERED, TAKEN };
+enum claim_state { FREE, OFFERED, TAKEN, ENDED };
 
-// A cache line each: two children never write the same one.
+// Whole cache lines: two children never write the same one.
 typedef struct claim {
   _Atomic uint64_t word;  // generation and state
   _Atomic uint64_t taken_at_ms;
   char field[TE_FIELD_BYTES];
-  char padding[24];
+  uint64_t record_size;
+  char record[TE_CLAIM_RECORD_BYTES_MAX];
 } claim;
+
+static_assert(sizeof(claim) == 256, "cache lines");
 
 typedef struct claims_file {
   uint64_t magic;
@@ -158,6 +161,20 @@ void te_claims_clear(te_claims *c, te_token token) {
   set_free(c, token);
 }
 
+static bool read_outcome(const claim *slot, te_slice *record) {
+  if ((uint32_t)atomic_load(&slot->word) != ENDED ||
+      slot->record_size > sizeof(slot->record))
+    return false;
+  *record = te_slice_of(slot->record, slot->record_size);
+  return true;
+}
+
+bool te_claims_outcome(const te_claims *c, te_token token, te_slice *record) {
+  const claim *slot = claim_of(c, token);
+  return atomic_load(&slot->word) == word_of(token.generation, ENDED) &&
+         read_outcome(slot, record);
+}
+
 bool te_claims_is_executing(const te_claims *c, unsigned child,
                             te_token token) {
   assert(child < TE_CHILDREN_MAX);
@@ -190,6 +207,14 @@ bool te_claims_take(te_claims *c, te_token token) {
   atomic_store(&slot->taken_at_ms, te_clock_ms());
   return atomic_compare_exchange_strong(&slot->word, &offered,
                                         word_of(token.generation, TAKEN));
+}
+
+void te_claims_end(te_claims *c, te_token token, te_slice record) {
+  claim *slot = claim_of(c, token);
+  if (slot == NULL || record.size > sizeof(slot->record)) return;
+  slot->record_size = record.size;
+  memcpy(slot->record, record.data, record.size);
+  atomic_store(&slot->word, word_of(token.generation, ENDED));
 }
 
 void te_claims_execute(te_claims *c, unsigned child, te_token token) {
@@ -229,11 +254,15 @@ void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]) {
   memcpy(wid, c->file->wid, TE_ID_PRODUCER_BYTES);
 }
 
-void te_claims_each_taken(const te_claims *c,
-                          void (*each)(void *arg, te_slice field), void *arg) {
+void te_claims_each_begun(const te_claims *c,
+                          void (*each)(void *arg, te_slice field,
+                                       te_slice outcome),
+                          void *arg) {
   for (size_t i = 0; i < TE_CLAIMS_MAX; i++) {
     const claim *slot = &c->file->claims[i];
-    if ((uint32_t)atomic_load(&slot->word) == TAKEN)
-      each(arg, te_slice_of(slot->field, TE_FIELD_BYTES));
+    uint32_t state = (uint32_t)atomic_load(&slot->word);
+    te_slice outcome = {"", 0};
+    if (state != TAKEN && !read_outcome(slot, &outcome)) continue;
+    each(arg, te_slice_of(slot->field, TE_FIELD_BYTES), outcome);
   }
 }

@@ -7,8 +7,13 @@
  * it by the same means and give it to another. So both know, without a
  * message, and even when one of them was killed, whether a task had begun.
  *
- *   free --offer--> offered --take--> taken --clear--> free
+ *   free --offer--> offered --take--> taken --end--> ended --clear--> free
+ *                      |                 '-------------clear--------> free
  *                      '-----withdraw-----> free
+ *
+ * When a task has ended, its outcome stands in the claim (a short one) until
+ * Redis has confirmed it: what was done is not done again because a message
+ * was lost with the one who carried it.
  *
  * Each use of a claim has a generation of its own, so that a child that comes
  * late never takes what stands there now. The file also names the task that
@@ -24,10 +29,11 @@
 #include "id.h"
 #include "te.h"
 
-#define TE_CLAIMS_MAX   4096  // tasks in one worker's hands
-#define TE_CHILDREN_MAX 512
-#define TE_FIELD_BYTES  24  // id and delivery number: a task in flight
-#define TE_CLAIMS_NONE  UINT32_MAX
+#define TE_CLAIMS_MAX             4096  // tasks in one worker's hands
+#define TE_CHILDREN_MAX           512
+#define TE_FIELD_BYTES            24  // id and delivery number: a task in flight
+#define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
+#define TE_CLAIMS_NONE            UINT32_MAX
 
 typedef struct te_claims te_claims;
 
@@ -55,7 +61,9 @@ bool te_claims_withdraw(te_claims *c, te_token token);  // false: it was taken
 bool te_claims_is_taken(const te_claims *c, te_token token);
 // When it was taken (te_clock_ms); 0 unless it is taken.
 uint64_t te_claims_taken_at(const te_claims *c, te_token token);
-void te_claims_clear(te_claims *c, te_token token);  // ended: free again
+// The outcome that the child left there; false: none, or one too long.
+bool te_claims_outcome(const te_claims *c, te_token token, te_slice *record);
+void te_claims_clear(te_claims *c, te_token token);  // it is told: free again
 // Whether `child` is executing this task right now, or was when it died.
 bool te_claims_is_executing(const te_claims *c, unsigned child, te_token token);
 void te_claims_reset_child(te_claims *c, unsigned child);
@@ -63,17 +71,21 @@ void te_claims_reset_child(te_claims *c, unsigned child);
 // A child's side: maps what it inherited. 0, or a libuv code.
 int te_claims_attach(int fd, te_claims **out);
 bool te_claims_take(te_claims *c, te_token token);
+// Leaves the outcome in the claim, if it is short enough.
+void te_claims_end(te_claims *c, te_token token, te_slice record);
 void te_claims_execute(te_claims *c, unsigned child, te_token token);
 void te_claims_pause(te_claims *c, unsigned child);  // executes none
 
 /*
  * Another master's file. UV_EBUSY while that master lives.
- * Otherwise it stays locked until te_claims_free, which removes it. Calls
- * `each` for every task that had begun.
+ * Otherwise it stays locked until te_claims_free, which removes it. `each` is
+ * called for every task that had begun, with its outcome if it had ended.
  */
 int te_claims_open_dead(const char *path, te_claims **out);
 void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]);
-void te_claims_each_taken(const te_claims *c,
-                          void (*each)(void *arg, te_slice field), void *arg);
+void te_claims_each_begun(const te_claims *c,
+                          void (*each)(void *arg, te_slice field,
+                                       te_slice outcome),
+                          void *arg);
 
 #endif

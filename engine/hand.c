@@ -26,6 +26,7 @@ size_t te_hand_room(const te_hand *h, unsigned slots, double mean_us) {
 void te_hand_offer(te_hand *h, te_claims *claims, unsigned child, te_task *t,
                    uint64_t now_ms) {
   t->token = te_claims_offer(claims, t->field);
+  t->has_claim = true;
   t->child = child;
   if (h->count == 0) h->moved_ms = now_ms;
   te_list_add_last(&h->tasks, &t->link);
@@ -54,8 +55,7 @@ static void take_out(te_hand *h, te_task *t) {
   h->count--;
 }
 
-void te_hand_end(te_hand *h, te_claims *claims, te_task *t, uint64_t now_ms) {
-  te_claims_clear(claims, t->token);
+void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms) {
   take_out(h, t);
   h->moved_ms = now_ms;
   h->is_stalled = false;
@@ -66,6 +66,7 @@ te_task *te_hand_withdraw(te_hand *h, te_claims *claims) {
   for (; link != NULL && link != &h->tasks; link = link->prev) {
     te_task *t = te_container_of(link, te_task, link);
     if (te_claims_withdraw(claims, t->token)) {
+      t->has_claim = false;
       take_out(h, t);
       return t;
     }

@@ -39,8 +39,8 @@ te_task *te_hand_find(const te_hand *h, te_token token);
 
 void te_hand_set_waits(te_hand *h, te_task *t, bool waits);
 
-// The task has ended: it leaves the hand and its claim is free.
-void te_hand_end(te_hand *h, te_claims *claims, te_task *t, uint64_t now_ms);
+// The task has ended: it leaves the hand, but keeps its claim.
+void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms);
 
 /*
  * The last task that has not begun, withdrawn and out of the hand; NULL when

@@ -11,8 +11,7 @@
 #include "wire.h"
 
 #define PATROL_MS  10
-#define CANCEL_MS  1000
-#define RESTART_MS 1000  // for a child that died before it was ready
+#define RESTART_MS 1000  // between tries when none of them gets ready
 #define WEIGHT     8     // of the past in the mean run time
 
 typedef struct child {
@@ -36,8 +35,9 @@ struct te_pool {
   size_t task_count;  // with children, and held
   size_t alive;
   uint32_t serial;
-  double mean_us;         // of recent run times; 0 before the first
-  uint64_t patrol_at_ms;  // 0: not running
+  unsigned failed_starts;  // in a row
+  double mean_us;          // of recent run times; 0 before the first
+  uint64_t patrol_at_ms;   // 0: not running
   uv_timer_t patrol;
   uv_timer_t restart;
   bool is_draining;  // takes no tasks
@@ -183,20 +183,7 @@ static void withdraw_all(child *c) {
     hold(c->pool, t, true);
 }
 
-static void time_is_up(child *c, te_task *t, uint64_t now) {
-  te_claims *claims = c->pool->claims;
-  if (t->end == TE_END_NONE)
-    te_task_fail(t, TE_END_OUTCOME, "TimeLimitExceeded",
-                 "ran longer than its time limit of %g s",
-                 t->envelope.time_limit_ms / 1000.0);
-  if (t->is_cancelled ||
-      te_claims_is_executing(claims, c->ref.index, t->token)) {
-    te_proc_kill(c->proc, SIGKILL);
-    t->limit_ms = 0;
-    return;
-  }
-  t->is_cancelled = true;
-  t->limit_ms = now + CANCEL_MS;
+static void cancel(child *c, const te_task *t) {
   te_buf token;
   te_buf_init(&token);
   add_token(&token, t->token);
@@ -204,13 +191,15 @@ static void time_is_up(child *c, te_task *t, uint64_t now) {
   te_buf_free(&token);
 }
 
-// The time runs from the claim, not from the offer.
 static void check_limit(child *c, te_task *t, uint64_t now) {
-  if (t->limit_ms == 0) return;
-  uint64_t taken = te_claims_taken_at(c->pool->claims, t->token);
-  if (!t->is_cancelled)
-    t->limit_ms = (taken > 0 ? taken : now) + t->envelope.time_limit_ms;
-  if (t->limit_ms <= now) time_is_up(c, t, now);
+  const te_claims *claims = c->pool->claims;
+  switch (te_task_check_limit(
+      t, te_claims_taken_at(claims, t->token),
+      te_claims_is_executing(claims, c->ref.index, t->token), now)) {
+    case TE_TIME_LEFT: break;
+    case TE_TIME_CANCEL: cancel(c, t); break;
+    case TE_TIME_KILL: te_proc_kill(c->proc, SIGKILL); break;
+  }
   if (t->limit_ms > now) watch(c->pool, t->limit_ms - now);
 }
 
@@ -232,16 +221,10 @@ static void on_patrol(uv_timer_t *timer) {
 
 /* What children say. */
 
-static uint32_t read_u32(const char *at) {
-  const unsigned char *b = (const unsigned char *)at;
-  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
-         b[3];
-}
-
 // The child's task that a frame speaks of, or NULL.
 static te_task *find_task(child *c, te_slice payload) {
   if (payload.size < 8) return NULL;
-  te_token token = {read_u32(payload.data), read_u32(payload.data + 4)};
+  te_token token = {te_read_u32(payload.data), te_read_u32(payload.data + 4)};
   return te_hand_find(&c->hand, token);
 }
 
@@ -255,8 +238,7 @@ static int on_done(child *c, te_slice payload) {
   te_pool *p = c->pool;
   te_task *t = find_task(c, payload);
   if (t == NULL || payload.size < 13) return TE_EPROTO;
-  if (!te_claims_is_taken(p->claims, t->token)) return TE_EPROTO;
-  uint32_t run_us = read_u32(payload.data + 8);
+  uint32_t run_us = te_read_u32(payload.data + 8);
   te_slice record = te_slice_of(payload.data + 12, payload.size - 12);
   if (t->end == TE_END_NONE) {
     if (record.data[0] == 'N') {
@@ -269,8 +251,9 @@ static int on_done(child *c, te_slice payload) {
     }
   }
   learn(p, run_us);
-  te_hand_end(&c->hand, p->claims, t, te_clock_ms());
+  te_hand_end(&c->hand, t, te_clock_ms());
   end_task(p, t, run_us);
+  offer_held(p);
   return 0;
 }
 
@@ -278,6 +261,8 @@ static int on_waits(child *c, te_slice payload) {
   te_task *t = find_task(c, payload);
   if (t == NULL || payload.size != 9) return TE_EPROTO;
   te_hand_set_waits(&c->hand, t, payload.data[8] != 0);
+  offer_held(c->pool);
+  c->pool->events.on_room(c->pool->events.arg);
   return 0;
 }
 
@@ -285,7 +270,7 @@ static int on_request(child *c, te_slice payload) {
   te_pool *p = c->pool;
   if (payload.size < 4) return TE_EPROTO;
   te_slice rest = te_slice_of(payload.data + 4, payload.size - 4);
-  p->events.on_request(p->events.arg, c->ref, read_u32(payload.data), rest);
+  p->events.on_request(p->events.arg, c->ref, te_read_u32(payload.data), rest);
   return 0;
 }
 
@@ -301,7 +286,9 @@ static int on_log(child *c, te_slice payload) {
 static int on_hello(child *c, te_slice payload) {
   if (c->is_ready) return TE_EPROTO;
   c->is_ready = true;
+  c->pool->failed_starts = 0;
   c->pool->events.on_hello(c->pool->events.arg, payload);
+  offer_held(c->pool);
   return 0;
 }
 
@@ -331,16 +318,25 @@ static void on_fault(void *arg, int code) {
 
 /* How children come and go. */
 
+static void drop_task(te_pool *p, te_task *t) {
+  if (t->has_claim) te_claims_clear(p->claims, t->token);
+  p->task_count--;
+  te_task_free(t);
+}
+
 static void end_orphan(child *c, te_task *t, const te_task *culprit,
                        const char *why) {
   te_pool *p = c->pool;
-  te_hand_end(&c->hand, p->claims, t, te_clock_ms());
+  te_hand_end(&c->hand, t, te_clock_ms());
   if (p->gives_up) {
-    p->task_count--;
-    te_task_free(t);
+    drop_task(p, t);
     return;
   }
-  if (t->end == TE_END_NONE && t == culprit) {
+  te_slice outcome;
+  if (t->end == TE_END_NONE &&
+      te_claims_outcome(p->claims, t->token, &outcome)) {
+    te_task_end(t, TE_END_OUTCOME, outcome);
+  } else if (t->end == TE_END_NONE && t == culprit) {
     te_task_fail(t, TE_END_LOST, "WorkerLost",
                  "the process that ran it ended: %s", why);
   } else if (t->end == TE_END_NONE) {
@@ -360,6 +356,12 @@ static void end_orphans(child *c, const char *why) {
 
 static void on_restart(uv_timer_t *timer);
 
+// At once, unless one after the other fails to load its files.
+static uint64_t restart_pause_ms(const te_pool *p) {
+  if (p->failed_starts <= p->options.processes) return 0;
+  return RESTART_MS;
+}
+
 static void on_end(void *arg, const char *why) {
   child *c = arg;
   te_pool *p = c->pool;
@@ -370,8 +372,9 @@ static void on_end(void *arg, const char *why) {
   p->alive--;
   end_orphans(c, why);
   p->events.on_death(p->events.arg, c->ref, why, was_ready);
+  if (!was_ready) p->failed_starts++;
   if (!p->is_ending)
-    uv_timer_start(&p->restart, on_restart, was_ready ? 0 : RESTART_MS, 0);
+    uv_timer_start(&p->restart, on_restart, restart_pause_ms(p), 0);
   offer_held(p);
 }
 
@@ -484,10 +487,8 @@ void te_pool_kill(te_pool *p, bool give_up) {
   p->is_ending = true;
   uv_timer_stop(&p->restart);
   te_task *t;
-  while (give_up && (t = take_held(p)) != NULL) {
-    p->task_count--;
-    te_task_free(t);
-  }
+  while (give_up && (t = take_held(p)) != NULL)
+    drop_task(p, t);
   for (unsigned i = 0; i < p->options.processes; i++)
     if (p->children[i].proc != NULL) te_proc_kill(p->children[i].proc, SIGKILL);
 }

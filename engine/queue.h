@@ -44,6 +44,7 @@ typedef struct te_queue_options {
       *redis;          // callbacks are replaced; kept alive by caller
   const char *prefix;  // "te:{default.0}:"; copied
   uint64_t lease_ms;
+  te_claims *claims;  // freed task by task when Redis has confirmed its end
 } te_queue_options;
 
 te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
@@ -60,10 +61,9 @@ void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);
 size_t te_queue_unsettled(const te_queue *q);  // ended and not told for sure
 
-// Takes all from a worker that is known to be dead; `begun`: its fields that
-// had begun, all others go back unspent.
-void te_queue_reap(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
-                   const te_slice *begun, size_t begun_count);
+// Takes all from the worker whose claims these are and that is dead: what had
+// ended is told, what had begun is lost once, the rest goes back unspent.
+void te_queue_succeed(te_queue *q, const te_claims *dead);
 
 // The connection and the prefix, for other calls.
 te_redis *te_queue_redis(te_queue *q);

@@ -193,16 +193,10 @@ static void on_reply(void *arg, int status, const te_reply *reply) {
   te_free(c);
 }
 
-static uint32_t read_u32(const char *at) {
-  const unsigned char *b = (const unsigned char *)at;
-  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
-         b[3];
-}
-
 // The next argument of a request, off its front; false at the end.
 static bool take_arg(te_slice *payload, te_slice *arg) {
   if (payload->size < 4) return false;
-  size_t size = read_u32(payload->data);
+  size_t size = te_read_u32(payload->data);
   if (payload->size - 4 < size) return false;
   *arg = te_slice_of(payload->data + 4, size);
   *payload = te_slice_of(arg->data + size, payload->size - 4 - size);

@@ -31,7 +31,8 @@ typedef struct te_task {
   te_list link;
   char field[TE_FIELD_BYTES];  // its key in flight
   te_envelope envelope;        // borrows from `bytes`
-  te_token token;              // of the claim, while it is with a child
+  te_token token;              // of the claim
+  bool has_claim;              // from the offer until its end is told
   unsigned child;              // index, while it is with a child
   bool waits;                  // for another task: takes no slot
   uint64_t limit_ms;           // when its time is up is looked at; 0: no limit
@@ -56,5 +57,19 @@ void te_task_end(te_task *t, te_end end, te_slice record);
 // A failure's record: F and { kind, message }.
 void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));
+
+typedef enum te_time {
+  TE_TIME_LEFT,    // until t->limit_ms, or no limit
+  TE_TIME_CANCEL,  // the task is to be asked to end
+  TE_TIME_KILL,    // its child is to be killed
+} te_time;
+
+/*
+ * Looks at the hard time limit, which counts from taken_ms (0: not begun).
+ * When it is over, the task has ended with TimeLimitExceeded; one that only
+ * waits gets a second to do so by itself.
+ */
+te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
+                            uint64_t now_ms);
 
 #endif

@@ -12,7 +12,9 @@
 #include "queue.h"
 #include "relay.h"
 
-#define CLAIMS_SUFFIX ".claims"
+#define CLAIMS_SUFFIX        ".claims"
+#define SUCCESSION_MS        50
+#define SUCCESSION_TRIES_MAX 20
 
 typedef enum stage {
   LOADING,  // no child has said hello yet
@@ -27,12 +29,17 @@ struct te_worker {
   uv_loop_t *loop;
   te_worker_options options;
   te_worker_events events;
-  char *claims_dir;
+  char *claims_dir;   // NULL for none
+  char *claims_path;  // NULL for none
   te_claims *claims;
   te_pool *pool;
   te_queue *queue;  // NULL until it is connected
   te_relay *relay;
   uv_timer_t grace;
+  uv_timer_t succession;
+  unsigned succession_tries;
+  uv_prepare_t log_flush;  // log lines go out once in a turn of the loop
+  int open_handles;
   stage stage;
   char wid[TE_ID_PRODUCER_BYTES];
   te_buf description;
@@ -73,6 +80,11 @@ static void on_log(void *arg, int level, const te_task *about, te_slice text) {
   const te_envelope *e = &about->envelope;
   te_log((te_log_level)level, "%.*s[%.*s] %.*s", (int)e->name.size,
          e->name.data, (int)e->id.size, e->id.data, (int)text.size, text.data);
+}
+
+static void on_log_flush(uv_prepare_t *prepare) {
+  (void)prepare;
+  te_log_flush();
 }
 
 /* Stopping. */
@@ -241,26 +253,14 @@ static size_t room(void *arg) {
 
 /* Predecessors on this host that died without leaving. */
 
-typedef struct begun {
-  te_slice fields[TE_CLAIMS_MAX];
-  size_t count;
-} begun;
-
-static void note_begun(void *arg, te_slice field) {
-  begun *b = arg;
-  b->fields[b->count++] = field;
-}
-
-static void succeed(te_worker *w, const char *path) {
+// False when that one lives, or its children are about to die.
+static bool succeed(te_worker *w, const char *path) {
   te_claims *dead;
-  if (te_claims_open_dead(path, &dead) < 0) return;
-  begun *b = te_alloc_zero(1, sizeof(*b));
-  char wid[TE_ID_PRODUCER_BYTES];
-  te_claims_owner(dead, wid);
-  te_claims_each_taken(dead, note_begun, b);
-  te_queue_reap(w->queue, wid, b->fields, b->count);
-  te_free(b);
+  int rc = te_claims_open_dead(path, &dead);
+  if (rc < 0) return rc != UV_EBUSY;
+  te_queue_succeed(w->queue, dead);
   te_claims_free(dead);
+  return true;
 }
 
 static bool has_suffix(const char *name, const char *suffix) {
@@ -269,24 +269,34 @@ static bool has_suffix(const char *name, const char *suffix) {
   return n > m && strcmp(name + n - m, suffix) == 0;
 }
 
-static void succeed_all(te_worker *w) {
-  if (w->claims_dir == NULL) return;
-  DIR *dir = opendir(w->claims_dir);
-  if (dir == NULL) return;
+// Whether all of them were dealt with.
+static bool succeed_all(te_worker *w) {
+  DIR *dir = w->claims_dir == NULL ? NULL : opendir(w->claims_dir);
+  if (dir == NULL) return true;
+  bool is_all = true;
   const struct dirent *entry;
   while ((entry = readdir(dir)) != NULL) {
     char path[4096];
     int n = snprintf(path, sizeof(path), "%s/%s", w->claims_dir, entry->d_name);
     if (has_suffix(entry->d_name, CLAIMS_SUFFIX) && n > 0 &&
-        (size_t)n < sizeof(path))
-      succeed(w, path);
+        (size_t)n < sizeof(path) && strcmp(path, w->claims_path) != 0)
+      is_all = succeed(w, path) && is_all;
   }
   closedir(dir);
+  return is_all;
+}
+
+// A predecessor's children hold its file until the kernel has killed them.
+static void on_succession(uv_timer_t *timer) {
+  te_worker *w = timer->data;
+  if (w->stage != RUNNING || w->is_fenced) return;
+  if (succeed_all(w) || ++w->succession_tries > SUCCESSION_TRIES_MAX) return;
+  uv_timer_start(timer, on_succession, SUCCESSION_MS, 0);
 }
 
 static void on_lease(void *arg) {
   te_worker *w = arg;
-  succeed_all(w);
+  on_succession(&w->succession);
   w->events.on_ready(w->events.arg);
 }
 
@@ -294,7 +304,8 @@ static void on_lease(void *arg) {
 
 void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   assert(w->queue == NULL);
-  te_queue_options options = {&plan->redis, plan->prefix, w->options.lease_ms};
+  te_queue_options options = {&plan->redis, plan->prefix, w->options.lease_ms,
+                              w->claims};
   te_queue_events events = {.on_link = on_link,
                             .on_lease = on_lease,
                             .on_task = on_task,
@@ -322,6 +333,7 @@ static int make_claims(te_worker *w) {
   int n = snprintf(path, sizeof(path), "%s/%.*s" CLAIMS_SUFFIX, w->claims_dir,
                    TE_ID_PRODUCER_BYTES, name);
   if (n < 0 || (size_t)n >= sizeof(path)) return UV_ENAMETOOLONG;
+  w->claims_path = te_strdup(path);
   return te_claims_create(path, &w->claims);
 }
 
@@ -350,11 +362,18 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
   int rc = make_claims(w);
   if (rc < 0) {
     te_free(w->claims_dir);
+    te_free(w->claims_path);
     te_free(w);
     return rc;
   }
   uv_timer_init(loop, &w->grace);
-  w->grace.data = w;
+  uv_timer_init(loop, &w->succession);
+  uv_prepare_init(loop, &w->log_flush);
+  uv_prepare_start(&w->log_flush, on_log_flush);
+  uv_unref((uv_handle_t *)&w->log_flush);
+  w->grace.data = w->succession.data = w->log_flush.data = w;
+  w->open_handles = 3;
+  te_log_gather(true);
   make_pool(w);
   *out = w;
   return 0;
@@ -364,13 +383,15 @@ int te_worker_start(te_worker *w) {
   return te_pool_start(w->pool);
 }
 
-static void on_grace_close(uv_handle_t *handle) {
+static void on_handle_close(uv_handle_t *handle) {
   te_worker *w = handle->data;
+  if (--w->open_handles > 0) return;
   for (size_t i = 0; i < w->queue_count; i++)
     te_free((char *)(uintptr_t)w->queues[i].data);
   te_free(w->queues);
   te_buf_free(&w->description);
   te_free(w->claims_dir);
+  te_free(w->claims_path);
   te_free(w);
 }
 
@@ -378,5 +399,8 @@ void te_worker_free(te_worker *w) {
   assert(w->stage == STOPPED);
   te_pool_free(w->pool);
   te_claims_free(w->claims);
-  uv_close((uv_handle_t *)&w->grace, on_grace_close);
+  te_log_gather(false);
+  uv_close((uv_handle_t *)&w->grace, on_handle_close);
+  uv_close((uv_handle_t *)&w->succession, on_handle_close);
+  uv_close((uv_handle_t *)&w->log_flush, on_handle_close);
 }

@@ -1,0 +1,277 @@
+#include "lease.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "clock.h"
+#include "fcall.h"
+#include "log.h"
+#include "record.h"
+
+#define RETRY_MS   200  // after Redis refused a call
+#define JITTER_MS  25   // so that not all workers reap or promote at once
+#define DUE_MS_MAX ((uint64_t)3600 * 1000)
+
+static void begin_call(te_lease *l, const char *function, size_t argc) {
+  te_fcall_begin(l->redis, l->prefix, function, argc);
+}
+
+static void add_str(te_lease *l, const char *text) {
+  te_fcall_add_str(l->redis, text);
+}
+
+static void add_queues(te_lease *l) {
+  for (size_t i = 0; i < l->queue_count; i++)
+    add_str(l, l->queues[i]);
+}
+
+static void set_timer(te_lease *l, enum te_lease_timer which, uint64_t ms,
+                      uv_timer_cb cb) {
+  uv_update_time(l->timers[which].loop);
+  uv_timer_start(&l->timers[which], cb, ms, 0);
+}
+
+static void stop_timers(te_lease *l) {
+  for (int i = 0; i < TE_LEASE_TIMERS; i++)
+    uv_timer_stop(&l->timers[i]);
+}
+
+static uint64_t jitter(const te_lease *l) {
+  return ((uint64_t)(unsigned char)l->wid[1] * 7 + te_clock_us()) % JITTER_MS;
+}
+
+static void on_retry(uv_timer_t *timer) {
+  te_lease *l = timer->data;
+  if (l->state == TE_LEASE_ASKING) te_lease_ask(l);
+  if (l->state == TE_LEASE_HELD) l->events.on_work(l->events.arg);
+}
+
+static void lose(te_lease *l) {
+  if (l->state == TE_LEASE_LOST) return;
+  l->state = TE_LEASE_LOST;
+  stop_timers(l);
+  l->events.on_lost(l->events.arg);
+}
+
+int te_lease_check(te_lease *l, int status, const te_reply *reply) {
+  if (status < 0) return status;
+  if (reply->type == TE_REPLY_ERROR) {
+    te_log(TE_LOG_WARN, "Redis refuses: %.*s", (int)reply->text.size,
+           reply->text.data);
+    set_timer(l, TE_LEASE_RETRY, RETRY_MS, on_retry);
+    return TE_EREPLY;
+  }
+  if (te_fcall_is_fenced(reply)) {
+    lose(l);
+    return TE_EFENCED;
+  }
+  return 0;
+}
+
+/* Times that Redis told: due tasks, other workers' leases. */
+
+static void on_due(uv_timer_t *timer) {
+  te_lease *l = timer->data;
+  if (l->state != TE_LEASE_HELD) return;
+  l->events.on_work(l->events.arg);
+  if (l->events.has_room(l->events.arg)) return;
+  begin_call(l, "te1_promote", 1);  // for the others, who have room
+  add_str(l, "100");
+  te_redis_end(l->redis, 0, NULL, NULL);
+}
+
+void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
+  if (due <= 0) {
+    uv_timer_stop(&l->timers[TE_LEASE_DUE]);
+    return;
+  }
+  uint64_t in_ms = due > now ? (uint64_t)(due - now) : 0;
+  if (in_ms > DUE_MS_MAX) in_ms = DUE_MS_MAX;
+  set_timer(l, TE_LEASE_DUE, in_ms + 1, on_due);
+}
+
+static void send_heartbeat(te_lease *l, te_redis_reply_cb cb);
+static void on_renewed(void *arg, int status, const te_reply *reply);
+
+static void on_reaped(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (status < 0) return;
+  if (reply->type == TE_REPLY_INTEGER && reply->integer > 0)
+    te_log(TE_LOG_WARN, "took %lld tasks back from a lost worker",
+           (long long)reply->integer);
+  // There may be another one.
+  if (l->state == TE_LEASE_HELD) send_heartbeat(l, on_renewed);
+}
+
+void te_lease_reap(te_lease *l, const char *wid, bool is_dead,
+                   const te_slice *begun, size_t begun_count) {
+  te_buf outcome;
+  te_buf_init(&outcome);
+  te_record_failure(&outcome, "WorkerLost",
+                    "worker after worker was lost while it held the task");
+  begin_call(l, "te1_reap", 3 + begun_count);
+  te_redis_add(l->redis, te_slice_of(wid, TE_ID_PRODUCER_BYTES));
+  add_str(l, is_dead ? "1" : "0");
+  te_redis_add(l->redis, te_buf_slice(&outcome));
+  for (size_t i = 0; i < begun_count; i++)
+    te_redis_add(l->redis, begun[i]);
+  te_redis_end(l->redis, 0, on_reaped, l);
+  te_buf_free(&outcome);
+}
+
+static void on_foreign(uv_timer_t *timer) {
+  te_lease *l = timer->data;
+  te_slice all = te_slice_str("-");
+  if (l->state == TE_LEASE_HELD) te_lease_reap(l, l->foreign, false, &all, 1);
+}
+
+static void note_foreign(te_lease *l, int64_t now, int64_t deadline,
+                         te_slice wid) {
+  if (deadline <= 0 || wid.size != TE_ID_PRODUCER_BYTES) {
+    uv_timer_stop(&l->timers[TE_LEASE_FOREIGN]);
+    return;
+  }
+  memcpy(l->foreign, wid.data, wid.size);
+  uint64_t in_ms = deadline > now ? (uint64_t)(deadline - now) : 0;
+  set_timer(l, TE_LEASE_FOREIGN, in_ms + 1 + jitter(l), on_foreign);
+}
+
+/* Asking and renewing. */
+
+static void on_heartbeat(uv_timer_t *timer) {
+  te_lease *l = timer->data;
+  if (l->state == TE_LEASE_HELD) send_heartbeat(l, on_renewed);
+}
+
+static void send_heartbeat(te_lease *l, te_redis_reply_cb cb) {
+  begin_call(l, "te1_heartbeat", 2 + l->queue_count);
+  add_str(l, l->wid);
+  te_fcall_add_number(l->redis, l->ms);
+  add_queues(l);
+  te_redis_end(l->redis, 0, cb, l);
+  // Should the reply never come, the next one is sent all the same.
+  set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
+}
+
+// now, due, whether there is work, another's lease end, whose
+static void note_report(te_lease *l, const te_reply *r) {
+  if (r->type != TE_REPLY_ARRAY || r->count != 5) return;
+  int64_t now = r->item[0]->integer;
+  te_lease_note_due(l, now, r->item[1]->integer);
+  note_foreign(l, now, r->item[3]->integer, r->item[4]->text);
+  set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
+  if (r->item[2]->integer != 0) l->events.on_work(l->events.arg);
+}
+
+static void on_renewed(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (te_lease_check(l, status, reply) == 0 && l->state == TE_LEASE_HELD)
+    note_report(l, reply);
+}
+
+static void hold(te_lease *l, const te_reply *held) {
+  bool is_new = !l->was_held;
+  l->state = TE_LEASE_HELD;
+  l->was_held = true;
+  l->events.on_held(l->events.arg, is_new, held);
+}
+
+static void on_registered(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (te_lease_check(l, status, reply) < 0) return;
+  if (l->state != TE_LEASE_ASKING) return;
+  note_report(l, reply);
+  hold(l, NULL);
+}
+
+static void on_holds(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (te_lease_check(l, status, reply) < 0) return;
+  if (l->state == TE_LEASE_ASKING) hold(l, reply);
+}
+
+static void on_still_held(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (te_lease_check(l, status, reply) < 0) return;
+  if (l->state != TE_LEASE_ASKING) return;
+  note_report(l, reply);
+  begin_call(l, "te1_holds", 1);
+  add_str(l, l->wid);
+  te_redis_end(l->redis, 0, on_holds, l);
+}
+
+void te_lease_ask(te_lease *l) {
+  if (l->state == TE_LEASE_LOST) return;
+  l->state = TE_LEASE_ASKING;
+  if (l->was_held) {
+    send_heartbeat(l, on_still_held);
+    return;
+  }
+  begin_call(l, "te1_register", 3 + l->queue_count);
+  add_str(l, l->wid);
+  te_fcall_add_number(l->redis, l->ms);
+  te_redis_add(l->redis, te_buf_slice(&l->description));
+  add_queues(l);
+  te_redis_end(l->redis, 0, on_registered, l);
+}
+
+void te_lease_pause(te_lease *l) {
+  if (l->state != TE_LEASE_LOST) l->state = TE_LEASE_ABSENT;
+  stop_timers(l);
+}
+
+/* Life. */
+
+static void forget_name(te_lease *l) {
+  te_buf_free(&l->description);
+  for (size_t i = 0; i < l->queue_count; i++)
+    te_free(l->queues[i]);
+  te_free(l->queues);
+  l->queues = NULL;
+  l->queue_count = 0;
+}
+
+void te_lease_set_name(te_lease *l, const char wid[TE_ID_PRODUCER_BYTES],
+                       te_slice description, const te_slice *queues,
+                       size_t queue_count) {
+  assert(queue_count > 0 && l->state == TE_LEASE_LOST);
+  forget_name(l);
+  memcpy(l->wid, wid, TE_ID_PRODUCER_BYTES);
+  te_buf_add_slice(&l->description, description);
+  l->queues = te_alloc_zero(queue_count, sizeof(*l->queues));
+  for (size_t i = 0; i < queue_count; i++)
+    l->queues[i] = te_slice_dup(queues[i]);
+  l->queue_count = queue_count;
+  l->state = TE_LEASE_ABSENT;
+  l->was_held = false;
+}
+
+void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
+                   const char *prefix, uint64_t ms,
+                   const te_lease_events *events) {
+  memset(l, 0, sizeof(*l));
+  l->redis = redis;
+  l->events = *events;
+  l->prefix = prefix;
+  l->ms = ms;
+  l->state = TE_LEASE_LOST;
+  for (int i = 0; i < TE_LEASE_TIMERS; i++) {
+    uv_timer_init(loop, &l->timers[i]);
+    l->timers[i].data = l;
+  }
+  l->open_handles = TE_LEASE_TIMERS;
+}
+
+static void on_timer_close(uv_handle_t *handle) {
+  te_lease *l = handle->data;
+  if (--l->open_handles > 0) return;
+  forget_name(l);
+  l->on_close(l->close_arg);
+}
+
+void te_lease_close(te_lease *l, void (*cb)(void *arg), void *arg) {
+  l->on_close = cb;
+  l->close_arg = arg;
+  for (int i = 0; i < TE_LEASE_TIMERS; i++)
+    uv_close((uv_handle_t *)&l->timers[i], on_timer_close);
+}

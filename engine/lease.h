@@ -1,0 +1,92 @@
+/*
+ * lease: a worker's name in Redis, and what it learns by keeping it.
+ *
+ * Registers the worker, renews its lease every third of it, and keeps the
+ * times that Redis told: when the next task is due, when another worker's
+ * lease ends (then that one is reaped). Embedded in whoever has the
+ * connection, which it borrows.
+ *
+ *   lost --set_name--> absent --ask--> asking --> held
+ *                        ^------ pause (no connection) ---'
+ *   any --(Redis says FENCED)--> lost
+ *
+ * The first `asking` under a name registers it; later ones ask whether the
+ * lease is still held, and what Redis thinks the worker has in flight.
+ */
+#ifndef TE_LEASE_H
+#define TE_LEASE_H
+
+#include <uv.h>
+
+#include "id.h"
+#include "redis.h"
+
+typedef enum te_lease_state {
+  TE_LEASE_LOST,
+  TE_LEASE_ABSENT,
+  TE_LEASE_ASKING,
+  TE_LEASE_HELD,
+} te_lease_state;
+
+typedef struct te_lease_events {
+  // Held; is_new: under a new name. Otherwise `held` are the fields (an array
+  // of strings) that Redis has in flight for this worker.
+  void (*on_held)(void *arg, bool is_new, const te_reply *held);
+  void (*on_work)(void *arg);  // there may be something to fetch
+  void (*on_lost)(void *arg);
+  bool (*has_room)(void *arg);  // for what is due; else others are woken
+  void *arg;
+} te_lease_events;
+
+enum te_lease_timer {
+  TE_LEASE_HEARTBEAT,
+  TE_LEASE_DUE,
+  TE_LEASE_FOREIGN,
+  TE_LEASE_RETRY,
+  TE_LEASE_TIMERS
+};
+
+typedef struct te_lease {
+  te_redis *redis;
+  te_lease_events events;
+  te_lease_state state;
+  bool was_held;  // under this name
+  const char *prefix;
+  uint64_t ms;
+  char wid[TE_ID_PRODUCER_BYTES + 1];
+  te_buf description;
+  char **queues;
+  size_t queue_count;
+  char foreign[TE_ID_PRODUCER_BYTES + 1];
+  uv_timer_t timers[TE_LEASE_TIMERS];
+  int open_handles;
+  void (*on_close)(void *arg);
+  void *close_arg;
+} te_lease;
+
+// `redis` and `prefix` are borrowed until te_lease_close.
+void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
+                   const char *prefix, uint64_t ms,
+                   const te_lease_events *events);
+void te_lease_close(te_lease *l, void (*cb)(void *arg), void *arg);
+
+// A new incarnation. All copied.
+void te_lease_set_name(te_lease *l, const char wid[TE_ID_PRODUCER_BYTES],
+                       te_slice description, const te_slice *queues,
+                       size_t queue_count);
+void te_lease_ask(te_lease *l);    // the connection is there
+void te_lease_pause(te_lease *l);  // it is not
+
+/*
+ * Looks at a reply to a call that renewed the lease. 0 when it is one to work
+ * with. An error (Redis loads, is read-only) is waited out: on_work comes
+ * later. FENCED: on_lost was called.
+ */
+int te_lease_check(te_lease *l, int status, const te_reply *reply);
+void te_lease_note_due(te_lease *l, int64_t now, int64_t due);
+
+// Takes all from a worker; `begun`: see docs/protocol.md, te1_reap.
+void te_lease_reap(te_lease *l, const char *wid, bool is_dead,
+                   const te_slice *begun, size_t begun_count);
+
+#endif
