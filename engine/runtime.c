@@ -117,19 +117,35 @@ void te_runtime_free(lua_State *L) {
   lua_close(L);
 }
 
+/*
+ * Whoever may list processes sees their arguments: the password of a URL is
+ * overwritten where the system reads it.
+ */
+static void hide_passwords(int argc, char **argv) {
+  for (int i = 0; i < argc; i++) {
+    char *url = strstr(argv[i], "://");
+    char *end = url == NULL ? NULL : strrchr(url, '@');
+    char *colon = end == NULL ? NULL : strchr(url + strlen("://"), ':');
+    if (colon == NULL || colon > end) continue;
+    memset(colon + 1, '*', (size_t)(end - colon) - 1);
+  }
+}
+
 // (argc, argv as light userdata) -> what taskengine.cli's main returns
 static int run_command_line(lua_State *L) {
   int argc = (int)lua_tointeger(L, 1);
   char **argv = lua_touserdata(L, 2);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "taskengine.cli");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "main");
   lua_createtable(L, argc, 1);
   for (int i = 0; i < argc; i++) {
     lua_pushstring(L, argv[i]);
     lua_seti(L, -2, i);
   }
+  hide_passwords(argc, argv);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "taskengine.cli");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "main");
+  lua_pushvalue(L, 3);
   lua_call(L, 1, 1);
   if (!lua_isinteger(L, -1)) luaL_error(L, "main returned no exit code");
   return 1;

@@ -67,6 +67,8 @@ alive; the handle need not be kept.
 @function signal
 @tparam int|string signal number or name (`"SIGTERM"`, `"TERM"`)
 @tparam function fn called with the signal's number
+@tparam[opt=false] boolean once the second one has its usual effect, even if
+the first was not noticed yet because the loop did not run
 @treturn[1] signal a handle with `:close()`
 @return[2] nil
 @treturn[2] string message
@@ -76,6 +78,7 @@ alive; the handle need not be kept.
 static int loop_signal(lua_State *L) {
   int signum = te_bind_check_signal(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
+  bool is_once = lua_toboolean(L, 3);
   uv_loop_t *loop = te_bind_loop(L);
   watch **slot = lua_newuserdatauv(L, sizeof(watch *), 1);
   *slot = NULL;
@@ -97,7 +100,8 @@ static int loop_signal(lua_State *L) {
   w->handle.data = w;
   uv_unref((uv_handle_t *)&w->handle);
   *slot = w;
-  rc = uv_signal_start(&w->handle, on_signal, signum);
+  rc = is_once ? uv_signal_start_oneshot(&w->handle, on_signal, signum)
+               : uv_signal_start(&w->handle, on_signal, signum);
   if (rc == 0) return 1;
   uv_close((uv_handle_t *)&w->handle, on_watch_closed);
   *slot = NULL;

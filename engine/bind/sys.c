@@ -5,10 +5,12 @@ What the operating system knows: the host, the clock, files, the terminal.
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +44,19 @@ The number of this process.
 */
 static int sys_pid(lua_State *L) {
   lua_pushinteger(L, getpid());
+  return 1;
+}
+
+/***
+Asks the system for a SIGTERM when the process that started this one ends.
+@function end_with_parent
+@tparam int pid of that process
+@treturn boolean false when it has ended already
+*/
+static int sys_end_with_parent(lua_State *L) {
+  lua_Integer pid = luaL_checkinteger(L, 1);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  lua_pushboolean(L, getppid() == pid);
   return 1;
 }
 
@@ -310,6 +325,7 @@ static int sys_digest(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"hostname", sys_hostname},
     {"pid", sys_pid},
+    {"end_with_parent", sys_end_with_parent},
     {"getuid", sys_getuid},
     {"ncpus", sys_ncpus},
     {"monotonic", sys_monotonic},

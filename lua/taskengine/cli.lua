@@ -1,0 +1,134 @@
+--- The command line: finds the command, runs it, says how it ended.
+-- @module taskengine.cli
+
+local args = require("taskengine.cli.args")
+local commands = require("taskengine.cli.commands")
+local errors = require("taskengine.errors")
+local exit = require("taskengine.cli.exit")
+local say = require("taskengine.cli.say")
+
+local cli = {}
+
+local BUG <const> = 70 -- EX_SOFTWARE
+
+local ABOUT <const> = [[
+usage: taskengine COMMAND [OPTIONS]
+
+A distributed task engine scripted in Lua. Tasks are functions in a Lua file;
+any number of workers run them, and Redis holds what waits. With no broker
+named, a private Redis starts by itself.
+
+commands:
+]]
+
+local EXAMPLES <const> = [[
+
+examples:
+  taskengine worker tasks.lua
+  taskengine call addition '[4, 6]' --wait
+  taskengine run recipes/primes.lua 10000000
+
+taskengine COMMAND --help says more. Exit codes: 0 done, 1 the task failed,
+2 wrong usage, 3 the broker cannot be reached, 4 timed out, 130 interrupted.
+]]
+
+local function print_help()
+  local help = require("taskengine.cli.help")
+  local out = { ABOUT }
+  for _, entry in ipairs(commands.LIST) do
+    out[#out + 1] = help.entry(entry[1], entry[2], 12)
+  end
+  out[#out + 1] = EXAMPLES
+  io.write(table.concat(out))
+  return exit.OK
+end
+
+local function print_version()
+  local version = require("taskengine.version")
+  io.write(("taskengine %s (%s)\n"):format(version.TEXT, _VERSION))
+  return exit.OK
+end
+
+local function refuse(name, why)
+  if why == "later" then
+    exit.usage(("the command '%s' is not built yet"):format(name),
+      "taskengine --help shows the commands that are")
+  end
+  local suggest = require("taskengine.suggest")
+  local is_option = name:sub(1, 1) == "-"
+  exit.usage(("unknown %s '%s'%s"):format(is_option and "option" or "command",
+    name, suggest.hint(name, is_option and { "--help", "--version" }
+      or commands.names())),
+    "taskengine --help shows all commands")
+end
+
+local function run_command(name, words)
+  local command, why = commands.find(name)
+  if not command then
+    refuse(name, why)
+  end
+  local given = args.read(command.spec, words)
+  if given.help then
+    io.write(require("taskengine.cli.help").of(command.spec))
+    return exit.OK
+  end
+  return command.run(given)
+end
+
+local GLOBAL <const> = {
+  ["-h"] = print_help,
+  ["--help"] = print_help,
+  ["-V"] = print_version,
+  ["--version"] = print_version,
+}
+
+local function dispatch(words)
+  local name = table.remove(words, 1)
+  if not name then
+    exit.usage("a command is missing", "taskengine --help shows all commands")
+  elseif GLOBAL[name] then
+    return GLOBAL[name]()
+  elseif name == "help" then
+    return #words == 0 and print_help() or run_command(words[1], { "--help" })
+  end
+  return run_command(name, words)
+end
+
+-- A message handler: what is no exit and no TaskError is a mistake of ours.
+local function keep(object)
+  if exit.is(object) or errors.is(object) then
+    return object
+  end
+  return debug.traceback(tostring(object), 2)
+end
+
+local function conclude(object)
+  if exit.is(object) then
+    if object.text then
+      say.problem(object.text, object.advice)
+    end
+    return object.code
+  elseif errors.is(object) then
+    object.place = nil -- a line of ours
+    say.problem(tostring(object))
+    return exit.code_of(object.kind)
+  end
+  say.problem("this is a bug of taskengine: " .. object)
+  return BUG
+end
+
+--- Runs a command.
+-- @tparam {string,...} argv the program's words; the program itself is at 0
+-- @treturn int the exit code
+function cli.main(argv)
+  local words = table.move(argv, 1, #argv, 1, {})
+  local ok, result = xpcall(dispatch, keep, words)
+  local code = ok and result or conclude(result)
+  if not io.stdout:flush() and code == exit.OK then
+    say.problem("stdout cannot be written to")
+    return exit.FAILED
+  end
+  return code
+end
+
+return cli

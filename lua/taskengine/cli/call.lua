@@ -1,0 +1,144 @@
+--- `taskengine call NAME '[ARG, ...]'`: sends a task.
+-- @module taskengine.cli.call
+
+local check = require("taskengine.check")
+local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local exit = require("taskengine.cli.exit")
+local link = require("taskengine.cli.link")
+local message = require("taskengine.message")
+local options = require("taskengine.options")
+local outcome = require("taskengine.cli.outcome")
+local result = require("taskengine.result")
+local roster = require("taskengine.cli.roster")
+local say = require("taskengine.cli.say")
+local show = require("taskengine.cli.show")
+local suggest = require("taskengine.suggest")
+
+local call = {}
+
+local known = options.CALL.known
+
+call.spec = {
+  name = "call",
+  usage = "call NAME ['[ARG, ...]'] [OPTIONS]",
+  about = "Sends a task and prints its id; with --wait its result. The"
+    .. " arguments are one JSON array.",
+  operands = { "NAME", "ARGUMENTS", min = 1, max = 2 },
+  options = {
+    outcome.WAIT,
+    common.TIMEOUT,
+    {
+      long = "countdown", value = "SECONDS", accepts = known.countdown,
+      help = "run it that much later",
+    },
+    {
+      long = "expires", value = "SECONDS", accepts = known.expires,
+      help = "do not run it later than that from now",
+    },
+    {
+      short = "Q", long = "queue", value = "NAME", accepts = known.queue,
+      help = "where to put it (default: where the task belongs)",
+    },
+    {
+      long = "priority", value = "0-9", accepts = known.priority,
+      help = "9 is the most urgent (default: 0)",
+    },
+    {
+      long = "id", value = "ID", accepts = known.task_id,
+      help = "an id of your own: the same one never makes two tasks",
+    },
+    link.FILE,
+    common.BROKER,
+    common.CONFIG,
+    common.JSON,
+  },
+  examples = {
+    "taskengine call addition '[4, 6]' --wait",
+    "taskengine call report '[\"2026-11\"]' --countdown 60 --queue heavy",
+    "taskengine call cleanup --id cleanup-monday --json",
+  },
+}
+
+local function read_arguments(text)
+  local list, why = core.json.decode(text or "[]")
+  if list == nil then
+    exit.usage("call: the arguments are no JSON: " .. why:gsub("^%u+: ", ""),
+      "an array in single quotes: taskengine call addition '[4, 6]'")
+  end
+  local is_array = text == nil or text:find("^%s*%[")
+  if not is_array then
+    exit.usage("call: the arguments have to be a JSON array, got "
+      .. check.describe(list), "for example: '[4, 6]'")
+  end
+  list.n = #list
+  for i = 1, list.n do
+    if list[i] == core.codec.null then
+      list[i] = nil -- as an argument nil keeps its place
+    end
+  end
+  return list
+end
+
+-- Its options, its queue, and whether anybody serves that now. With a queue
+-- of the caller's own only who serves that one has a say.
+local function look_up(way, name, queue)
+  local live = roster.live(link.status(way))
+  local task = roster.find_task(queue and roster.serving(live, queue) or live,
+    name)
+  queue = queue or task and task.queue or message.QUEUE
+  local serving = roster.serving(live, queue)
+  if not task and #serving > 0 then
+    exit.usage(("call: no worker on the queue %s knows a task '%s'%s"):format(
+      queue, name, suggest.hint(name, roster.task_names(serving))),
+      "taskengine status shows workers and their tasks")
+  end
+  return task or {}, queue, #serving > 0
+end
+
+local function send(way, name, task, args, opts)
+  local m = message.new(name, task, opts, way.settings.result_expires)
+  local id = way:send(m, args, nil)
+  return result.new(way, m.shown_id or id, {
+    name = name,
+    engine_id = id,
+    keeps_result = m.keeps_result,
+  })
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function call.run(given)
+  local name, args = given[1], read_arguments(given[2])
+  if not check.name(name) then
+    exit.usage(check.problem("call: NAME", check.name, name))
+  end
+  local way = link.open(given)
+  local task, queue, is_served = look_up(way, name, given.queue)
+  local sent = send(way, name, task, args, {
+    countdown = given.countdown,
+    expires = given.expires,
+    queue = queue,
+    priority = given.priority,
+    task_id = given.id,
+  })
+  if not given.wait then
+    if given.json then
+      show.json { id = sent.id }
+    else
+      io.write(sent.id, "\n")
+    end
+    return exit.OK
+  elseif not sent.keeps_result then
+    errors.raise(errors.new { kind = "Error", id = sent.id, name = name,
+      message = "the task keeps no result, there is nothing to wait for" })
+  elseif not is_served then
+    say.note(("no worker serves the queue %s now; waiting for one"):format(
+      queue))
+  end
+  return outcome.wait(sent, given)
+end
+
+return call

@@ -1,0 +1,102 @@
+--- The broker of a command that sends or asks something.
+-- @module taskengine.cli.link
+
+local broker = require("taskengine.broker")
+local client = require("taskengine.client")
+local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
+local exit = require("taskengine.cli.exit")
+local loader = require("taskengine.loader")
+local mode = require("taskengine.mode")
+local places = require("taskengine.cli.places")
+local registry = require("taskengine.registry")
+
+local link = {}
+
+--- The option that takes the settings of an app.
+link.FILE = {
+  short = "f", long = "file", value = "FILE",
+  help = "take broker and namespace from the app in this Lua file",
+}
+
+-- Its first app; the file is loaded and its main is not run.
+local function load_app(path)
+  common.check_file(path)
+  mode.name = "ask"
+  loader.add_paths(path, places.native())
+  local ok, problem = loader.run(path, {})
+  if not ok then
+    exit.usage(problem)
+  elseif #registry.apps == 0 then
+    exit.usage(path .. ": no app is made there")
+  end
+  return registry.apps[1]
+end
+
+--- Connects.
+-- @tparam table given options: `broker`, `config`, `file`
+-- @treturn Client
+-- @raise an exit when a setting is wrong
+function link.open(given)
+  common.apply_settings(given)
+  local app = given.file and load_app(given.file)
+  local settings = common.settings(app and app.own)
+  return client.new(broker.open(settings), settings)
+end
+
+-- Names of counters as `te1_status` lists them.
+local COUNTERS <const> = {
+  "enqueued", "done", "failed", "revoked", "expired", "redelivered", "lost",
+}
+
+local function read_queue(row)
+  local queue = {
+    name = row[1],
+    ready = row[2] + row[3],
+    workers = row[4],
+  }
+  for i, name in ipairs(COUNTERS) do
+    queue[name] = row[4 + i]
+  end
+  return queue
+end
+
+-- What a worker says of itself came out of Redis: anything may be in there.
+local function read_worker(row, now_ms)
+  local about = core.codec.decode(row[4])
+  if type(about) ~= "table" then
+    about = {}
+  end
+  return {
+    id = row[1],
+    alive = tonumber(row[2]) > now_ms,
+    in_flight = row[3],
+    about = about,
+  }
+end
+
+--- What Redis knows of queues and workers.
+-- @tparam Client way
+-- @treturn table `due`, `dead`, `malformed`; `queues`, each with `name`,
+-- `ready`, `workers` and counters; `workers`, each with `id`, `alive`,
+-- `in_flight` and what it says: `about`
+-- @raise TaskError of kind BrokerUnavailable
+function link.status(way)
+  local reply = way:ask("te1_status", {})
+  local status = {
+    due = reply[2],
+    dead = reply[3],
+    malformed = reply[4],
+    queues = {},
+    workers = {},
+  }
+  for i, row in ipairs(reply[5]) do
+    status.queues[i] = read_queue(row)
+  end
+  for i, row in ipairs(reply[6]) do
+    status.workers[i] = read_worker(row, reply[1])
+  end
+  return status
+end
+
+return link

@@ -1,0 +1,273 @@
+--- The life of a worker: its children load the files, then it connects.
+--
+--    loading --hello--> connecting --ready--> serving --signal--> stopping
+--
+-- What goes wrong before it serves ends it; later it goes on.
+-- @module taskengine.cli.master
+
+local broker = require("taskengine.broker")
+local core = require("taskengine.core")
+local exit = require("taskengine.cli.exit")
+local library = require("taskengine.library")
+local message = require("taskengine.message")
+local say = require("taskengine.cli.say")
+local version = require("taskengine.version")
+
+local master = {}
+
+local ENSURE_MS <const> = 15000
+local LOADING_S <const> = 10
+
+--- A worker that runs.
+-- @type Master
+local Master = {}
+Master.__index = Master
+
+local function log(level, text, ...)
+  core.log.write(level, text:format(...))
+end
+
+-- Messages of the core begin with the name of the error.
+local function sentence(text)
+  return (text:gsub("^%u+: ", ""))
+end
+
+local function counted(count, one, many)
+  return ("%d %s"):format(count, count == 1 and one or many)
+end
+
+-- Ends a worker that never served.
+local function fail(self, code, text, advice)
+  if not self.code then
+    self.code = code
+    say.problem(text, advice)
+    self.worker:stop(true)
+  end
+end
+
+local function on_loading_takes_long(self)
+  if self.stage == "loading" then
+    log("warn", "still loading %s: a worker waits until they have returned",
+      table.concat(self.plan.children.files, ", "))
+  end
+end
+
+-- The queues of the command line; or the default one, and those that the
+-- tasks name.
+local function queues_of(plan, tasks)
+  if plan.queues then
+    return plan.queues
+  end
+  local queues, seen = {}, { [message.QUEUE] = true }
+  for _, task in pairs(tasks) do
+    if not seen[task.queue] then
+      seen[task.queue] = true
+      queues[#queues + 1] = task.queue
+    end
+  end
+  table.sort(queues)
+  table.insert(queues, 1, message.QUEUE)
+  return queues
+end
+
+local function describe(self)
+  local plan = self.plan
+  return assert(core.codec.encode {
+    host = core.sys.hostname(),
+    pid = core.sys.pid(),
+    name = plan.name,
+    queues = self.queues,
+    tasks = self.tasks,
+    processes = plan.processes,
+    concurrency = plan.concurrency,
+    version = version.TEXT,
+    started = core.sys.wall(),
+  })
+end
+
+local function on_startup_over(self)
+  if self.stage == "connecting" then
+    fail(self, exit.UNREACHABLE, self.trouble
+      or ("%s does not answer"):format(self.shown_broker),
+      "is Redis running there? -b URL names another")
+  end
+end
+
+local function connect(self, url)
+  local connected, why, code = self.worker:connect {
+    url = url,
+    prefix = ("te:{%s.0}:"):format(self.settings.namespace),
+    queues = self.queues,
+    library = library.text(),
+    probe = library.PREFIX .. "build",
+    build = library.BUILD,
+    description = describe(self),
+    client_name = "taskengine:" .. self.plan.name,
+  }
+  if not connected then
+    return fail(self, exit.USAGE, ("broker: %s (%s)"):format(sentence(why),
+      code))
+  end
+  self.startup = core.loop.timer(self.settings.broker_timeout * 1000,
+    function()
+      on_startup_over(self)
+    end)
+end
+
+local function url_of_socket(path)
+  return "redis+unix://" .. path:gsub("[^%w/._-]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end)
+end
+
+-- Keeps the embedded Redis for as long as the worker lives.
+local function connect_embedded(self, name)
+  self.embedded = core.embedded.new(name)
+  self.embedded:ensure(ENSURE_MS, function(answers, why)
+    if answers then
+      connect(self, url_of_socket(self.embedded:socket()))
+    else
+      fail(self, exit.UNREACHABLE, ("%s: %s"):format(self.shown_broker,
+        sentence(why)))
+    end
+  end)
+end
+
+local function on_hello(self, bytes)
+  local hello = assert(core.codec.decode(bytes))
+  if hello.error then
+    return fail(self, exit.USAGE, hello.error)
+  end
+  self.stage, self.tasks, self.settings = "connecting", hello.tasks,
+    hello.settings
+  self.queues = queues_of(self.plan, hello.tasks)
+  local url = self.plan.broker or hello.settings.broker or broker.DEFAULT
+  self.shown_broker = core.url.masked(url)
+  local parsed = core.url.parse(url)
+  if parsed.scheme == "embedded" then
+    connect_embedded(self, parsed.name)
+  else
+    connect(self, url)
+  end
+end
+
+local function on_ready(self)
+  self.trouble = nil
+  if self.stage == "serving" then
+    return log("info", "ready again")
+  elseif self.stage ~= "connecting" then
+    return
+  end
+  self.stage = "serving"
+  self.startup:close()
+  local plan = self.plan
+  local each = plan.concurrency > 1
+    and (" of %d tasks"):format(plan.concurrency) or ""
+  log("info", "ready: %s%s, %s %s, %s",
+    counted(plan.processes, "process", "processes"), each,
+    #self.queues == 1 and "queue" or "queues",
+    table.concat(self.queues, ", "), self.shown_broker)
+end
+
+local function on_trouble(self, why, is_fatal)
+  local text = sentence(why)
+  if self.stage == "loading" then
+    return fail(self, exit.USAGE, ("%s: the process that loads it %s"):format(
+      table.concat(self.plan.children.files, ", "), text))
+  elseif self.stage == "connecting" and is_fatal then
+    return fail(self, exit.UNREACHABLE, text)
+  elseif text ~= self.trouble then
+    -- Each attempt fails; one line for a reason will do.
+    self.trouble = text
+    log("warn", "%s; trying again", text)
+  end
+end
+
+local function stop(self, is_cold)
+  if is_cold or self.stage == "stopping" then
+    log("info", "stopping now")
+    self.stage = "stopping"
+    return self.worker:stop(true)
+  end
+  self.stage = "stopping"
+  log("info", "stopping: waiting up to %.14g s for %s; again to stop now",
+    self.plan.settings.grace, counted(0, "task", "tasks"))
+  self.worker:stop(false)
+end
+
+local function watch_signals(self)
+  local function on_stop_signal()
+    stop(self, false)
+  end
+  core.loop.signal("TERM", on_stop_signal)
+  core.loop.signal("INT", on_stop_signal)
+  core.loop.signal("QUIT", function()
+    stop(self, true)
+  end)
+end
+
+local function handlers(self)
+  return {
+    on_hello = function(bytes)
+      on_hello(self, bytes)
+    end,
+    on_ready = function()
+      on_ready(self)
+    end,
+    on_trouble = function(_, why, is_fatal)
+      on_trouble(self, why, is_fatal)
+    end,
+    on_stopped = function()
+      self.is_over = true
+    end,
+  }
+end
+
+local function new_worker(self)
+  local plan = self.plan
+  local options = {
+    program = "/proc/self/exe", -- stays the same when the file is replaced
+    processes = plan.processes,
+    concurrency = plan.concurrency,
+    lease_ms = math.floor(plan.settings.lease * 1000),
+    grace_ms = math.floor(plan.settings.grace * 1000),
+    claims_dir = plan.claims_dir,
+    config = assert(core.codec.encode(plan.children)),
+  }
+  return core.worker.new(options, handlers(self))
+end
+
+--- Runs a worker until it is stopped.
+-- @tparam table plan
+-- @tparam string plan.name
+-- @tparam int plan.processes
+-- @tparam int plan.concurrency
+-- @tparam ?{string,...} plan.queues
+-- @tparam ?string plan.broker where it is named outside of the files
+-- @tparam table plan.settings as far as they are known before the files are
+-- @tparam ?string plan.claims_dir
+-- @tparam table plan.children what they are asked to load, see
+-- @{taskengine.child}
+-- @treturn int the exit code
+function master.run(plan)
+  local self = setmetatable({ plan = plan, stage = "loading" }, Master)
+  local why
+  self.worker, why = new_worker(self)
+  if not self.worker then
+    exit.raise(exit.FAILED, "the worker cannot start: " .. sentence(why))
+  end
+  watch_signals(self)
+  local _ <close> = core.loop.timer(LOADING_S * 1000, function()
+    on_loading_takes_long(self)
+  end)
+  local started, problem = self.worker:start()
+  if not started then
+    fail(self, exit.FAILED, "no process can be started: " .. sentence(problem))
+  end
+  while not self.is_over do
+    core.loop.run("once")
+  end
+  return self.code or exit.OK
+end
+
+return master

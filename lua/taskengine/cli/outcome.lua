@@ -1,0 +1,54 @@
+--- What became of a task, as a command says it.
+-- @module taskengine.cli.outcome
+
+local exit = require("taskengine.cli.exit")
+local say = require("taskengine.cli.say")
+local show = require("taskengine.cli.show")
+
+local outcome = {}
+
+--- The option to wait.
+outcome.WAIT = {
+  short = "w", long = "wait", help = "wait for the result and print it",
+}
+
+--- Shows how a task has ended.
+-- @tparam Result result
+-- @tparam boolean ok whether it succeeded
+-- @param value what it returned, or its error
+-- @tparam table given the option `json`
+-- @treturn int the exit code
+function outcome.show(result, ok, value, given)
+  if given.json then
+    show.json {
+      id = result.id,
+      state = result:state(),
+      value = ok and value or nil,
+      error = not ok and show.error_fields(value) or nil,
+    }
+  elseif ok then
+    show.value(value)
+  end
+  if ok then
+    return exit.OK
+  end
+  show.failure(value)
+  return exit.FAILED
+end
+
+--- Waits for a task and shows how it ended.
+-- @tparam Result result
+-- @tparam table given the options `timeout` and `json`
+-- @treturn int the exit code
+function outcome.wait(result, given)
+  local ok, value = result:wait(given.timeout)
+  if ok == nil then
+    say.problem(("%s: not finished within %.14g s; it goes on"):format(
+      result.id, given.timeout),
+      ("later: taskengine result %s --wait"):format(result.id))
+    return exit.TIMED_OUT
+  end
+  return outcome.show(result, ok, value, given)
+end
+
+return outcome

@@ -1,0 +1,63 @@
+--- Where the program is, and what belongs to it.
+--
+-- In a build tree: `build/taskengine` and, for the variants, `build/test/
+-- taskengine`, with `lib/` beside it and the Lua layer in `lua/` above.
+-- Installed: `bin/taskengine`, with `lib/lua/5.4/` and `share/lua/5.4/`
+-- beside `bin/`.
+-- @module taskengine.cli.places
+
+local core = require("taskengine.core")
+
+local places = {}
+
+local function exists(path)
+  return core.sys.stat(path) ~= nil
+end
+
+local function in_build_tree(folder)
+  if not exists(folder .. "/lib/taskengine/core.so") then
+    return nil
+  end
+  for _, up in ipairs { "/..", "/../.." } do
+    local root = core.sys.realpath(folder .. up)
+    if root and exists(root .. "/lua/taskengine/init.lua") then
+      return { lua = root .. "/lua", modules = folder .. "/lib" }
+    end
+  end
+end
+
+local function installed(folder)
+  local prefix = folder:match("^(.*)/[^/]*$") or ""
+  local lua = prefix .. "/share/lua/5.4"
+  local modules = prefix .. "/lib/lua/5.4"
+  if exists(lua .. "/taskengine/init.lua")
+    and exists(modules .. "/taskengine/core.so") then
+    return { lua = lua, modules = modules }
+  end
+end
+
+--- The program.
+-- @treturn string its path
+function places.program()
+  return (assert(core.sys.exe()))
+end
+
+--- Where plain Lua finds this taskengine.
+-- @tparam[opt] string program its path, in place of the running one's
+-- @treturn ?table the folders `lua` and `modules`; nil when they are not
+-- where they are expected
+function places.find(program)
+  local folder = (program or places.program()):match("^(.*)/[^/]*$")
+  return in_build_tree(folder) or installed(folder)
+end
+
+--- The folder of the native modules that belong to the program: those of the
+-- recipes in a build tree.
+-- @treturn ?string nil when there is none
+function places.native()
+  local found = places.find()
+  local folder = found and found.modules .. "/native"
+  return folder and exists(folder) and folder or nil
+end
+
+return places

@@ -1,0 +1,139 @@
+--- `taskengine worker FILE...`: runs the tasks of Lua files.
+-- @module taskengine.cli.worker
+
+local check = require("taskengine.check")
+local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
+local exit = require("taskengine.cli.exit")
+local master = require("taskengine.cli.master")
+local places = require("taskengine.cli.places")
+local runtime_folder = require("taskengine.cli.runtime_folder")
+
+local worker = {}
+
+local function read_queues(text)
+  local queues, seen = {}, {}
+  for name in (text .. ","):gmatch("([^,]*),") do
+    if not check.name(name) then
+      exit.usage(check.problem("worker: -Q: queue", check.name, name),
+        "queues are separated by commas: -Q default,mail")
+    elseif not seen[name] then
+      seen[name] = true
+      queues[#queues + 1] = name
+    end
+  end
+  return queues
+end
+
+worker.spec = {
+  name = "worker",
+  usage = "worker FILE... [OPTIONS]",
+  about = "Runs the tasks that the Lua files define. SIGTERM or Ctrl-C stops"
+    .. " it: tasks that run may end within the grace time, the rest goes"
+    .. " back; a second one, or SIGQUIT, stops it at once.",
+  operands = { "FILE", min = 1, max = 1000 },
+  options = {
+    {
+      short = "Q", long = "queues", value = "NAMES", read = read_queues,
+      help = "queues to serve, separated by commas (default: default, and"
+        .. " every queue that a task names)",
+    },
+    common.PROCESSES,
+    common.CONCURRENCY,
+    {
+      short = "n", long = "name", value = "NAME", accepts = check.name,
+      help = "what others see of it (default: host and process id)",
+    },
+    common.BROKER,
+    common.CONFIG,
+    {
+      long = "grace", value = "SECONDS",
+      accepts = check.seconds(0, 86400),
+      help = "how long tasks may go on when it stops (default: 30)",
+    },
+    common.LEVEL,
+    {
+      long = "parent", value = "PID", is_hidden = true,
+      accepts = check.integer(1, 2 ^ 31),
+      help = "stop when the process that started it ends",
+    },
+  },
+  later = {
+    "beat", "max-memory-per-child", "max-tasks-per-child", "soft-time-limit",
+    "time-limit", "watch",
+  },
+  examples = {
+    "taskengine worker tasks.lua",
+    "taskengine worker tasks.lua -b redis://localhost:6379/0 -P 8",
+    "taskengine worker mail.lua -Q mail -c 100 --grace 5",
+    "TASKENGINE_BROKER=redis://user:password@host taskengine worker tasks.lua",
+  },
+}
+
+-- Characters that a name cannot have are left out.
+local function default_name()
+  local host = core.sys.hostname():gsub("[^%w_.-]", "")
+  return ("%s-%d"):format(host:sub(1, 100), core.sys.pid())
+end
+
+-- The broker where it is named outside of the files. Their settings come
+-- later, and only a configuration file is read by the children themselves.
+local function named_broker(given)
+  return given.broker or core.sys.getenv("TASKENGINE_BROKER")
+end
+
+-- What the children load: they see neither the broker nor its password.
+local function config_for_children(given, name)
+  return {
+    files = table.move(given, 1, #given, 1, {}),
+    settings = { grace = given.grace },
+    has_broker = named_broker(given) ~= nil,
+    config_file = given.config,
+    modules = places.native(),
+    worker = name,
+    concurrency = given.concurrency or 1,
+  }
+end
+
+local function claims_folder(given, known)
+  local path, why = runtime_folder.path(given, known)
+  if path then
+    path, why = runtime_folder.make(path)
+  end
+  if not path then
+    core.log.write("warn", ("%s: if this worker is killed, its tasks come back"
+      .. " when its lease ends, not before"):format(why))
+  end
+  return path
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function worker.run(given)
+  core.log.set_level(given.level or "info")
+  for _, path in ipairs(given) do
+    common.check_file(path)
+  end
+  common.apply_settings(given)
+  local known = common.settings()
+  if given.parent and not core.sys.end_with_parent(given.parent) then
+    return exit.OK
+  end
+  local name = given.name or default_name()
+  local children = config_for_children(given, name)
+  local broker = named_broker(given)
+  core.sys.setenv("TASKENGINE_BROKER", nil) -- children inherit the rest
+  return master.run {
+    name = name,
+    processes = given.processes or core.sys.ncpus(),
+    concurrency = children.concurrency,
+    queues = given.queues,
+    broker = broker,
+    settings = known,
+    claims_dir = claims_folder(given, known),
+    children = children,
+  }
+end
+
+return worker
