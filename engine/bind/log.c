@@ -1,0 +1,60 @@
+/***
+Log lines on stderr: one for each thing worth knowing.
+@module taskengine.core.log
+*/
+#include "log.h"
+
+#include "bind/bind.h"
+
+static te_log_level check_level(lua_State *L, int arg) {
+  te_log_level level;
+  int rc = te_log_level_parse(te_bind_check_slice(L, arg), &level);
+  luaL_argcheck(L, rc == 0, arg, "not a level");
+  return level;
+}
+
+/***
+Sets the lowest level that is written; `"info"` until then.
+@function set_level
+@tparam string level `"debug"`, `"info"`, `"warn"`, `"error"` or `"off"`
+*/
+static int log_set_level(lua_State *L) {
+  te_log_set_level(check_level(L, 1));
+  return 0;
+}
+
+/***
+Whether lines of this level are written.
+@function enabled
+@tparam string level
+@treturn boolean
+*/
+static int log_enabled(lua_State *L) {
+  lua_pushboolean(L, te_log_enabled(check_level(L, 1)));
+  return 1;
+}
+
+/***
+Writes a line. Control characters and bytes that are not UTF-8 are escaped.
+@function write
+@tparam string level
+@tparam string text
+*/
+static int log_write(lua_State *L) {
+  te_log_level level = check_level(L, 1);
+  te_slice text = te_bind_check_slice(L, 2);
+  if (text.size > TE_LOG_TEXT_BYTES_MAX) text.size = TE_LOG_TEXT_BYTES_MAX;
+  te_log(level, "%.*s", (int)text.size, text.data);
+  return 0;
+}
+
+int te_bind_open_log(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"set_level", log_set_level},
+      {"enabled", log_enabled},
+      {"write", log_write},
+      {NULL, NULL},
+  };
+  luaL_newlib(L, functions);
+  return 1;
+}
