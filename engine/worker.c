@@ -28,6 +28,7 @@ typedef enum stage {
 struct te_worker {
   uv_loop_t *loop;
   te_worker_options options;
+  uint64_t grace_ms;  // 0 until it is connected: nothing runs before
   te_worker_events events;
   char *claims_dir;   // NULL for none
   char *claims_path;  // NULL for none
@@ -46,6 +47,7 @@ struct te_worker {
   te_slice *queues;
   size_t queue_count;
   bool is_fenced;  // waits for its children to be gone
+  bool was_down;   // Redis could not be reached when it was last heard of
 };
 
 /* Log lines. */
@@ -134,7 +136,7 @@ void te_worker_stop(te_worker *w, bool is_cold) {
     if (w->queue != NULL) te_queue_stop_fetching(w->queue);
     te_pool_drain(w->pool);
     uv_update_time(w->loop);
-    uv_timer_start(&w->grace, on_grace_over, w->options.grace_ms, 0);
+    uv_timer_start(&w->grace, on_grace_over, w->grace_ms, 0);
   }
   if (is_cold) {
     on_grace_over(&w->grace);
@@ -223,7 +225,12 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
                     bool fatal) {
   te_worker *w = arg;
   te_pool_send_link(w->pool, is_up);
-  if (!is_up) w->events.on_trouble(w->events.arg, code, why, fatal);
+  if (!is_up) {
+    w->events.on_trouble(w->events.arg, code, why, fatal);
+  } else if (w->was_down) {
+    w->events.on_recovered(w->events.arg);
+  }
+  w->was_down = !is_up;
   if (w->stage == LEAVING) go_on_stopping(w);
 }
 
@@ -304,7 +311,8 @@ static void on_lease(void *arg) {
 
 void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   assert(w->queue == NULL);
-  te_queue_options options = {&plan->redis, plan->prefix, w->options.lease_ms,
+  w->grace_ms = plan->grace_ms;
+  te_queue_options options = {&plan->redis, plan->prefix, plan->lease_ms,
                               w->claims};
   te_queue_events events = {.on_link = on_link,
                             .on_lease = on_lease,
@@ -381,6 +389,10 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
 
 int te_worker_start(te_worker *w) {
   return te_pool_start(w->pool);
+}
+
+size_t te_worker_in_hand(const te_worker *w) {
+  return te_pool_in_hand(w->pool);
 }
 
 static void on_handle_close(uv_handle_t *handle) {

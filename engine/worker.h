@@ -22,11 +22,9 @@
 typedef struct te_worker te_worker;
 
 typedef struct te_worker_options {
-  const char *program;   // run as: program child INDEX
-  unsigned processes;    // 1 to TE_CHILDREN_MAX
-  unsigned concurrency;  // tasks at a time in each
-  uint64_t lease_ms;
-  uint64_t grace_ms;
+  const char *program;     // run as: program child INDEX
+  unsigned processes;      // 1 to TE_CHILDREN_MAX
+  unsigned concurrency;    // tasks at a time in each
   const char *claims_dir;  // 0700; where claims lie for a successor; or NULL
   te_slice config;         // what children load: MessagePack, copied
 } te_worker_options;
@@ -37,14 +35,17 @@ typedef struct te_worker_events {
   void (*on_ready)(void *arg);  // the lease is held, tasks may come
   // Redis cannot be used as it is (credentials, version), or not be reached.
   void (*on_trouble)(void *arg, int code, const char *why, bool fatal);
-  void (*on_stopped)(void *arg);  // the last event
+  void (*on_recovered)(void *arg);  // it can be reached again
+  void (*on_stopped)(void *arg);    // the last event
   void *arg;
 } te_worker_events;
 
 typedef struct te_worker_plan {
   te_redis_options redis;  // callbacks unused; all it points to is kept alive
   const char *prefix;      // "te:{default.0}:"
-  te_slice description;    // for `inspect`: MessagePack
+  uint64_t lease_ms;
+  uint64_t grace_ms;     // for the tasks that run when it stops
+  te_slice description;  // for `inspect`: MessagePack
   const te_slice *queues;
   size_t queue_count;
 } te_worker_plan;
@@ -54,6 +55,7 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
                   const te_worker_events *events, te_worker **out);
 int te_worker_start(te_worker *w);  // on failure: stop it, cold
 void te_worker_connect(te_worker *w, const te_worker_plan *plan);
+size_t te_worker_in_hand(const te_worker *w);  // tasks fetched and not ended
 // Again and cold: at once. Harmless when it is stopping already.
 void te_worker_stop(te_worker *w, bool is_cold);
 void te_worker_free(te_worker *w);  // after (or within) on_stopped

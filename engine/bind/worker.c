@@ -61,6 +61,11 @@ static void on_trouble(void *arg, int code, const char *why, bool fatal) {
   te_bind_call(h->L, 3);
 }
 
+static void on_recovered(void *arg) {
+  handle *h = arg;
+  if (push_handler(h, "on_recovered")) te_bind_call(h->L, 0);
+}
+
 static void on_stopped(void *arg) {
   handle *h = arg;
   bool has_handler = push_handler(h, "on_stopped");
@@ -109,10 +114,11 @@ static lua_Integer integer_field(lua_State *L, int table, const char *name,
 /***
 Makes a worker, whose children are not started yet.
 @function new
-@tparam table options `program`, `processes`, `concurrency`, `lease_ms`,
-`grace_ms`, `config` (MessagePack, for the children), `claims_dir` (optional)
+@tparam table options `program`, `processes`, `concurrency`, `config`
+(MessagePack, for the children), `claims_dir` (optional)
 @tparam table handlers `on_hello(bytes)`: the first child has loaded its
-files; `on_ready()`; `on_trouble(code, why, fatal)`; `on_stopped()`
+files; `on_ready()`; `on_trouble(code, why, fatal)`: Redis cannot be used;
+`on_recovered()`: it can be again; `on_stopped()`
 @treturn[1] worker
 @return[2] nil
 @treturn[2] string message
@@ -129,8 +135,6 @@ static int worker_new(lua_State *L) {
   o.config = slice_field(L, 1, "config");
   o.processes = (unsigned)integer_field(L, 1, "processes", 1, 512);
   o.concurrency = (unsigned)integer_field(L, 1, "concurrency", 1, 1000);
-  o.lease_ms = (uint64_t)integer_field(L, 1, "lease_ms", 100, 3600000);
-  o.grace_ms = (uint64_t)integer_field(L, 1, "grace_ms", 0, 86400000);
 
   handle *h = lua_newuserdatauv(L, sizeof(*h), VALUE_HANDLERS);
   memset(h, 0, sizeof(*h));
@@ -140,7 +144,12 @@ static int worker_new(lua_State *L) {
   lua_setiuservalue(L, -2, VALUE_OPTIONS);
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, VALUE_HANDLERS);
-  te_worker_events events = {on_hello, on_ready, on_trouble, on_stopped, h};
+  te_worker_events events = {.on_hello = on_hello,
+                             .on_ready = on_ready,
+                             .on_trouble = on_trouble,
+                             .on_recovered = on_recovered,
+                             .on_stopped = on_stopped,
+                             .arg = h};
   int rc = te_worker_new(te_bind_loop(L), &o, &events, &h->worker);
   if (rc < 0) return te_bind_fail(L, rc);
   lua_pushvalue(L, -1);
@@ -190,8 +199,8 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
 /***
 Connects to Redis and asks for a lease; once for each worker.
 @function worker:connect
-@tparam table plan `url`, `prefix`, `queues`, `library`, `probe`, `build`,
-`description`, `client_name`
+@tparam table plan `url`, `prefix`, `queues`, `lease_ms`, `grace_ms`,
+`library`, `probe`, `build`, `description`, `client_name`
 @treturn[1] boolean true
 @return[2] nil
 @treturn[2] string what is wrong with the URL
@@ -206,6 +215,8 @@ static int worker_connect(lua_State *L) {
   plan.redis = redis_options(L, h);
   plan.prefix = needed_field(L, 2, "prefix");
   plan.description = slice_field(L, 2, "description");
+  plan.lease_ms = (uint64_t)integer_field(L, 2, "lease_ms", 100, 3600000);
+  plan.grace_ms = (uint64_t)integer_field(L, 2, "grace_ms", 0, 86400000);
   lua_getfield(L, 2, "queues");
   plan.queues = check_queues(L, &plan.queue_count);
   char why[256];
@@ -217,6 +228,17 @@ static int worker_connect(lua_State *L) {
   h->is_connected = true;
   te_worker_connect(h->worker, &plan);
   lua_pushboolean(L, true);
+  return 1;
+}
+
+/***
+How many tasks it has fetched that have not ended.
+@function worker:in_hand
+@treturn int
+*/
+static int worker_in_hand(lua_State *L) {
+  size_t count = te_worker_in_hand(check_running(L)->worker);
+  lua_pushinteger(L, (lua_Integer)count);
   return 1;
 }
 
@@ -236,6 +258,7 @@ int te_bind_open_worker(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"start", worker_start},
       {"connect", worker_connect},
+      {"in_hand", worker_in_hand},
       {"stop", worker_stop},
       {NULL, NULL},
   };

@@ -57,11 +57,10 @@ function env.run()
       .. " is not where it is expected",
       "make install puts both in place; a build tree has both as well")
   end
-  local native = places.native()
   io.write(export("LUA_PATH", {
     found.lua .. "/?.lua", found.lua .. "/?/init.lua",
   }), export("LUA_CPATH", {
-    found.modules .. "/?.so", native and native .. "/?.so",
+    found.modules .. "/?.so",
   }))
   return exit.OK
 end

@@ -98,6 +98,8 @@ local function connect(self, url)
     url = url,
     prefix = ("te:{%s.0}:"):format(self.settings.namespace),
     queues = self.queues,
+    lease_ms = math.floor(self.settings.lease * 1000),
+    grace_ms = math.floor(self.settings.grace * 1000),
     library = library.text(),
     probe = library.PREFIX .. "build",
     build = library.BUILD,
@@ -169,6 +171,13 @@ local function on_ready(self)
     table.concat(self.queues, ", "), self.shown_broker)
 end
 
+local function on_recovered(self)
+  self.trouble = nil
+  if self.stage ~= "connecting" then
+    log("info", "%s can be reached again", self.shown_broker)
+  end
+end
+
 local function on_trouble(self, why, is_fatal)
   local text = sentence(why)
   if self.stage == "loading" then
@@ -184,15 +193,18 @@ local function on_trouble(self, why, is_fatal)
 end
 
 local function stop(self, is_cold)
-  if is_cold or self.stage == "stopping" then
-    log("info", "stopping now")
-    self.stage = "stopping"
-    return self.worker:stop(true)
-  end
+  is_cold = is_cold or self.stage == "stopping"
   self.stage = "stopping"
-  log("info", "stopping: waiting up to %.14g s for %s; again to stop now",
-    self.plan.settings.grace, counted(0, "task", "tasks"))
-  self.worker:stop(false)
+  local count = self.worker:in_hand()
+  if is_cold then
+    log("info", "stopping now")
+  elseif count == 0 then
+    log("info", "stopping")
+  else
+    log("info", "stopping: waiting up to %.14g s for %s; again to stop now",
+      self.settings.grace, counted(count, "task", "tasks"))
+  end
+  self.worker:stop(is_cold)
 end
 
 local function watch_signals(self)
@@ -217,6 +229,9 @@ local function handlers(self)
     on_trouble = function(_, why, is_fatal)
       on_trouble(self, why, is_fatal)
     end,
+    on_recovered = function()
+      on_recovered(self)
+    end,
     on_stopped = function()
       self.is_over = true
     end,
@@ -229,8 +244,6 @@ local function new_worker(self)
     program = "/proc/self/exe", -- stays the same when the file is replaced
     processes = plan.processes,
     concurrency = plan.concurrency,
-    lease_ms = math.floor(plan.settings.lease * 1000),
-    grace_ms = math.floor(plan.settings.grace * 1000),
     claims_dir = plan.claims_dir,
     config = assert(core.codec.encode(plan.children)),
   }
@@ -244,7 +257,6 @@ end
 -- @tparam int plan.concurrency
 -- @tparam ?{string,...} plan.queues
 -- @tparam ?string plan.broker where it is named outside of the files
--- @tparam table plan.settings as far as they are known before the files are
 -- @tparam ?string plan.claims_dir
 -- @tparam table plan.children what they are asked to load, see
 -- @{taskengine.child}

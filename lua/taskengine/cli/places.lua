@@ -51,13 +51,12 @@ function places.find(program)
   return in_build_tree(folder) or installed(folder)
 end
 
---- The folder of the native modules that belong to the program: those of the
--- recipes in a build tree.
+--- The folder of the program's native modules. In a build tree those of the
+-- recipes are below it: `native.primes`.
 -- @treturn ?string nil when there is none
 function places.native()
   local found = places.find()
-  local folder = found and found.modules .. "/native"
-  return folder and exists(folder) and folder or nil
+  return found and found.modules
 end
 
 return places

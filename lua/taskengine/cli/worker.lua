@@ -130,7 +130,6 @@ function worker.run(given)
     concurrency = children.concurrency,
     queues = given.queues,
     broker = broker,
-    settings = known,
     claims_dir = claims_folder(given, known),
     children = children,
   }
