@@ -150,8 +150,8 @@ function child.prepare()
   slot.tell = core.child.waits
   broker.shared = transport_child.new()
   redirect_print()
-  function spawn.on_error(text, task)
-    core.child.log("error", task and task.token, text)
+  function spawn.on_error(text)
+    core.child.log("error", nil, text)
   end
 end
 

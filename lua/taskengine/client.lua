@@ -31,6 +31,7 @@ local function connect_events(self)
   function transport.on_down(why, is_fatal)
     if is_fatal then
       self.requests:give_up(why)
+      self.waits:give_up(why)
     end
   end
   function transport.on_item(item)
@@ -142,13 +143,15 @@ function Client:outcome(id)
   return self:ask("te1_outcome", { id })[1]
 end
 
---- The engine's id of a task. An id of the caller's own has to be mapped,
--- because the inbox only ever names the engine's.
+--- The engine's id of a task, before it is waited for. An id of the caller's
+-- own has to be mapped, because the inbox only ever names the engine's. And a
+-- wait does not begin while Redis cannot be reached; one that has begun
+-- outlasts that.
 -- @tparam string id any
 -- @treturn string `=` and the engine's id; or what @{Client:outcome} says
 -- @raise TaskError of kind BrokerUnavailable
 function Client:resolve(id)
-  if core.envelope.seq(id) then
+  if core.envelope.seq(id) and not self.transport:why() then
     return "=" .. id
   end
   return self:outcome(id)

@@ -94,6 +94,9 @@ local function start(self, what, list)
   if results.is(list) then
     check_kept(what, results.keeps_result(list))
     local client = results.client(list)
+    if #list > 0 then
+      client:resolve(results.id(list, 1))
+    end
     for i = 1, #list do
       watch(self, client, results.id(list, i), i)
     end

@@ -54,8 +54,11 @@ function record.read(bytes, id, name)
     return unknown("Forgotten", "no such task was ever enqueued, or nothing"
       .. " is remembered of it", id, name)
   end
-  local value, after = core.codec.decode(bytes, 2)
-  if not STATES[letter] or after ~= #bytes + 1 then
+  local value, after
+  if STATES[letter] then
+    value, after = core.codec.decode(bytes, 2)
+  end
+  if after ~= #bytes + 1 then
     return unknown("Malformed", "its outcome cannot be read", id, name)
   elseif letter == "S" then
     return { state = "SUCCESS", value = value }

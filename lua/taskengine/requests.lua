@@ -71,7 +71,7 @@ local function transmit(self, request)
     elseif code == "EREPLY" then
       finish(self, request, nil, {
         reason = "Redis refused it: " .. why,
-        sent = false,
+        sent = request.may_be_done or false, -- the first time, perhaps
       })
     else
       request.under_way = false

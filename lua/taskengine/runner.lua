@@ -73,10 +73,12 @@ local function conclude(self, task, ok, ...)
       or { kind = "Error", message = tostring(fields) })
   elseif count > 1 then
     return too_many(task.name, count)
-  elseif byte(task.envelope, FLAGS_AT) & NO_RESULT ~= 0 then
+  end
+  local value = ...
+  if value == nil or byte(task.envelope, FLAGS_AT) & NO_RESULT ~= 0 then
     return NOTHING
   end
-  local bytes, why, code = encode((...), "result", self.result_bytes_max)
+  local bytes, why, code = encode(value, "result", self.result_bytes_max)
   return bytes and "S" .. bytes or failed_to_send(why, code)
 end
 

@@ -44,22 +44,20 @@ local function wake_all(self)
   end
 end
 
---- Hears of an error that nobody waits for; a worker's child writes it to the
--- log.
+--- Hears of an error that nobody ever asked for; a worker's child writes it to
+-- the log.
 -- @tparam string text
--- @tparam ?table task the task that spawned it
-function spawn.on_error(text, _task)
+function spawn.on_error(text)
   io.stderr:write("taskengine: ", text, "\n")
 end
 
-local function report(self, task)
-  local e = self.values[2].described
-  core.loop.defer(function()
-    if not self.is_seen then
-      spawn.on_error(("error in a spawned function: %s\n%s"):format(e.message,
-        e.traceback), task)
-    end
-  end)
+-- It is known for certain that nobody asks when nobody can any more.
+function Spawned:__gc()
+  if self.values and not self.values[1] and not self.is_seen then
+    local e = self.values[2].described
+    spawn.on_error(("error in a function spawned%s: %s\n%s"):format(self.whose,
+      e.message, e.traceback))
+  end
 end
 
 local YIELDED <const> = "attempt to yield from outside a coroutine"
@@ -78,21 +76,14 @@ local function on_stop(fiber, ok, problem)
   if task and task.spawned then
     task.spawned[fiber] = nil
   end
-  if not self.values[1] and not next(self.waiting) then
-    report(self, task)
-  end
   wake_all(self)
 end
 
 -- A task takes with it, when it ends, what it has spawned.
-local function join_task(fiber)
-  local parent = scheduler.current()
-  local task = parent and parent.task
-  if task then
-    fiber.task = task
-    task.spawned = task.spawned or {}
-    task.spawned[fiber] = true
-  end
+local function join_task(fiber, task)
+  fiber.task = task
+  task.spawned = task.spawned or {}
+  task.spawned[fiber] = true
 end
 
 --- Runs a function beside this one: it begins when this one waits.
@@ -107,13 +98,20 @@ function spawn.start(fn, ...)
     caller.raise(check.problem("te.spawn", check.callable, fn))
   end
   coroutines.install()
-  local self = setmetatable({ waiting = {} }, Spawned)
+  local parent = scheduler.current()
+  local task = parent and parent.task
+  local self = setmetatable({
+    waiting = {},
+    whose = task and (" by task %s %s"):format(task.name, task.id) or "",
+  }, Spawned)
   local args = table.pack(...)
   local fiber = scheduler.fiber(function()
     self.values = table.pack(xpcall(fn, handle,
       table.unpack(args, 1, args.n)))
   end, { spawned = self, on_stop = on_stop })
-  join_task(fiber)
+  if task then
+    join_task(fiber, task)
+  end
   core.loop.defer(function()
     if not fiber.is_closed then
       scheduler.go_on(fiber)

@@ -5,7 +5,9 @@ local caller = require("taskengine.caller")
 
 local traceback = {}
 
-local FRAMES_MAX <const> = 22
+-- Of a deep stack, the levels that are looked at at either end: finding a
+-- level takes time in proportion to its depth.
+local LEVELS_MAX <const> = 15
 
 local function describe(info)
   if info.namewhat == "global" then
@@ -27,7 +29,24 @@ local function line_of(info)
   return ("\t%s: in %s"):format(place, describe(info))
 end
 
--- Whether the frame at this level, seen from our caller, is the one from
+-- The outermost level as seen from our caller, at least `from`.
+local function last_level(from)
+  local low, high = from, from + 1
+  while debug.getinfo(high + 1, "l") do
+    low, high = high, high * 2
+  end
+  while high - low > 1 do
+    local middle = (low + high) // 2
+    if debug.getinfo(middle + 1, "l") then
+      low = middle
+    else
+      high = middle
+    end
+  end
+  return low
+end
+
+-- Whether the frame at this level, as seen from our caller, is the one from
 -- which this layer called the user's function.
 local function is_bottom(info, level)
   local below = info.func == xpcall and debug.getinfo(level + 2, "S")
@@ -38,22 +57,23 @@ end
 -- @tparam int level 1 is the function that calls this one
 -- @treturn string as `debug.traceback` writes it
 function traceback.user(level)
-  local lines, left_out = { "stack traceback:" }, 0
+  local lines = { "stack traceback:" }
   level = level + 1
-  local info = debug.getinfo(level, "Slnf")
-  while info and not is_bottom(info, level) do
-    if not caller.is_ours(info.source) and info.func ~= error then
-      if #lines <= FRAMES_MAX then
-        lines[#lines + 1] = line_of(info)
-      else
-        left_out = left_out + 1
-      end
+  local last = last_level(level)
+  local skip_at = last - level > 2 * LEVELS_MAX and level + LEVELS_MAX
+  while level <= last do
+    if level == skip_at then
+      lines[#lines + 1] = ("\t...\t(skipping %d levels)")
+        :format(last - LEVELS_MAX - level)
+      level = last - LEVELS_MAX
+    end
+    local info = debug.getinfo(level, "Slnf")
+    if is_bottom(info, level) then
+      break
+    elseif not caller.is_ours(info.source) and info.func ~= error then
+      lines[#lines + 1] = line_of(info)
     end
     level = level + 1
-    info = debug.getinfo(level, "Slnf")
-  end
-  if left_out > 0 then
-    lines[#lines + 1] = ("\t...\t(%d more)"):format(left_out)
   end
   return table.concat(lines, "\n")
 end

@@ -30,6 +30,7 @@ function waits.new(transport, requests, timeout_ms)
     listeners = {}, -- id to a function, or to a set of them
     count = 0, -- ids
     to_ask = {}, -- ids that Redis is to be told of
+    ids_max = IDS_MAX,
     asking = 0, -- calls under way
     to_end = {}, -- ids that nobody waits for any more
   }, Waits)
@@ -75,7 +76,7 @@ end
 
 local function take_ids(self)
   local ids, left = {}, self.to_ask
-  while #left > 0 and #ids < IDS_MAX do
+  while #left > 0 and #ids < self.ids_max do
     local id = table.remove(left)
     if self.listeners[id] then
       ids[#ids + 1] = id
@@ -94,26 +95,41 @@ local function flush_soon(self)
   end
 end
 
-local function on_answer(self, ids, reply, why, code)
-  self.asking = self.asking - 1
-  if not code then
-    for i, id in ipairs(ids) do
-      if reply[i]:sub(1, 1) ~= "=" then -- that one comes to the inbox
-        deliver(self, id, reply[i])
-      end
+-- Outcomes too large to come along are fetched one by one.
+local function fetch(self, id)
+  self.requests:send("te1_outcome", { id }, self.timeout_ms,
+    function(reply, problem)
+      deliver(self, id, reply and reply[1], problem)
+    end)
+end
+
+local function on_reply(self, ids, reply)
+  self.ids_max = math.min(2 * self.ids_max, IDS_MAX)
+  for i, id in ipairs(ids) do
+    if reply[i] == ">" then
+      fetch(self, id)
+    elseif reply[i]:sub(1, 1) ~= "=" then -- that one comes to the inbox
+      deliver(self, id, reply[i])
     end
-    self:flush()
-  elseif code == "EREPLY" then
-    for _, id in ipairs(ids) do
-      deliver(self, id, nil, { reason = "Redis refused it: " .. why })
-    end
-    self:flush()
-  else
-    -- Asked again when Redis can be reached; perhaps it can be already.
-    table.move(ids, 1, #ids, #self.to_ask + 1, self.to_ask)
-    if not self.transport:why() then
-      flush_soon(self)
-    end
+  end
+  self:flush()
+end
+
+local function on_refusal(self, ids, why)
+  for _, id in ipairs(ids) do
+    deliver(self, id, nil, { reason = "Redis refused it: " .. why })
+  end
+  self:flush()
+end
+
+-- Asked again when Redis can be reached; perhaps it can be already. If the
+-- connection broke because all the outcomes together are too large for a
+-- reply, fewer will do.
+local function on_loss(self, ids)
+  self.ids_max = math.max(self.ids_max // 4, 1)
+  table.move(ids, 1, #ids, #self.to_ask + 1, self.to_ask)
+  if not self.transport:why() then
+    flush_soon(self)
   end
 end
 
@@ -121,7 +137,14 @@ local function ask(self, ids)
   self.asking = self.asking + 1
   local args = table.move(ids, 1, #ids, 2, { self.transport:inbox() })
   self.transport:fcall("te1_await", args, function(reply, why, code)
-    on_answer(self, ids, reply, why, code)
+    self.asking = self.asking - 1
+    if not code then
+      on_reply(self, ids, reply)
+    elseif code == "EREPLY" then
+      on_refusal(self, ids, why)
+    else
+      on_loss(self, ids)
+    end
   end)
 end
 
@@ -183,14 +206,6 @@ function Waits:remove(id, fn)
     self.to_end[id] = true
     flush_soon(self)
   end
-end
-
--- An outcome too large for an inbox.
-local function fetch(self, id)
-  self.requests:send("te1_outcome", { id }, self.timeout_ms,
-    function(reply, problem)
-      deliver(self, id, reply and reply[1], problem)
-    end)
 end
 
 --- Takes an item from the inbox.

@@ -1,0 +1,51 @@
+--- Runs Lua text as a program of its own, in a folder of its own.
+-- @module spec.support.script
+
+local script = {}
+
+local function write(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  assert(file:write(text))
+end
+
+local function read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read("a")
+end
+
+--- A folder with files in it, removed when it is closed.
+-- @tparam {[string]=string,...} files name to text
+-- @treturn table with `dir`
+function script.folder(files)
+  local out <close> = io.popen('mktemp -d "${TMPDIR:-/tmp}/te-script.XXXXXX"')
+  local dir = assert(out:read("l"), "no folder for a script")
+  for name, text in pairs(files) do
+    local below = name:match("^(.*)/")
+    if below then
+      assert(os.execute(("mkdir -p '%s/%s'"):format(dir, below)))
+    end
+    write(dir .. "/" .. name, text)
+  end
+  return setmetatable({ dir = dir }, {
+    __close = function()
+      os.execute(("rm -rf '%s'"):format(dir))
+    end,
+  })
+end
+
+--- Runs a file with lua5.4, in its folder.
+-- @tparam string dir
+-- @tparam string words the file and its arguments, for the shell; variables
+-- may stand before it: `A=1 main.lua x`
+-- @treturn string what it wrote to stdout
+-- @treturn string what it wrote to stderr
+-- @treturn int its exit code
+function script.run(dir, words)
+  local variables, rest = words:match("^([A-Z_]+=%S* )(.*)$")
+  local _, _, code = os.execute(
+    ("cd '%s' && %s lua5.4 %s >'%s/.out' 2>'%s/.err' </dev/null"):format(dir,
+      variables or "", rest or words, dir, dir))
+  return read(dir .. "/.out"), read(dir .. "/.err"), code
+end
+
+return script

@@ -1,0 +1,405 @@
+--- How tasks come to Redis, whatever happens on the way: the shipped functions
+-- over an in-memory Redis, behind a connection whose faults are decided here.
+
+local client = require("taskengine.client")
+local core = require("taskengine.core")
+local message = require("taskengine.message")
+local shard = require("spec.support.shard")
+local shard_transport = require("spec.support.shard_transport")
+local te = require("taskengine")
+
+local loop = core.loop
+
+describe("sending", function()
+  local s, transport, way
+
+  local function open(settings)
+    settings = settings or {}
+    s = shard.new()
+    transport = shard_transport.new(s)
+    way = client.new(transport, {
+      broker_timeout = settings.broker_timeout or 5,
+      message_bytes_max = settings.message_bytes_max or 1000000,
+      result_expires = 3600,
+    })
+  end
+
+  before_each(function()
+    open()
+  end)
+
+  local function send(args, opts)
+    return way:send(message.new("add", {}, opts or {}, 60), args)
+  end
+
+  local function try(args, opts)
+    local ok, brought = pcall(send, args, opts)
+    return ok and brought or nil, not ok and brought or nil
+  end
+
+  -- How often a task of this id is ready.
+  local function ready(id, queue)
+    local count = 0
+    for _, one in ipairs(s:ready(queue or "default")) do
+      count = count + (one == id and 1 or 0)
+    end
+    return count
+  end
+
+  -- The calls of te1_enqueue so far: producer, first and last number.
+  local function batches()
+    local list = {}
+    for _, call in ipairs(transport.calls) do
+      if call.name == "te1_enqueue" then
+        list[#list + 1] = { call.args[1], call.args[2], call.args[3] }
+      end
+    end
+    return list
+  end
+
+  it("brings the id of a task that is ready then", function()
+    local id = send { 4, 6 }
+    assert.equal(1, core.envelope.seq(id))
+    assert.same({ id }, s:ready("default"))
+    assert.equal(2, core.envelope.seq(send { 1, 2 }))
+  end)
+
+  it("puts what is sent in one turn into one batch", function()
+    local all = {}
+    for i = 1, 20 do
+      all[i] = te.spawn(send, { i }, i % 3 == 0 and { priority = i % 10 }
+        or { queue = i % 2 == 0 and "even" or "odd" })
+    end
+    local ids = {}
+    for i, one in ipairs(all) do
+      ids[i] = one:get()
+    end
+    assert.equal(1, #batches())
+    for i, id in ipairs(ids) do
+      local queue = i % 3 == 0 and "default" or i % 2 == 0 and "even" or "odd"
+      assert.equal(1, ready(id, queue), i)
+    end
+  end)
+
+  it("has one batch under way; what comes meanwhile is the next", function()
+    local first = te.spawn(send, { 1 })
+    te.sleep(0)
+    local answered
+    local decide = transport.decide
+    function transport.decide()
+      transport.decide = decide
+      assert.equal(1, #batches())
+      local others = {}
+      for i = 1, 3 do
+        others[i] = te.spawn(send, { i })
+      end
+      answered = others
+      return "done"
+    end
+    first:get()
+    for _, one in ipairs(answered) do
+      one:get()
+    end
+    assert.same({ { 1, 1 }, { 2, 4 } }, {
+      { batches()[1][2], batches()[1][3] },
+      { batches()[2][2], batches()[2][3] },
+    })
+  end)
+
+  it("keeps batches below 1000 tasks and 4 MB", function()
+    local all = {}
+    for i = 1, 2500 do
+      all[i] = te.spawn(send, { i })
+    end
+    for i = 1, 10 do
+      all[#all + 1] = te.spawn(send, { ("x"):rep(900000) .. i })
+    end
+    for _, one in ipairs(all) do
+      one:get()
+    end
+    local expected = 1
+    for _, batch in ipairs(batches()) do
+      assert.equal(expected, batch[2])
+      assert.is_true(batch[3] - batch[2] < 1000)
+      expected = batch[3] + 1
+    end
+    assert.equal(2511, expected)
+    for _, call in ipairs(transport.calls) do
+      local bytes = 0
+      for _, arg in ipairs(call.args) do
+        bytes = bytes + #tostring(arg)
+      end
+      assert.is_true(bytes < 4.2 * 1024 * 1024)
+    end
+  end)
+
+  it("sends again, under the same number, what was not answered", function()
+    for _, fault in ipairs { "lost", "answer lost" } do
+      open()
+      local faults = { fault, fault }
+      function transport.decide()
+        local verdict = table.remove(faults) or "done"
+        if verdict ~= "done" then
+          loop.timer(1, function()
+            transport:restore()
+          end)
+        end
+        return verdict
+      end
+      local id = send { 1 }
+      assert.equal(1, ready(id))
+      assert.equal(1, #s:ready("default"))
+      assert.equal(3, #batches())
+      assert.same(batches()[1], batches()[3])
+    end
+  end)
+
+  it("waits for a connection that is not there yet", function()
+    transport.is_up = false
+    loop.timer(5, function()
+      transport:restore()
+    end)
+    assert.equal(1, ready(send { 1 }))
+  end)
+
+  it("says within broker_timeout that nothing was sent", function()
+    open { broker_timeout = 0.02 }
+    transport.is_up = false
+    local began = loop.now()
+    local _, e = try { 1 }
+    assert.is_true(loop.now() - began < 1000)
+    assert.same({ "BrokerUnavailable", false, "the broker cannot be reached:"
+      .. " connection reset" }, { e.kind, e.indeterminate, e.message })
+    assert.equal(20, #e.id)
+    transport:restore()
+    assert.equal(1, ready(send { 2 }))
+    assert.equal(0, ready(e.id))
+  end)
+
+  it("says that it does not know, and lets the id settle it", function()
+    for _, fault in ipairs { "lost", "answer lost" } do
+      open { broker_timeout = 0.02 }
+      function transport.decide()
+        return fault
+      end
+      local _, e = try { 1 }
+      assert.same({ "BrokerUnavailable", true }, { e.kind, e.indeterminate })
+      transport.decide = nil
+      transport:restore()
+      -- From another producer, twice, it stays one task.
+      assert.equal(e.id, send({ 1 }, { task_id = e.id }))
+      assert.equal(e.id, send({ 1 }, { task_id = e.id }))
+      assert.same({ e.id }, s:ready("default"))
+    end
+  end)
+
+  it("never uses a producer again after a failure", function()
+    for _, fault in ipairs { "lost", "answer lost", "refused" } do
+      open { broker_timeout = 0.02 }
+      function transport.decide()
+        return fault
+      end
+      local _, e = try { 1 }
+      transport.decide = nil
+      if fault ~= "refused" then
+        transport:restore()
+      end
+      local id = send { 2 }
+      assert.not_equal(e.id:sub(1, 12), id:sub(1, 12))
+      assert.equal(1, core.envelope.seq(id))
+    end
+  end)
+
+  it("gives up what stands behind a batch that failed", function()
+    open { broker_timeout = 0.02 }
+    local all = { te.spawn(try, { 1 }) }
+    te.sleep(0) -- the first is under way, the others are a batch behind it
+    function transport.decide()
+      for i = 2, 4 do
+        all[i] = te.spawn(try, { i })
+      end
+      transport.decide = function()
+        return "lost"
+      end
+      loop.defer(function()
+        loop.defer(function() end)
+      end)
+      return "lost"
+    end
+    local _, e = all[1]:get()
+    assert.is_true(e.indeterminate)
+    for i = 2, 4 do
+      local _, other = all[i]:get()
+      assert.equal("BrokerUnavailable", other.kind)
+      assert.is_false(other.indeterminate)
+      assert.equal(e.id:sub(1, 12), other.id:sub(1, 12))
+    end
+    transport.decide = nil
+    transport:restore()
+    send { 5 }
+    assert.equal(1, #s:ready("default"))
+  end)
+
+  it("says why Redis refused", function()
+    function transport.decide()
+      return "refused"
+    end
+    local _, e = try { 1 }
+    assert.same({ "BrokerUnavailable", false, "Redis refused it: OOM command"
+      .. " not allowed" }, { e.kind, e.indeterminate, e.message })
+  end)
+
+  it("fails at once when trying again is hopeless", function()
+    transport.is_up = false
+    loop.timer(1, function()
+      transport.on_down("WRONGPASS invalid password", true)
+    end)
+    local _, e = try { 1 }
+    assert.same({ "BrokerUnavailable", false, "WRONGPASS invalid password" },
+      { e.kind, e.indeterminate, e.message })
+  end)
+
+  it("goes on with new numbers when Redis lost its memory of the old",
+    function()
+      send { 1 }
+      s:redis("DEL", "i:" .. batches()[1][1])
+      local all = {}
+      for i = 1, 3 do
+        all[i] = te.spawn(send, { i }, i == 2 and { priority = 3 } or nil)
+      end
+      for _, one in ipairs(all) do
+        local id = one:get()
+        assert.not_equal(batches()[1][1], id:sub(1, 12))
+        assert.equal(1, ready(id))
+      end
+      assert.equal(4, #s:ready("default"))
+    end)
+
+  it("keeps an id of the caller's when it renumbers", function()
+    send { 1 }
+    s:redis("DEL", "i:" .. batches()[1][1])
+    local theirs = "Producer0009" .. "00000003"
+    assert.equal(theirs, send({ 1 }, { task_id = theirs }))
+    assert.equal(1, ready(theirs))
+  end)
+
+  it("gives two calls with one id the same task", function()
+    local one = send({ 1 }, { task_id = "order-7" })
+    assert.equal(one, send({ 1 }, { task_id = "order-7" }))
+    assert.same({ one }, s:ready("default"))
+    -- Both in one batch, one of them with a delay.
+    local a = te.spawn(send, { 1 }, { task_id = "order-8" })
+    local b = te.spawn(send, { 1 }, { task_id = "order-8", countdown = 9 })
+    assert.equal(a:get(), b:get())
+  end)
+
+  it("sends nothing of a call whose arguments cannot travel", function()
+    local _, e = try { 1, { on_done = print } }
+    assert.same({ "CannotTravel", "args[2].on_done: a function cannot be sent",
+      "add" }, { e.kind, e.message, e.name })
+    open { message_bytes_max = 100 }
+    _, e = try { ("x"):rep(100) }
+    assert.equal("TooLarge", e.kind)
+    assert.equal(0, #transport.calls)
+  end)
+
+  describe("under random faults", function()
+    local FAULTS <const> = { "done", "done", "done", "done", "lost",
+      "answer lost", "refused" }
+    -- How often a task may be there, by what its caller was told.
+    local TRUTH <const> = {
+      accepted = { 1, 1 },
+      unknown = { 0, 1 },
+      ["not accepted"] = { 0, 0 },
+    }
+    local seed, told, outages
+
+    before_each(function()
+      seed = tonumber(os.getenv("TE_SEED")) or 20240611
+      math.randomseed(seed)
+      open { broker_timeout = 0.03 }
+      told, outages = {}, 0
+      function transport.decide()
+        local verdict = FAULTS[math.random(#FAULTS)]
+        if verdict:find("lost") then
+          outages = outages + 1
+          loop.timer(math.random() < 0.2 and 60 or 1, function()
+            transport:restore()
+          end)
+        end
+        return verdict
+      end
+    end)
+
+    local function call_often(caller)
+      for i = 1, 30 do
+        local opts = math.random() < 0.3 and { priority = 1 } or nil
+        local id, e = try({ caller, i }, opts)
+        told[id or e.id] = id and "accepted" or e.indeterminate and "unknown"
+          or "not accepted"
+        te.sleep(math.random() / 1000)
+      end
+    end
+
+    local function run_callers()
+      local fibers = {}
+      for caller = 1, 20 do
+        fibers[caller] = te.spawn(call_often, caller)
+      end
+      for _, one in ipairs(fibers) do
+        one:get()
+      end
+    end
+
+    local function held()
+      local count = {}
+      for _, id in ipairs(s:ready("default")) do
+        count[id] = (count[id] or 0) + 1
+      end
+      return count
+    end
+
+    local function assert_truth(there)
+      for id, answer in pairs(told) do
+        local n, bounds = there[id] or 0, TRUTH[answer]
+        assert.is_true(n >= bounds[1] and n <= bounds[2],
+          ("seed %d: %s was %s, and is there %d times"):format(seed, id, answer,
+            n))
+        there[id] = nil
+      end
+      assert.is_nil(next(there), "a task that nobody was told of")
+    end
+
+    local function count_answers()
+      local count = { accepted = 0, unknown = 0, ["not accepted"] = 0 }
+      for _, answer in pairs(told) do
+        count[answer] = count[answer] + 1
+      end
+      return count
+    end
+
+    it("callers are told the truth", function()
+      run_callers()
+      assert_truth(held())
+      for answer, n in pairs(count_answers()) do
+        assert.is_true(n > 0, ("seed %d: nothing was %s"):format(seed, answer))
+      end
+      assert.is_true(outages > 5)
+    end)
+
+    it("repeating what is unknown makes one task of each", function()
+      run_callers()
+      transport.decide = nil
+      if not transport.is_up then
+        transport:restore()
+      end
+      for id, answer in pairs(told) do
+        if answer == "unknown" then
+          send({ 0 }, { task_id = id })
+          send({ 0 }, { task_id = id })
+          assert.equal(1, ready(id))
+        end
+      end
+    end)
+  end)
+end)

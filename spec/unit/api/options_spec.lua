@@ -1,0 +1,117 @@
+local check = require("taskengine.check")
+local misuse = require("spec.support.misuse")
+local options = require("taskengine.options")
+
+describe("taskengine.options", function()
+  local function call_problem(given)
+    return misuse(options.check, "apply_async", options.CALL, given)
+  end
+
+  it("takes what is right, and nothing", function()
+    assert.same({}, options.check("x", options.CALL, nil))
+    local given = {
+      countdown = 0, expires = 0.5, headers = {}, ignore_result = false,
+      priority = 9, queue = "a_b.c:d-e", task_id = "my-id", time_limit = 3,
+    }
+    assert.equal(given, options.check("x", options.CALL, given))
+    assert.truthy(options.check("x", options.CALL,
+      { eta = "2026-01-01T00:00Z" }))
+    assert.truthy(options.check("x", options.CALL, { priority = 3.0 }))
+  end)
+
+  it("says what is wrong with a value", function()
+    for shown, given in pairs {
+      ['priority: an integer from 0 to 9 expected, got "high"'] = {
+        priority = "high",
+      },
+      ["priority: an integer from 0 to 9 expected, got 10"] = { priority = 10 },
+      ["priority: an integer from 0 to 9 expected, got 1.5"] = {
+        priority = 1.5,
+      },
+      ["countdown: seconds from 0 to 3162240000 expected, got -1"] = {
+        countdown = -1,
+      },
+      ['countdown: seconds from 0 to 3162240000 expected, got "soon"'] = {
+        countdown = "soon",
+      },
+      ["expires: seconds from 0.001 to 3162240000 expected, got 0"] = {
+        expires = 0,
+      },
+      ["time_limit: seconds from 0.001 to 4294967 expected, got a table"] = {
+        time_limit = {},
+      },
+      ["headers: a table expected, got true"] = { headers = true },
+      ["ignore_result: true or false expected, got 1"] = { ignore_result = 1 },
+      ["eta: seconds since 1970 or an ISO 8601 time with its zone expected,"
+        .. ' got "noon"'] = { eta = "noon" },
+      ["queue: a name (1 to 128 of the characters A-Z a-z 0-9 _ . : -)"
+        .. ' expected, got "a\\nb"'] = { queue = "a\nb" },
+      ["task_id: a name (1 to 128 of the characters A-Z a-z 0-9 _ . : -)"
+        .. ' expected, got ""'] = { task_id = "" },
+    } do
+      assert.equal("apply_async: " .. shown, call_problem(given))
+    end
+  end)
+
+  it("suggests the nearest name for an unknown one", function()
+    assert.equal("apply_async: unknown option 'prioritty' (did you mean"
+      .. " 'priority'?)", call_problem { prioritty = 1 })
+    assert.equal("apply_async: unknown option 'colour'",
+      call_problem { colour = 1 })
+    assert.equal("apply_async: options have names, got [1]",
+      call_problem { "x" })
+  end)
+
+  it("says what is not built yet", function()
+    for _, name in ipairs { "retry", "link", "link_error", "unique",
+      "soft_time_limit" } do
+      assert.equal(("apply_async: the option '%s' is not built yet")
+        :format(name), call_problem { [name] = 1 })
+    end
+    assert.equal("task 'x': the option 'max_retries' is not built yet",
+      misuse(options.check, "task 'x'", options.TASK, { max_retries = 3 }))
+  end)
+
+  it("takes tables only", function()
+    assert.equal('apply_async: options: a table expected, got "x"',
+      call_problem("x"))
+    assert.equal("send: arguments: a table expected, got 4",
+      misuse(options.call, "send", 4, nil))
+  end)
+
+  it("takes countdown or eta", function()
+    assert.equal("send: countdown and eta say the same, one will do",
+      misuse(options.call, "send", {}, { countdown = 1, eta = 1 }))
+  end)
+end)
+
+describe("taskengine.check", function()
+  it("describes values on one short line", function()
+    for shown, value in pairs {
+      ['"a\\nb"'] = "a\nb",
+      ['"' .. ("x"):rep(40) .. '..."'] = ("x"):rep(41),
+      ['"\\27[31m"'] = "\27[31m",
+      ["a function"] = print,
+      ["12"] = 12,
+      ["false"] = false,
+    } do
+      assert.equal(shown, check.describe(value))
+    end
+    assert.equal("nil", check.describe(nil))
+  end)
+
+  it("knows the words of a list", function()
+    local is_level = check.one_of { "info", "warn" }
+    assert.is_true(is_level("warn"))
+    assert.is_false(is_level("x"))
+    assert.is_false(is_level(nil))
+    assert.equal("one of info, warn", check.wanted(is_level))
+  end)
+
+  it("takes names of 1 to 128 characters", function()
+    assert.is_true(check.name(("n"):rep(128)))
+    for _, value in ipairs { "", ("n"):rep(129), "a b", "é", "a\0", 7, {} } do
+      assert.is_false(check.name(value))
+    end
+  end)
+end)

@@ -1,0 +1,74 @@
+local core = require("taskengine.core")
+local record = require("taskengine.record")
+local te = require("taskengine")
+
+local ID <const> = "Producer0001" .. "00000001"
+
+describe("taskengine.record", function()
+  it("reads values, nil too", function()
+    local outcome = record.read("S" .. core.codec.encode({ 1, { a = "b" } }),
+      ID)
+    assert.equal("SUCCESS", outcome.state)
+    assert.same({ 1, { a = "b" } }, outcome.value)
+    outcome = record.read("S\xc0", ID)
+    assert.equal("SUCCESS", outcome.state)
+    assert.is_nil(outcome.value)
+  end)
+
+  it("writes failures that it can read", function()
+    local fields = { kind = "Mine", message = "no", traceback = "tb",
+      value = { 1, te.null } }
+    local outcome = record.read(record.failure(fields), ID, "add")
+    assert.equal("FAILURE", outcome.state)
+    assert.equal(te.TaskError, getmetatable(outcome.error))
+    assert.same({ "Mine", "no", "tb", { 1, te.null }, ID, "add" }, {
+      outcome.error.kind, outcome.error.message, outcome.error.traceback,
+      outcome.error.value, outcome.error.id, outcome.error.name })
+    outcome = record.read(record.revocation { kind = "Revoked",
+      message = "m" }, ID)
+    assert.same({ "REVOKED", "Revoked" }, { outcome.state, outcome.error.kind })
+  end)
+
+  it("leaves out a raised value that cannot travel, or is too large", function()
+    for _, value in ipairs { print, ("x"):rep(1024 * 1024) } do
+      local bytes = record.failure { kind = "Error", message = "no",
+        value = value }
+      local e = record.read(bytes, ID).error
+      assert.same({ "no", nil }, { e.message, e.value })
+    end
+  end)
+
+  it("says what is not known", function()
+    for bytes, message in pairs {
+      ["-"] = "its result was forgotten",
+      ["?"] = "no such task was ever enqueued, or nothing is remembered of it",
+    } do
+      local outcome = record.read(bytes, ID)
+      assert.is_nil(outcome.state)
+      assert.same({ "Forgotten", message },
+        { outcome.error.kind, outcome.error.message })
+    end
+  end)
+
+  it("survives every malformed record", function()
+    local good = record.failure { kind = "K", message = "m", traceback = "t",
+      value = { { 1 }, "x", 2.5 } }
+    for cut = 0, #good do
+      for flip = 0, 255, 5 do
+        local bytes = good:sub(1, cut) .. string.char(flip) .. good:sub(cut + 2)
+        local outcome = record.read(bytes, ID)
+        if outcome.error then
+          assert.equal("string", type(outcome.error.kind))
+          assert.equal("string", type(outcome.error.message))
+          assert.equal("string", type(tostring(outcome.error)))
+        end
+      end
+    end
+    for _, bytes in ipairs { "", "S", "X\xc0", "S\xc0\xc0", "F\xc1" } do
+      assert.equal("Malformed", record.read(bytes, ID).error.kind)
+    end
+    assert.same({ "Error", "no message" }, {
+      record.read("F\x07", ID).error.kind,
+      record.read("F\x81\xa4kind\x07", ID).error.message })
+  end)
+end)

@@ -1,0 +1,369 @@
+local core = require("taskengine.core")
+local message = require("taskengine.message")
+local record = require("taskengine.record")
+local runner = require("taskengine.runner")
+local slot = require("taskengine.slot")
+local te = require("taskengine")
+local wait_until = require("spec.support.wait").wait_until
+
+local ID <const> = "Producer0001" .. "00000001"
+
+describe("taskengine.runner", function()
+  local app, running, outcomes, lines, token
+
+  before_each(function()
+    app = te.app("spec")
+    outcomes, lines, token = {}, {}, 0
+    running = runner.new {
+      tasks = app.tasks,
+      result_bytes_max = 1000,
+      worker = "here",
+      done = function(which, bytes)
+        assert.is_nil(outcomes[which], "ended twice")
+        outcomes[which] = bytes
+      end,
+      log = function(level, which, text)
+        lines[#lines + 1] = ("%s %d %s"):format(level, which, text)
+      end,
+    }
+  end)
+
+  after_each(function()
+    slot.tell = nil
+  end)
+
+  -- Begins a task and returns its token.
+  local function begin(name, args, opts)
+    opts = opts or {}
+    local m = message.new(name, {}, opts, 60)
+    token = token + 1
+    running:begin(token, assert(core.envelope.pack(m.template, ID, args or {},
+      opts.extra)))
+    return token
+  end
+
+  -- How a task ended, as one who waits for it sees it.
+  local function outcome_of(which)
+    wait_until(function()
+      return outcomes[which]
+    end)
+    return record.read(outcomes[which], ID)
+  end
+
+  local function run(...)
+    return outcome_of(begin(...))
+  end
+
+  it("calls the function and brings its value", function()
+    app:task("add", function(x, y)
+      return x + y
+    end)
+    app:task("count", function(...)
+      return select("#", ...)
+    end)
+    app:task("nothing", function() end)
+    assert.equal(10, run("add", { 4, 6 }).value)
+    assert.equal(4, run("count", { n = 4, nil, 2 }).value)
+    assert.same({ state = "SUCCESS" }, run("nothing"))
+  end)
+
+  it("answers a name that it does not know with N", function()
+    assert.equal("N", outcomes[begin("other")])
+  end)
+
+  it("refuses more than one value", function()
+    app:task("two", function()
+      return 1, nil
+    end)
+    local e = run("two").error
+    assert.same({ "Error", "the task 'two' returned 2 values, it may return"
+      .. " one; put them into a table" }, { e.kind, e.message })
+  end)
+
+  it("refuses results that cannot travel or are too large", function()
+    app:task("f", function()
+      return { { on_done = print } }
+    end)
+    app:task("large", function()
+      return ("x"):rep(1001)
+    end)
+    local e = run("f").error
+    assert.same({ "CannotTravel", "result[1].on_done: a function cannot be"
+      .. " sent" }, { e.kind, e.message })
+    assert.equal("TooLarge", run("large").error.kind)
+  end)
+
+  it("does not look at a result that nobody wants", function()
+    app:task("f", function()
+      return print
+    end)
+    assert.equal("S\xc0", outcomes[begin("f", {}, { ignore_result = true })])
+  end)
+
+  it("survives envelopes that are none", function()
+    running:begin(1, "")
+    running:begin(2, ("x"):rep(200))
+    assert.equal("Malformed", outcome_of(1).error.kind)
+    assert.equal("Malformed", outcome_of(2).error.kind)
+  end)
+
+  describe("of an error", function()
+    it("tells the message and the user's functions", function()
+      local function inner()
+        error("no")
+      end
+      app:task("boom", function()
+        pcall(error, "caught")
+        inner()
+        return 1
+      end)
+      local line = debug.getinfo(inner, "S").linedefined + 1
+      local e = run("boom").error
+      local here = "[^\n]*runner_spec.lua:"
+      assert.equal("Error", e.kind)
+      assert.matches("^" .. here .. line .. ": no$", e.message)
+      assert.matches("^stack traceback:\n\t" .. here .. line
+        .. ": in upvalue 'inner'\n\t" .. here .. (line + 4)
+        .. ": in function <" .. here .. (line + 2) .. ">$", e.traceback)
+      assert.is_nil(e.value)
+    end)
+
+    it("tells the kind and the value of a table", function()
+      app:task("own", function()
+        error { kind = "NoStock", message = "none left", sku = 7 }
+      end)
+      app:task("bare", function()
+        error { 1, 2 }
+      end)
+      app:task("object", function()
+        error(setmetatable({}, { __tostring = function()
+          return "shown"
+        end }))
+      end)
+      app:task("number", function()
+        error(42)
+      end)
+      app:task("hostile", function()
+        error(setmetatable({}, { __tostring = error }))
+      end)
+      local e = run("own").error
+      assert.same({ "NoStock", "none left", 7 },
+        { e.kind, e.message, e.value.sku })
+      e = run("bare").error
+      assert.same({ "Error", "a table was raised", { 1, 2 } },
+        { e.kind, e.message, e.value })
+      assert.equal("shown", run("object").error.message)
+      e = run("number").error
+      assert.same({ "42", 42 }, { e.message, e.value })
+      assert.equal("a table whose __tostring fails",
+        run("hostile").error.message)
+    end)
+
+    it("hands on a TaskError with its kind", function()
+      app:task("nested", function()
+        error(require("taskengine.errors").new { kind = "Expired",
+          message = "too late", id = "x", value = 5 })
+      end)
+      local e = run("nested").error
+      assert.same({ "Expired", "Expired: too late (task x)", 5 },
+        { e.kind, e.message, e.value })
+    end)
+
+    it("limits what it says", function()
+      app:task("long", function()
+        error(("x"):rep(1000000), 0)
+      end)
+      local function deep(n)
+        if n == 0 then
+          error("bottom")
+        end
+        deep(n - 1)
+        return n
+      end
+      app:task("deep", function()
+        deep(100)
+        return 1
+      end)
+      assert.equal(64 * 1024 + 3, #run("long").error.message)
+      local e = run("deep").error
+      assert.matches("\n\t%.%.%.\t%(skipping %d+ levels%)\n", e.traceback)
+      assert.is_true(#e.traceback < 3000)
+    end)
+
+    it("survives a stack overflow", function()
+      local function forever()
+        return 1 + forever()
+      end
+      app:task("deep", forever)
+      assert.matches("stack overflow", run("deep").error.message)
+    end)
+
+    it("names a yield that nobody is there for", function()
+      app:task("stray", function()
+        coroutine.yield(1)
+      end)
+      app:task("ok", function()
+        return 1
+      end)
+      assert.equal("attempt to yield from outside a coroutine",
+        run("stray").error.message)
+      assert.equal(1, run("ok").value)
+    end)
+  end)
+
+  describe("of a bound task", function()
+    it("gives it itself", function()
+      local seen
+      app:task("look", { bind = true }, function(self, ...)
+        seen = self
+        return select("#", ...)
+      end)
+      local which = begin("look", { n = 2, "a" }, {
+        queue = "slow", extra = { h = { trace = "t" }, r = "root", p = "up" },
+      })
+      assert.equal(2, outcome_of(which).value)
+      assert.same({ ID, "look", 0, "root", "up", "slow", "here" }, { seen.id,
+        seen.name, seen.retries, seen.root_id, seen.parent_id, seen.queue,
+        seen.worker })
+      assert.same({ n = 2, "a" }, seen.args)
+      assert.same({ trace = "t" }, seen.headers)
+    end)
+
+    it("shows the id that the caller chose", function()
+      app:task("id", { bind = true }, function(self)
+        return { self.id, self.root_id, self.parent_id }
+      end)
+      assert.same({ "order-7", "order-7" },
+        run("id", {}, { task_id = "order-7" }).value)
+      assert.same({ ID, ID }, run("id").value)
+    end)
+
+    it("lets it log", function()
+      app:task("log", { bind = true }, function(self)
+        self:log("warn", "careful")
+        return select(2, pcall(self.log, self, "loud", "x"))
+      end)
+      local which = begin("log")
+      assert.matches(': log: level: one of debug, info, warn, error expected,'
+        .. ' got "loud"$', outcome_of(which).value)
+      assert.same({ ("warn %d careful"):format(which) }, lines)
+    end)
+  end)
+
+  describe("with many tasks", function()
+    it("lets them wait beside each other", function()
+      app:task("nap", function(s)
+        te.sleep(s)
+        return s
+      end)
+      local slow, quick = begin("nap", { 0.03 }), begin("nap", { 0.001 })
+      assert.equal(2, running.count)
+      assert.equal(0.001, outcome_of(quick).value)
+      assert.is_nil(outcomes[slow])
+      assert.equal(0.03, outcome_of(slow).value)
+      assert.equal(0, running.count)
+    end)
+
+    it("uses its fibers again, and forgets nothing of one in another",
+      function()
+        app:task("who", { bind = true }, function(self, x)
+          te.sleep(0)
+          return { self.id, x, self.args[1] }
+        end)
+        for i = 1, 50 do
+          assert.same({ "t" .. i, i, i },
+            run("who", { i }, { task_id = "t" .. i }).value)
+        end
+        assert.equal(1, #running.idle)
+      end)
+
+    it("keeps nothing of a task that has ended", function()
+      local kept = setmetatable({}, { __mode = "v" })
+      app:task("make", function()
+        kept[1] = {}
+        return #kept
+      end)
+      run("make")
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(kept[1])
+    end)
+  end)
+
+  describe("that is cancelled", function()
+    it("ends where it waits", function()
+      local closed, went_on
+      app:task("nap", function()
+        local _ <close> = setmetatable({}, { __close = function()
+          closed = true
+        end })
+        te.sleep(0.005)
+        went_on = true
+      end)
+      local which = begin("nap")
+      running:cancel(which)
+      assert.equal("TimeLimitExceeded", outcome_of(which).error.kind)
+      assert.is_true(closed)
+      te.sleep(0.01)
+      assert.is_nil(went_on)
+      running:cancel(which) -- it has ended: nothing happens
+    end)
+  end)
+
+  describe("that spawns", function()
+    it("takes with it what it has spawned", function()
+      local went_on, begun
+      app:task("leave", function()
+        te.spawn(function()
+          te.sleep(0.005)
+          went_on = true
+        end)
+        te.spawn(function()
+          begun = true
+        end)
+        return "left"
+      end)
+      assert.equal("left", run("leave").value)
+      te.sleep(0.01)
+      assert.is_nil(went_on)
+      assert.is_nil(begun)
+    end)
+
+    it("frees its slot only while all of it waits for others", function()
+      local told = {}
+      slot.tell = function(which, is_free)
+        told[#told + 1] = ("%d %s"):format(which, is_free and "free" or "taken")
+      end
+      local function wait_for_other()
+        slot.leave(true)
+        te.sleep(0.002)
+        slot.enter(true)
+      end
+      app:task("alone", wait_for_other)
+      app:task("beside", function()
+        local one = te.spawn(wait_for_other)
+        te.sleep(0.001) -- computes, as far as others can tell
+        one:get()
+      end)
+      app:task("nap", function()
+        te.spawn(te.sleep, 0.001):get()
+      end)
+      app:task("leaves", function()
+        slot.leave(true)
+        te.sleep(1)
+      end)
+      local one = begin("alone")
+      outcome_of(one)
+      local two = begin("beside")
+      outcome_of(two)
+      outcome_of(begin("nap"))
+      local four = begin("leaves")
+      running:cancel(four)
+      assert.same({
+        one .. " free", one .. " taken",
+        two .. " free", two .. " taken",
+        four .. " free", four .. " taken",
+      }, told)
+    end)
+  end)
+end)
