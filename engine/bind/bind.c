@@ -1,6 +1,7 @@
 #include "bind/bind.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "assets.h"
@@ -15,6 +16,7 @@ typedef struct loop_box {
   uv_loop_t loop;
   bool is_open;
   bool is_closed;
+  bool runs_once;
   int calls;  // te_bind_call under way, nested
 } loop_box;
 
@@ -53,13 +55,22 @@ static int box_close(lua_State *L) {
 
 static void make_box(lua_State *L) {
   loop_box *box = lua_newuserdatauv(L, sizeof(*box), 0);
-  box->is_open = box->is_closed = false;
+  box->is_open = box->is_closed = box->runs_once = false;
   box->calls = 0;
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, box_close);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &BOX_KEY);
+}
+
+// A peer that is gone is an event for whoever writes to it, not the end of
+// the process.
+static void ignore_broken_pipes(void) {
+  struct sigaction now;
+  if (sigaction(SIGPIPE, NULL, &now) < 0 || now.sa_handler != SIG_DFL) return;
+  now.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &now, NULL);
 }
 
 uv_loop_t *te_bind_loop(lua_State *L) {
@@ -70,6 +81,7 @@ uv_loop_t *te_bind_loop(lua_State *L) {
     int rc = uv_loop_init(&box->loop);
     if (rc < 0) luaL_error(L, "no event loop: %s", te_strerror(rc));
     box->is_open = true;
+    ignore_broken_pipes();
   }
   return &box->loop;
 }
@@ -115,10 +127,17 @@ void te_bind_call(lua_State *L, int nargs) {
   box->calls++;
   if (te_runtime_call(L, nargs, 0) != LUA_OK) report(L);
   box->calls--;
+  if (box->runs_once) uv_stop(&box->loop);
 }
 
-bool te_bind_is_calling(lua_State *L) {
-  return find_box(L)->calls > 0;
+bool te_bind_run_loop(lua_State *L, uv_run_mode mode) {
+  uv_loop_t *loop = te_bind_loop(L);
+  loop_box *box = find_box(L);
+  if (box->calls > 0) luaL_error(L, "the loop is already running");
+  box->runs_once = mode == UV_RUN_ONCE;
+  bool is_alive = uv_run(loop, mode) != 0;
+  box->runs_once = false;
+  return is_alive;
 }
 
 int te_bind_fail(lua_State *L, int code) {

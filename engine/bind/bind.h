@@ -43,8 +43,12 @@ lua_State *te_bind_main(lua_State *L);  // the main thread of L's state
  */
 void te_bind_call(lua_State *L, int nargs);
 
-// Whether a te_bind_call is under way, so that the loop is running.
-bool te_bind_is_calling(lua_State *L);
+/*
+ * Runs the loop of L, and says whether it is still alive. UV_RUN_ONCE never
+ * waits once a te_bind_call was made: libuv alone would go on to wait for
+ * the sockets after a timer has gone off. Raises inside a te_bind_call.
+ */
+bool te_bind_run_loop(lua_State *L, uv_run_mode mode);
 
 // Hands later errors to the function at `arg`, or to stderr when it is nil.
 void te_bind_set_on_error(lua_State *L, int arg);

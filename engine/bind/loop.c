@@ -239,8 +239,8 @@ static int timer_close(lua_State *L) {
 Runs the loop.
 @function run
 @tparam[opt="default"] string mode `"default"`: until nothing keeps it alive
-or @{stop} is called; `"once"`: one turn, waiting for an event; `"nowait"`:
-one turn without waiting
+or @{stop} is called; `"once"`: one turn, waiting for an event if there is
+none yet; `"nowait"`: one turn without waiting
 @treturn boolean whether something still keeps the loop alive
 @raise inside a function that the loop calls
 */
@@ -249,8 +249,7 @@ static int loop_run(lua_State *L) {
   static const uv_run_mode modes[] = {UV_RUN_DEFAULT, UV_RUN_ONCE,
                                       UV_RUN_NOWAIT};
   uv_run_mode mode = modes[luaL_checkoption(L, 1, "default", names)];
-  if (te_bind_is_calling(L)) luaL_error(L, "the loop is already running");
-  lua_pushboolean(L, uv_run(te_bind_loop(L), mode) != 0);
+  lua_pushboolean(L, te_bind_run_loop(L, mode));
   return 1;
 }
 

@@ -355,6 +355,19 @@ describe("taskengine.core.loop", function()
       later:close()
     end)
 
+    it("does not wait with once when a timer has gone off", function()
+      local started, calls = loop.now(), 0
+      loop.timer(1, function()
+        calls = calls + 1
+      end)
+      local later <close> = loop.timer(5000, error)
+      repeat until loop.now() >= started + 3
+      loop.run("once")
+      assert.equal(1, calls)
+      assert.is_true(loop.now() < started + 5000)
+      later:close()
+    end)
+
     it("returns after stop, and goes on the next time", function()
       local order = {}
       loop.timer(0, function()
