@@ -8,17 +8,19 @@ local broker = {}
 --- Where tasks go when no broker is named.
 broker.DEFAULT = "embedded://default"
 
---- A transport for all clients of this state, in place of one of their own;
--- set by a worker's child.
-broker.shared = nil
+--- Makes a client's transport in place of a connection of its own; set by a
+-- worker's child.
+broker.new_transport = nil
 
 --- Opens the way to Redis.
 -- @tparam table settings
 -- @treturn table a transport, see @{taskengine.requests}
 function broker.open(settings)
-  return broker.shared
-    or transport_redis.new(settings.broker or broker.DEFAULT,
-      settings.namespace)
+  if broker.new_transport then
+    return broker.new_transport()
+  end
+  return transport_redis.new(settings.broker or broker.DEFAULT,
+    settings.namespace)
 end
 
 return broker

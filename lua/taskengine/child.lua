@@ -148,7 +148,8 @@ function child.prepare()
     core.child.execute(fiber and fiber.task and fiber.task.token)
   end)
   slot.tell = core.child.waits
-  broker.shared = transport_child.new()
+  transport_child.start()
+  broker.new_transport = transport_child.new
   redirect_print()
   function spawn.on_error(text)
     core.child.log("error", nil, text)

@@ -7,31 +7,45 @@ local core = require("taskengine.core")
 
 local transport_child = {}
 
---- The channel to the master.
+--- The channel to the master, as one client sees it.
 -- @type ChildTransport
 local ChildTransport = {}
 ChildTransport.__index = ChildTransport
 
-local function on_link(self, is_up)
-  self.is_down = not is_up
-  if is_up then
-    self.on_up()
-    self.on_gap()
-  else
-    self.on_down(self:why(), false)
+-- All of this process: each app has a client, and they share the channel.
+local opened = {}
+local is_down = false
+
+local function on_link(is_up)
+  is_down = not is_up
+  for _, transport in ipairs(opened) do
+    if is_up then
+      transport.on_up()
+      transport.on_gap()
+    else
+      transport.on_down(transport:why(), false)
+    end
   end
 end
 
---- Makes the transport of this process.
+-- Who does not wait for that task takes no notice.
+local function on_item(item)
+  for _, transport in ipairs(opened) do
+    transport.on_item(item)
+  end
+end
+
+--- Begins to listen to the master.
+function transport_child.start()
+  core.child.on_item(on_item)
+  core.child.on_link(on_link)
+end
+
+--- Makes a transport.
 -- @treturn ChildTransport
 function transport_child.new()
-  local self = setmetatable({ is_down = false }, ChildTransport)
-  core.child.on_item(function(item)
-    self.on_item(item)
-  end)
-  core.child.on_link(function(is_up)
-    on_link(self, is_up)
-  end)
+  local self = setmetatable({}, ChildTransport)
+  opened[#opened + 1] = self
   return self
 end
 
@@ -62,7 +76,7 @@ end
 --- Why Redis cannot be reached.
 -- @treturn ?string a sentence; nil when it can
 function ChildTransport:why()
-  return self.is_down and "the worker has lost its connection" or nil
+  return is_down and "the worker has lost its connection" or nil
 end
 
 --- Nothing to do: the channel lasts as long as the process.
