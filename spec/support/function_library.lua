@@ -79,15 +79,27 @@ local function read_flags(list)
   return flags
 end
 
+local function check_pair(name, callback)
+  if type(name) ~= "string" then
+    fail(("first argument to %s must be a string"):format(REGISTER))
+  elseif type(callback) ~= "function" then
+    fail(("second argument to %s must be a function"):format(REGISTER))
+  end
+end
+
 -- Both forms of redis.register_function as the one with names.
 local function named_arguments(...)
   local count, first, callback = select("#", ...), ...
-  if count == 1 and type(first) == "table" then
-    return first
-  elseif count == 2 then
+  if count == 2 then
+    check_pair(first, callback)
     return { function_name = first, callback = callback }
+  elseif count ~= 1 then
+    fail("wrong number of arguments to " .. REGISTER)
+  elseif type(first) ~= "table" then
+    fail(("calling %s with a single argument is only applicable to Lua table"
+      .. " (representing named arguments)."):format(REGISTER))
   end
-  fail("wrong number of arguments to " .. REGISTER)
+  return first
 end
 
 local function check_arguments(named)
@@ -230,7 +242,7 @@ function to_reply(value)
   return to_array(value)
 end
 
--- Adds where it happened, as Redis does.
+-- Adds where it happened, as Redis does; a tail call hides its line here.
 local function describe(problem, name)
   if type(problem) == "table" and not problem.err then
     return { fault = "an error table without `err` crashes Redis 7.0" }
@@ -241,11 +253,11 @@ local function describe(problem, name)
     at = debug.getinfo(level, "Sl")
   end
   return {
-    err = ("%s script: %s, on %s:%d."):format(
+    err = ("%s script: %s, on %s:%s."):format(
       text_of(problem),
       name,
       CHUNK,
-      at and at.currentline or -1
+      at and at.currentline or "?"
     ),
   }
 end

@@ -120,7 +120,7 @@ local NUMBER <const> = {
   [0xcc] = ">I1",
   [0xcd] = ">I2",
   [0xce] = ">I4",
-  [0xcf] = ">i8",
+  [0xcf] = ">i8", -- without a sign elsewhere, with one in Redis
   [0xd0] = ">i1",
   [0xd1] = ">i2",
   [0xd2] = ">i4",
@@ -178,10 +178,6 @@ end
 
 local function decode_number(byte, text, at)
   local value, after = read(NUMBER[byte], text, at)
-  if byte == 0xcf and value < 0 then
-    -- Half of it, with the lost bit kept for the rounding.
-    value = (value >> 1 | value & 1) * 2.0
-  end
   return math.type(value) == "integer" and number.as_reply(value) or value,
     after
 end

@@ -29,7 +29,7 @@ local function read_replies(output)
   local replies, lines = {}, {}
   for line in output:lines() do
     if line == MARK or line == '"' .. MARK .. '"' then
-      replies[#replies + 1] = table.concat(lines, "\n")
+      replies[#replies + 1] = table.concat(lines, "\n"):gsub("\n+$", "")
       lines = {}
     else
       lines[#lines + 1] = line
@@ -42,7 +42,7 @@ end
 -- @tparam string socket the server's
 -- @tparam {table,...} commands lists of words
 -- @tparam[opt=""] string flags for redis-cli
--- @treturn {string,...} a text for each
+-- @treturn {string,...} a text for each, without line ends behind it
 -- @raise when the server does not answer all of them
 function remote.run(socket, commands, flags)
   local path = os.tmpname()
