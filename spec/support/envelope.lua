@@ -50,6 +50,20 @@ function envelope.id(producer, number)
   return producer .. table.concat(digits)
 end
 
+--- The number in an id of the engine's form.
+-- @tparam string id
+-- @treturn ?int
+function envelope.number(id)
+  if #id ~= 20 or id:find("%W") then
+    return nil
+  end
+  local number = 0
+  for digit in id:sub(13):gmatch(".") do
+    number = number * 62 + DIGITS:find(digit, 1, true) - 1
+  end
+  return number
+end
+
 --- The name of a task in flight.
 -- @tparam string id or an envelope
 -- @tparam int delivery number of the fetch that handed it out

@@ -219,7 +219,8 @@ te.register("finish", function(keys, args)
 end)
 
 -- Everything that the shard keeps of a worker, but what is in flight. Its
--- bell may have rung for work that is still there: others are woken for it.
+-- bell may have rung for work that is still there, and its timer been set
+-- for what is due: others are woken for it.
 local function forget_worker(P, wid)
   local queues = call("HGET", P .. "wq", wid) or ""
   call("UNLINK", P .. "b:" .. wid)
@@ -227,10 +228,12 @@ local function forget_worker(P, wid)
   call("HDEL", P .. "wq", wid)
   call("ZREM", P .. "wn", wid)
   call("ZREM", P .. "w", wid)
+  call("HDEL", P .. "n", "timer")
+  local some_due = call("EXISTS", P .. "z") == 1
   for queue in string.gmatch(queues, "%S+") do
     call("SREM", P .. "ws:" .. queue, wid)
     call("SREM", P .. "sl:" .. queue, wid)
-    if te.has_work(P, queue) then
+    if some_due or te.has_work(P, queue) then
       te.ring(P, queue, 1)
     end
   end

@@ -1,0 +1,761 @@
+--- What the functions for Redis do, in plain tables: the reference for
+-- `spec/unit/functions/interleavings_spec.lua`.
+--
+-- A model is told of every call, in the order in which Redis carries them
+-- out, and answers with the reply that is due. `spec.support.model_keys` says
+-- what Redis must hold then, byte for byte and to the millisecond. Left out is
+-- only what is decided by chance: who of several sleepers is woken.
+-- @module spec.support.model
+
+local envelope = require("spec.support.envelope")
+
+local model = {}
+
+local Model = {}
+Model.__index = Model
+
+local WEEK_MS <const>, HOUR_MS <const> = 7 * 86400000, 3600000
+local VERSION <const> = 1
+local EXPIRED <const> = "R\x82\xa4kind\xa7Expired\xa7message"
+  .. "\xd9\x25expired before a worker could take it"
+local TRIMMED_MAX <const> = 100
+local COUNTER_OF <const> = { S = "done", F = "failed", R = "revoked" }
+local FENCED <const> = { "FENCED" }
+
+--- An empty shard.
+-- @tparam int now ms
+-- @treturn Model
+function model.new(now)
+  return setmetatable({
+    now = now,
+    made = {}, -- ids of all tasks that there ever were
+    tasks = {}, -- id to task: `bytes`, `parts`, `place`; gone when it ends
+    due = {}, -- id to task, for those that are due later
+    queues = {}, -- name to { [0] = entries, ... [9] = entries, counters }
+    workers = {}, -- wid to { deadline, number, queues, description, held }
+    producers = {}, -- name to { last, retired, until_ms }
+    names = {}, -- caller's id to { id, until_ms }
+    chunks = {}, -- 19 characters of an id to { records, until_ms }
+    dead = {}, -- id to { at, record, bytes }
+    waits = {}, -- id to { at, inbox... }
+    inboxes = {}, -- name to { until_ms, item... }
+    tombstones = {}, -- id to time
+    refusals = {}, -- id to { since, until_ms, wid... }
+    malformed = {}, -- newest first, and until_ms
+  }, Model)
+end
+
+-- The record under a key of a table whose records expire.
+local function kept(self, records, key)
+  local record = records[key]
+  if record and record.until_ms and self.now > record.until_ms then
+    records[key] = nil
+    return nil
+  end
+  return record
+end
+
+local function keys_of(t)
+  local keys = {}
+  for key in pairs(t) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+-- The keys of the oldest of some records, as many as may go at once.
+local function too_old(self, records, limit)
+  local old = {}
+  for key, record in pairs(records) do
+    if record.at <= self.now - WEEK_MS then
+      old[#old + 1] = key
+    end
+  end
+  table.sort(old, function(a, b)
+    local at, bt = records[a].at, records[b].at
+    return at < bt or at == bt and a < b
+  end)
+  return table.move(old, 1, math.min(limit, #old), 1, {})
+end
+
+local function has(list, item)
+  for _, other in ipairs(list) do
+    if other == item then
+      return true
+    end
+  end
+  return false
+end
+
+local function queue_of(self, name)
+  local queue = self.queues[name]
+  if not queue then
+    queue = { counters = {} }
+    for level = 0, 9 do
+      queue[level] = {}
+    end
+    self.queues[name] = queue
+  end
+  return queue
+end
+
+local function count(self, queue, counter, n)
+  local counters = queue_of(self, queue).counters
+  counters[counter] = (counters[counter] or 0) + (n or 1)
+end
+
+local function pack(task)
+  task.bytes = envelope.new(task.parts)
+end
+
+-- Where a task is found by its id.
+local KEPT_BY_ID <const> = { due = true, prioritised = true }
+
+-- Ready.
+
+local function make_ready(self, task, first)
+  local level = queue_of(self, task.parts.queue)[task.parts.priority]
+  table.insert(level, first and 1 or #level + 1, task)
+  task.place = task.parts.priority > 0 and "prioritised" or "ready"
+end
+
+local function make_due(self, task, when)
+  task.place, task.when = "due", when
+  self.due[task.parts.id] = task
+end
+
+local function due_tasks(self)
+  local list = {}
+  for _, task in pairs(self.due) do
+    list[#list + 1] = task
+  end
+  table.sort(list, function(a, b)
+    if a.when ~= b.when then
+      return a.when < b.when
+    end
+    return a.parts.id < b.parts.id
+  end)
+  return list
+end
+
+local function promote(self, limit)
+  local list = due_tasks(self)
+  for i, task in ipairs(list) do
+    if i > limit or task.when > self.now then
+      return task.when
+    end
+    self.due[task.parts.id] = nil
+    make_ready(self, task)
+  end
+  return 0
+end
+
+local function has_work(self, name)
+  local queue = self.queues[name]
+  for level = 0, 9 do
+    if queue and #queue[level] > 0 then
+      return true
+    end
+  end
+  return false
+end
+
+local function any_ready(self)
+  for _, queue in pairs(self.queues) do
+    if #queue[0] > 0 then
+      return true
+    end
+  end
+  return false
+end
+
+-- Ends.
+
+local function get_outcome(self, id)
+  local chunk = kept(self, self.chunks, id:sub(1, 19))
+  return chunk and chunk.records[id:sub(20)]
+end
+
+-- The value of an outcome is written once: who asks twice gets one answer.
+local function put_outcome(self, id, record, ttl_ms)
+  local before = get_outcome(self, id)
+  assert(not before, "a second outcome")
+  local key = id:sub(1, 19)
+  local chunk = self.chunks[key] or { records = {}, until_ms = 0 }
+  self.chunks[key] = chunk
+  chunk.records[id:sub(20)] = record
+  chunk.until_ms = math.max(chunk.until_ms, self.now + ttl_ms)
+end
+
+local function tell(self, id, record)
+  local item = id .. (#record <= 65536 and record or ">")
+  for _, inbox in ipairs(self.waits[id] or {}) do
+    local box = kept(self, self.inboxes, inbox) or {}
+    self.inboxes[inbox] = box
+    box[#box + 1], box.until_ms = item, self.now + HOUR_MS
+  end
+  self.waits[id] = nil
+end
+
+local function ended(self, task, record)
+  self.tasks[task.parts.id] = nil
+  tell(self, task.parts.id, record)
+  local name = kept(self, self.names, task.parts.alias)
+  if name then
+    name.until_ms = self.now + math.max(task.parts.ttl_s * 1000, 1)
+  end
+end
+
+local function trim_dead(self)
+  for _, id in ipairs(too_old(self, self.dead, TRIMMED_MAX)) do
+    self.dead[id] = nil
+  end
+end
+
+local function settle(self, task, record, counter)
+  local parts, letter = task.parts, record:sub(1, 1)
+  if parts.flags % 2 == 0 and parts.ttl_s > 0 then
+    put_outcome(self, parts.id, record, parts.ttl_s * 1000)
+  end
+  ended(self, task, record)
+  if letter == "F" then
+    self.dead[parts.id] =
+      { at = self.now, record = record, bytes = task.bytes }
+    trim_dead(self)
+  end
+  count(self, parts.queue, counter or COUNTER_OF[letter])
+end
+
+-- Identities.
+
+local function producer_state(self, producer)
+  local state = kept(self, self.producers, producer)
+  return state and state.last or 0, state ~= nil and state.retired
+end
+
+local function was_enqueued(self, id)
+  local number = envelope.number(id)
+  local task = self.tasks[id]
+  return number and number <= producer_state(self, id:sub(1, 12))
+    or task and KEPT_BY_ID[task.place]
+    or self.dead[id] ~= nil
+    or kept(self, self.names, id) ~= nil
+end
+
+local function resolve(self, id)
+  local name = not envelope.number(id) and kept(self, self.names, id)
+  return name and name.id or id
+end
+
+-- te1_enqueue.
+
+local function existing(self, id, unique)
+  if unique == "i" then
+    if was_enqueued(self, id) or get_outcome(self, id) then
+      return id
+    end
+    self.names[id] = { id = id, until_ms = self.now + WEEK_MS }
+    local last, retired = producer_state(self, id:sub(1, 12))
+    if not retired then
+      self.producers[id:sub(1, 12)] =
+        { last = last, retired = true, until_ms = self.now + WEEK_MS }
+    end
+  elseif unique ~= "" then
+    local name = kept(self, self.names, unique:sub(2))
+    if name then
+      return name.id
+    end
+    self.names[unique:sub(2)] = { id = id }
+  end
+end
+
+local function accept(self, bytes)
+  local parts = envelope.read(bytes)
+  assert(not self.made[parts.id], "a task was made twice")
+  local task = { parts = parts, bytes = bytes }
+  self.made[parts.id], self.tasks[parts.id] = true, task
+  count(self, parts.queue, "enqueued")
+  return task
+end
+
+local function accept_general(self, bytes, delay, expires, unique)
+  local id = bytes:sub(1, 20)
+  local before = existing(self, id, unique)
+  if before then
+    return before
+  end
+  local task = accept(self, bytes)
+  if expires ~= "" then
+    task.parts.expiry_ms = self.now + expires
+    pack(task)
+  end
+  local when = delay:sub(1, 1) == "+" and self.now + delay:sub(2)
+    or tonumber(delay) or 0
+  if when > self.now then
+    make_due(self, task, when)
+  else
+    make_ready(self, task)
+  end
+  return id
+end
+
+local function accepted_id(self, bytes, unique)
+  local name = unique:sub(1, 1) == "u" and kept(self, self.names,
+    unique:sub(2))
+  return name and name.id or bytes:sub(1, 20)
+end
+
+-- Calls fn(kind, ...) for each group.
+local function each_group(args, fn)
+  local i = 1
+  while args[i] do
+    if args[i] == "r" then
+      fn("r", table.unpack(args, i + 3, i + 2 + args[i + 2]))
+      i = i + 3 + args[i + 2]
+    else
+      fn("g", args[i + 1], args[i + 3], args[i + 4], args[i + 5])
+      i = i + 6
+    end
+  end
+end
+
+function Model:enqueue(producer, first, last, ...)
+  local before, retired = producer_state(self, producer)
+  local verdict = first <= before and 1
+    or (retired or first > before + 1) and 2 or 0
+  assert(verdict ~= 1 or last <= before)
+  local reply = { self.now, verdict }
+  each_group({ ... }, function(kind, ...)
+    if kind == "g" and verdict < 2 then
+      local bytes, delay, expires, unique = ...
+      reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, unique)
+        or accept_general(self, bytes, delay, expires, unique)
+    elseif kind == "r" and verdict == 0 then
+      for _, bytes in ipairs { ... } do
+        make_ready(self, accept(self, bytes))
+      end
+    end
+  end)
+  if verdict == 0 then
+    self.producers[producer] =
+      { last = last, until_ms = self.now + WEEK_MS }
+  end
+  return reply
+end
+
+--- Somebody puts bytes into a ready list that are no task of ours.
+-- @tparam string queue
+-- @tparam string bytes
+function Model:intrude(queue, bytes)
+  table.insert(queue_of(self, queue)[0], { bytes = bytes })
+end
+
+-- Workers.
+
+local function renew(self, wid, lease_ms)
+  local worker = self.workers[wid]
+  if worker then
+    worker.deadline = self.now + lease_ms
+  end
+  return worker
+end
+
+local function report(self, wid, queues)
+  local foreign, whose = 0, ""
+  for _, other in ipairs(keys_of(self.workers)) do
+    local deadline = self.workers[other].deadline
+    if other ~= wid and (whose == "" or deadline < foreign) then
+      foreign, whose = deadline, other
+    end
+  end
+  local work = 0
+  for _, queue in ipairs(queues) do
+    work = has_work(self, queue) and 1 or work
+  end
+  local due = due_tasks(self)[1]
+  return { self.now, due and due.when or 0, work, foreign, whose }
+end
+
+function Model:register(wid, lease_ms, description, ...)
+  local worker = self.workers[wid] or { held = {} }
+  self.workers[wid] = worker
+  worker.deadline = self.now + lease_ms
+  worker.description, worker.queues = description, { ... }
+  for _, queue in ipairs(worker.queues) do
+    queue_of(self, queue)
+  end
+  return report(self, wid, worker.queues)
+end
+
+local function trim_waits(self, limit)
+  for _, id in ipairs(too_old(self, self.waits, limit)) do
+    self.waits[id] = nil
+  end
+end
+
+function Model:heartbeat(wid, lease_ms, ...)
+  if not renew(self, wid, lease_ms) then
+    return FENCED
+  end
+  trim_dead(self)
+  trim_waits(self, TRIMMED_MAX)
+  if not any_ready(self) then
+    self.tombstones = {}
+  end
+  return report(self, wid, { ... })
+end
+
+local function advance(worker, number)
+  local ahead = (number - (worker.number or number - 1)) % (1 << 32)
+  if ahead == 0 or ahead >= 1 << 31 then
+    return false
+  end
+  worker.number = number
+  return true
+end
+
+-- Whether a worker gets what came out of a queue.
+local function deliver(self, task, newer)
+  local parts = task.parts
+  if not parts then
+    local malformed = kept(self, self, "malformed") or {}
+    table.insert(malformed, 1, task.bytes)
+    malformed.until_ms, self.malformed = self.now + WEEK_MS, malformed
+  elseif parts.version > VERSION then
+    newer[#newer + 1] = task
+  elseif self.tombstones[parts.id] then
+    self.tombstones[parts.id] = nil
+    count(self, parts.queue, "revoked")
+    ended(self, task, "-")
+  elseif parts.expiry_ms ~= 0 and parts.expiry_ms <= self.now then
+    settle(self, task, EXPIRED, "expired")
+  else
+    return true
+  end
+  return false
+end
+
+local function drain(self, levels, want, got, newer)
+  for _, level in ipairs(levels) do
+    while #got < want and level[1] do
+      local task = table.remove(level, 1)
+      if deliver(self, task, newer) then
+        got[#got + 1] = task
+      end
+    end
+  end
+end
+
+function Model:fetch(wid, lease_ms, want, number, _, ...)
+  local worker = renew(self, wid, lease_ms)
+  if not worker then
+    return FENCED
+  elseif not advance(worker, number) then
+    return { err = "past" }
+  end
+  local next_due = promote(self, 100)
+  local urgent, plain = {}, {}
+  for _, name in ipairs { ... } do
+    local queue = queue_of(self, name)
+    table.move(queue, 0, 0, #plain + 1, plain)
+    for level = 9, 1, -1 do
+      urgent[#urgent + 1] = queue[level]
+    end
+  end
+  local got, newer, reply = {}, {}, { self.now, next_due }
+  drain(self, urgent, want, got, newer)
+  drain(self, plain, want, got, newer)
+  for _, task in ipairs(newer) do
+    make_ready(self, task)
+  end
+  for i, task in ipairs(got) do
+    task.place = "in flight"
+    worker.held[envelope.field(task.bytes, number)] = task
+    reply[i + 2] = task.bytes
+  end
+  return reply
+end
+
+function Model:promote(limit)
+  return { self.now, promote(self, limit) }
+end
+
+function Model:holds(wid, number)
+  local worker = self.workers[wid]
+  if worker and number then
+    advance(worker, number)
+  end
+  return worker and keys_of(worker.held) or {}
+end
+
+local function hand_back(self, tasks)
+  for i = #tasks, 1, -1 do
+    local task = tasks[i]
+    task.parts.delivery = task.parts.delivery + 1
+    pack(task)
+    make_ready(self, task, true)
+  end
+end
+
+local function leave_worker(self, wid)
+  self.workers[wid] = nil
+  self.inboxes["b:" .. wid] = nil
+end
+
+function Model:leave(wid)
+  local worker = self.workers[wid]
+  if worker and next(worker.held) then
+    return 0
+  end
+  leave_worker(self, wid)
+  return 1
+end
+
+-- Endings that take one task each: of a task, its outcome, the worker's id
+-- and the list of those that go back.
+local OPERATIONS <const> = {}
+
+function OPERATIONS.o(self, task, record)
+  settle(self, task, record)
+end
+
+function OPERATIONS.h(_, task, _, _, back)
+  back[#back + 1] = task
+end
+
+function OPERATIONS.b(self, task, _, _, back)
+  count(self, task.parts.queue, "redelivered")
+  back[#back + 1] = task
+end
+
+local function lost(self, task, record, what, max, back)
+  local parts = task.parts
+  parts[what] = parts[what] + 1
+  count(self, parts.queue, "lost")
+  if parts.flags & 2 ~= 0 or parts[what] >= max then
+    parts.delivery = parts.delivery + 1
+    pack(task)
+    settle(self, task, record)
+  else
+    back[#back + 1] = task
+  end
+end
+
+function OPERATIONS.l(self, task, record, _, back)
+  lost(self, task, record, "deaths", 3, back)
+end
+
+local function is_refused_by_all(self, queue, refusal)
+  for wid, worker in pairs(self.workers) do
+    if has(worker.queues, queue) and not has(refusal, wid) then
+      return false
+    end
+  end
+  return true
+end
+
+function OPERATIONS.n(self, task, record, wid)
+  local id = task.parts.id
+  local refusal = kept(self, self.refusals, id) or { since = self.now }
+  if not has(refusal, wid) then
+    refusal[#refusal + 1] = wid
+  end
+  if self.now - refusal.since >= 60000
+    or is_refused_by_all(self, task.parts.queue, refusal) then
+    self.refusals[id] = nil
+    settle(self, task, record)
+  else
+    refusal.until_ms = self.now + HOUR_MS
+    self.refusals[id] = refusal
+    task.parts.delivery = task.parts.delivery + 1
+    pack(task)
+    make_due(self, task, self.now + 250)
+  end
+end
+
+-- Successes of one operation: of those that are not this worker's any more
+-- the outcome is there already.
+local function succeed(self, worker, args, i, ttl_s, step)
+  local n, own = args[i], 0
+  for k = i + 1, i + n * step, step do
+    local task = worker.held[args[k]]
+    if task then
+      worker.held[args[k]] = nil
+      own = own + 1
+      count(self, task.parts.queue, "done")
+      if ttl_s then
+        put_outcome(self, task.parts.id, args[k + 1], ttl_s * 1000)
+      end
+      ended(self, task, ttl_s and args[k + 1] or "-")
+    end
+  end
+  return i + n * step + 1, own
+end
+
+local ARGUMENTS <const> = { o = 2, h = 1, b = 1, l = 2, n = 2 }
+
+local function operate(self, wid, args, i, back)
+  local worker, op = self.workers[wid], args[i]
+  if op == "s" then
+    return succeed(self, worker, args, i + 3, args[i + 2], 2)
+  elseif op == "d" then
+    return succeed(self, worker, args, i + 2, nil, 1)
+  end
+  local task = worker.held[args[i + 1]]
+  if task then
+    worker.held[args[i + 1]] = nil
+    OPERATIONS[op](self, task, args[i + 2], wid, back)
+  end
+  return i + 1 + ARGUMENTS[op], task and 1 or 0
+end
+
+function Model:finish(wid, lease_ms, ...)
+  if not renew(self, wid, lease_ms) then
+    return FENCED
+  end
+  local args, i, back, total = { ... }, 1, {}, 0
+  while args[i] do
+    local after, own = operate(self, wid, args, i, back)
+    i, total = after, total + own
+  end
+  hand_back(self, back)
+  return { total }
+end
+
+function Model:reap(wid, is_dead, record, ...)
+  local worker, started = self.workers[wid], {}
+  if not worker or is_dead ~= "1" and worker.deadline > self.now then
+    return -1
+  end
+  for _, field in ipairs { ... } do
+    started[field] = true
+  end
+  local fields = keys_of(worker.held)
+  table.sort(fields, function(a, b)
+    local an, bn = envelope.number(a:sub(1, 20)), envelope.number(b:sub(1, 20))
+    local ad, bd = a:sub(21), b:sub(21)
+    return ad < bd or ad == bd and (an < bn or an == bn and a < b)
+  end)
+  leave_worker(self, wid)
+  local back = {}
+  for _, field in ipairs(fields) do
+    local task = worker.held[field]
+    if started["-"] or started[field] then
+      lost(self, task, record, "reaps", 10, back)
+    else
+      back[#back + 1] = task
+    end
+  end
+  hand_back(self, back)
+  return #fields
+end
+
+-- What callers ask.
+
+local function outcome(self, id)
+  return get_outcome(self, id)
+    or self.dead[id] and self.dead[id].record
+    or was_enqueued(self, id) and "=" .. id
+    or "?"
+end
+
+function Model:outcome(...)
+  local reply = {}
+  for i, id in ipairs { ... } do
+    reply[i] = outcome(self, resolve(self, id))
+  end
+  return reply
+end
+
+function Model:await(inbox, ...)
+  local reply = {}
+  trim_waits(self, 10)
+  for i, any in ipairs { ... } do
+    local id = resolve(self, any)
+    reply[i] = outcome(self, id)
+    if reply[i]:sub(1, 1) == "=" then
+      local wait = self.waits[id] or {}
+      self.waits[id] = wait
+      wait.at = self.now
+      if not has(wait, inbox) then
+        wait[#wait + 1] = inbox
+      end
+    end
+  end
+  return reply
+end
+
+function Model:unwait(inbox, ...)
+  local count_ended = 0
+  for _, any in ipairs { ... } do
+    local id = resolve(self, any)
+    local wait = self.waits[id] or {}
+    for i = #wait, 1, -1 do
+      if wait[i] == inbox then
+        table.remove(wait, i)
+        count_ended = count_ended + 1
+      end
+    end
+    if not wait[1] then
+      self.waits[id] = nil
+    end
+  end
+  return count_ended
+end
+
+function Model:forget(...)
+  local forgotten = 0
+  for _, any in ipairs { ... } do
+    local id = resolve(self, any)
+    if (get_outcome(self, id) or "-") ~= "-" then
+      self.chunks[id:sub(1, 19)].records[id:sub(20)] = "-"
+      forgotten = forgotten + 1
+    end
+  end
+  return forgotten
+end
+
+local function take_waiting(self, task)
+  self.due[task.parts.id] = nil
+  local level = queue_of(self, task.parts.queue)[task.parts.priority]
+  for i, other in ipairs(level) do
+    if other == task then
+      table.remove(level, i)
+    end
+  end
+end
+
+function Model:cancel(any, record, ttl_s)
+  local id = resolve(self, any)
+  local task = self.tasks[id] or {}
+  if get_outcome(self, id) or self.dead[id] then
+    return "finished"
+  elseif KEPT_BY_ID[task.place] then
+    take_waiting(self, task)
+    ended(self, task, record)
+    count(self, task.parts.queue, "revoked")
+  elseif not was_enqueued(self, id) then
+    return "unknown"
+  elseif task.place == "in flight" then
+    return "running"
+  elseif not any_ready(self) then
+    return "finished"
+  else
+    self.tombstones[id] = self.now
+    tell(self, id, record)
+  end
+  put_outcome(self, id, record, ttl_s * 1000)
+  return "revoked"
+end
+
+--- Takes all items of an inbox.
+-- @tparam string inbox
+-- @treturn {string,...} outcomes
+function Model:heard(inbox)
+  local box = kept(self, self.inboxes, inbox) or {}
+  self.inboxes[inbox] = nil
+  return table.move(box, 1, #box, 1, {})
+end
+
+return model

@@ -1,0 +1,64 @@
+--- What must hold in any order of events, also when requests and replies are
+-- lost, come late, or come twice. TE_SEED repeats a run; a failure names the
+-- seed with which it comes first.
+
+local census = require("spec.support.census")
+local crowd = require("spec.support.crowd")
+local model_keys = require("spec.support.model_keys")
+local values = require("spec.support.values")
+
+local CROWDS <const>, STEPS <const> = 10, 10000
+-- All keys are compared now and then, what changes most after every step.
+local STEPS_BETWEEN <const> = 20
+
+local function check_keys(c)
+  local different = model_keys.difference(c.model, c.shard.fake:dump())
+  if different[1] then
+    error("not as the model has it: " .. table.concat(different, ", "), 0)
+  end
+end
+
+local function run(c)
+  for i = 1, STEPS do
+    c:step()
+    census.check(c)
+    if i % STEPS_BETWEEN == 0 then
+      check_keys(c)
+    end
+  end
+  c:finish()
+  check_keys(c)
+end
+
+-- Runs a crowd; what goes wrong is told with all that led to it.
+local function watch(c, seed)
+  local ok, problem = xpcall(run, debug.traceback, c)
+  if not ok then
+    error(("TE_SEED=%d, step %d: %s\nbefore:\n%s"):format(seed, c.steps,
+      problem, table.concat(c.history, "\n")), 0)
+  end
+end
+
+describe("Whatever is lost, late or repeated", function()
+  local first = values.seed()
+
+  for seed = first, first + CROWDS - 1 do
+    it(("no task is lost or doubled (%d)"):format(seed - first + 1), function()
+      local c = crowd.new { seed = seed, workers = 3, clients = 2,
+        forgets = true }
+      watch(c, seed)
+      local left = c.shard:keys()
+      assert.same({ "n", "q", "s:a", "s:b" }, left)
+      for _, queue in ipairs { "a", "b" } do
+        local ends = 0
+        for _, counter in ipairs { "done", "failed", "revoked", "expired" } do
+          local n = c.shard:counter(queue, counter)
+          assert.is_true(n > 0, counter)
+          ends = ends + n
+        end
+        assert.equal(c.shard:counter(queue, "enqueued"),
+          ends + c.dropped[queue])
+      end
+    end)
+  end
+end)
