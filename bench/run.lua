@@ -1,0 +1,159 @@
+--- `make bench`: what a task costs. Medians of five, a table, JSON.
+--
+-- Redis beside the worker on a Unix socket, without persistence; the client
+-- is idle while the worker drains. TASKS=20000 RUNS=1 make bench: a quick one.
+
+package.path = "./?.lua;" .. package.path
+
+local core = require("taskengine.core")
+local setup = require("bench.setup")
+local te = require("taskengine")
+
+local TASKS <const> = math.tointeger(os.getenv("TASKS") or 200000)
+local RUNS <const> = math.tointeger(os.getenv("RUNS") or 5)
+local SINGLE <const> = 2000
+local JSON <const> = "build/bench.json"
+
+local server = setup.redis()
+local app = te.app("bench", { broker = server.url })
+local noop = app:task("noop", function() end)
+local add = app:task("add", function(x, y)
+  return x + y
+end)
+
+local function calls(n)
+  local list = {}
+  for i = 1, n do
+    list[i] = { i, i }
+  end
+  return list
+end
+
+local samples = {} -- name -> list of numbers
+local function note(name, value)
+  samples[name] = samples[name] or {}
+  table.insert(samples[name], value)
+end
+
+local function percentile(list, p)
+  local sorted = table.move(list, 1, #list, 1, {})
+  table.sort(sorted)
+  return sorted[math.max(1, math.ceil(#sorted * p))]
+end
+
+local function bench_queue()
+  server:reset()
+  local none, list = {}, calls(TASKS)
+  for i = 1, TASKS do
+    none[i] = {}
+  end
+  local before, cpu, start = server:memory(), server:cpu_s(), setup.now()
+  app:enqueue_many(add, list)
+  note("enqueue", TASKS / (setup.now() - start))
+  note("enqueue_redis_us", (server:cpu_s() - cpu) / TASKS * 1e6)
+  note("queued_bytes", (server:memory() - before) / TASKS)
+
+  server:reset()
+  app:enqueue_many(noop, none)
+  server:call("CONFIG", "RESETSTAT")
+  cpu = server:cpu_s()
+  local worker = setup.worker(server)
+  local first
+  setup.wait(function()
+    first = server:done()
+    return first > 0
+  end, "the first task", 1)
+  start = setup.now()
+  setup.wait(function()
+    return server:done() == TASKS
+  end, "the last task", 5)
+  note("drain", (TASKS - first) / (setup.now() - start))
+  note("drain_redis_us", (server:cpu_s() - cpu) / TASKS * 1e6)
+  note("drain_fcall_us", server:fcall_us() / TASKS)
+  note("kept_bytes", (server:memory() - before) / TASKS)
+  worker.stop()
+end
+
+local function bench_single()
+  server:reset()
+  local start = setup.now()
+  for i = 1, SINGLE do
+    add:delay(i, i)
+  end
+  note("single", SINGLE / (setup.now() - start))
+end
+
+local function bench_round_trip()
+  server:reset()
+  local worker = setup.worker(server)
+  worker.wait_ready()
+  add:delay(1, 1):get()
+  local times = {}
+  for i = 1, SINGLE do
+    local start = setup.now()
+    add:delay(i, i):get()
+    times[i] = (setup.now() - start) * 1000
+  end
+  note("round_trip_p50", percentile(times, 0.5))
+  note("round_trip_p99", percentile(times, 0.99))
+  worker.stop()
+end
+
+local function bench_start()
+  server:reset()
+  add:delay(1, 1)
+  local start = setup.now()
+  local worker = setup.worker(server)
+  setup.wait(function()
+    return server:done() == 1
+  end, "the first task", 1)
+  note("start_ms", (setup.now() - start) * 1000)
+  worker.wait_ready()
+  note("pss_mb", setup.pss_mb(worker.process:pid()))
+  worker.stop()
+end
+
+local ROWS <const> = {
+  { "yardstick", "redis-benchmark -P 32 lpush", "/s", "%.0f" },
+  { "drain", "drain, no-op, results kept", "/s", "%.0f", "100,000" },
+  { "drain_redis_us", "  Redis CPU a task", "us", "%.2f", "5" },
+  { "drain_fcall_us", "  of it inside functions", "us", "%.2f" },
+  { "kept_bytes", "  Redis memory a kept result", "B", "%.0f" },
+  { "enqueue", "bulk enqueue add(x, y)", "/s", "%.0f", "400,000" },
+  { "enqueue_redis_us", "  Redis CPU a task", "us", "%.2f" },
+  { "queued_bytes", "  Redis memory a queued task", "B", "%.0f", "150" },
+  { "single", "enqueue one by one", "/s", "%.0f" },
+  { "round_trip_p50", "round trip, idle worker, p50", "ms", "%.3f" },
+  { "round_trip_p99", "round trip, idle worker, p99", "ms", "%.3f" },
+  { "start_ms", "start to first task done", "ms", "%.1f", "60" },
+  { "pss_mb", "PSS, idle worker of 2 children", "MB", "%.1f", "12" },
+}
+
+local function report()
+  local out = {}
+  print(("%-34s %12s %12s %12s    %s"):format("", "median", "min", "max",
+    "aim"))
+  for _, row in ipairs(ROWS) do
+    local key, title, unit, format, aim = table.unpack(row)
+    local list = samples[key]
+    local median = percentile(list, 0.5)
+    print(("%-34s %12s %12s %12s %-3s %s"):format(title,
+      format:format(median), format:format(percentile(list, 0)),
+      format:format(percentile(list, 1)), unit, aim or ""))
+    out[key] = { median = median, samples = list, unit = unit }
+  end
+  local file <close> = assert(io.open(JSON, "w"))
+  file:write(assert(core.json.encode(out, { indent = 2 })), "\n")
+  print("written to " .. JSON)
+end
+
+for run = 1, RUNS do
+  io.stderr:write(("run %d of %d\n"):format(run, RUNS))
+  note("yardstick", setup.yardstick(server))
+  bench_queue()
+  bench_single()
+  bench_round_trip()
+  bench_start()
+end
+report()
+server:stop()
