@@ -272,6 +272,9 @@ function App:main(fn)
   local args = main_args()
   if args then
     mode.has_run = true
+    if mode.before_main then
+      mode.before_main()
+    end
     fn(args)
   end
 end

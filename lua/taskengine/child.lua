@@ -33,7 +33,7 @@ end
 local function load_files(asked)
   for _, path in ipairs(asked.files) do
     loader.add_paths(path, asked.modules)
-    local ok, problem = loader.run(path, {})
+    local ok, problem = loader.run_once(path)
     if not ok then
       return nil, problem
     end

@@ -10,6 +10,7 @@
 
 local batch = require("taskengine.batch")
 local core = require("taskengine.core")
+local tally = require("taskengine.tally")
 
 local lane = {}
 
@@ -114,6 +115,10 @@ local function on_answer(self, first, reply, problem)
     return give_up(self, first, problem)
   end
   table.remove(self.queue, 1)
+  if tally.listener then
+    tally.listener:accepted(self.requests, first.producer,
+      first.first + first.count - 1, first.count)
+  end
   first:succeed(table.move(reply, 3, #reply, 1, {}))
   self:flush() -- unless somebody whom it told has done so
 end

@@ -40,6 +40,7 @@ end
 -- @treturn[2] boolean false
 -- @treturn[2] string what is wrong, with file and line; a traceback behind it
 -- when it was an error of the running file
+-- @treturn[2] ?table that error, see @{taskengine.failure}
 function loader.run(path, args)
   local stat, why = core.sys.stat(path)
   if not stat then
@@ -53,10 +54,43 @@ function loader.run(path, args)
   end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local ok, value = xpcall(chunk, failure.describe, table.unpack(args))
-  if not ok then
-    return false, type(value) == "table" and as_text(value) or tostring(value)
+  if ok then
+    return true, value
+  elseif type(value) ~= "table" then
+    return false, tostring(value) -- no stack or memory was left to say more
   end
-  return true, value
+  return false, as_text(value), value
+end
+
+-- The name by which other files require this one.
+local function module_name(path)
+  local name = path:match("([^/]+)%.lua$")
+  return name and not _G[name] and name
+end
+
+local function is_loaded(name, path)
+  local found = package.loaded[name] ~= nil
+    and package.searchpath(name, package.path)
+  return found and core.sys.realpath(found) == core.sys.realpath(path)
+end
+
+--- Runs a file that others may require: whichever comes first, it runs once.
+-- @tparam string path
+-- @treturn[1] boolean true
+-- @treturn[2] boolean false
+-- @treturn[2] string what is wrong, as for @{loader.run}
+function loader.run_once(path)
+  local name = module_name(path)
+  if name and is_loaded(name, path) then
+    return true
+  end
+  local ok, value = loader.run(path, {})
+  if not ok then
+    return false, value
+  elseif name and package.loaded[name] == nil then
+    package.loaded[name] = value == nil or value
+  end
+  return true
 end
 
 return loader

@@ -13,6 +13,10 @@ mode.name = "plain"
 --- In `"run"`, the script's arguments.
 mode.args = {}
 
+--- In `"run"`, what is called before the script's main: all tasks are defined
+-- then.
+mode.before_main = nil
+
 --- In `"run"`, whether the script's main was there and was called.
 mode.has_run = false
 

@@ -66,7 +66,7 @@ end
 -- @tparam Message message
 -- @tparam {table,...} list of lists of arguments
 -- @tparam ?table extra what else goes into each body
--- @tparam function callback gets the @{Bulk} when it has ended
+-- @tparam function callback gets the @{taskengine.bulk.Bulk} when it has ended
 function Producer:send_many(message, list, extra, callback)
   bulk.send {
     requests = self.requests,

@@ -13,7 +13,7 @@ function registry.add(app)
 end
 
 --- Every task of every app, by name.
--- @treturn[1] table name to @{Task}
+-- @treturn[1] table name to @{taskengine.task.Task}
 -- @return[2] nil
 -- @treturn[2] string which name two tasks have, and where
 function registry.tasks()

@@ -6,6 +6,7 @@ local check = require("taskengine.check")
 local errors = require("taskengine.errors")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
+local tally = require("taskengine.tally")
 
 local result = {}
 
@@ -53,6 +54,9 @@ function Result:settle(bytes)
   local outcome = record.read(bytes, self.id, self.name)
   -- What is unknown now may be known later.
   self.outcome = bytes ~= "?" and outcome or nil
+  if tally.listener and self.outcome then
+    tally.listener:ended()
+  end
   return outcome
 end
 

@@ -11,7 +11,8 @@ local results = {}
 
 local PRODUCER_BYTES <const> = 12
 
---- An array of @{Result}: `results[i]`, `#results` and `ipairs` work.
+--- An array of results (@{taskengine.result.Result}): `results[i]`, `#results`
+-- and `ipairs` work.
 -- @type Results
 local Results = { __name = "taskengine.Results" }
 

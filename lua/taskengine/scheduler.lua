@@ -17,6 +17,9 @@ local current
 -- See scheduler.on_switch.
 local switch
 
+-- See scheduler.interrupt.
+local interruption
+
 --- The running fiber.
 -- @treturn ?Fiber nil in plain Lua
 function scheduler.current()
@@ -28,6 +31,13 @@ end
 -- @tparam ?function fn
 function scheduler.on_switch(fn)
   switch = fn
+end
+
+--- Ends what plain Lua waits for: each wait there raises this object instead
+-- of going on.
+-- @param object what to raise; nil lets waits go on again
+function scheduler.interrupt(object)
+  interruption = object
 end
 
 --- A coroutine in the scheduler's hand.
@@ -122,6 +132,9 @@ local function await_in_loop(start)
     end
   end)
   while not done do
+    if interruption then
+      error(interruption, 0)
+    end
     local alive = core.loop.run("once")
     assert(alive or done, "waiting for what cannot happen")
   end

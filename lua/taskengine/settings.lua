@@ -37,9 +37,8 @@ local function checked_by(accepts)
   end
 end
 
---- Name to `problem`, a function that gets a value and the name and returns
+-- Name to `problem`, a function that gets a value and the name and returns
 -- what is wrong with it, and `default`; those without one may be missing.
--- @table KNOWN
 settings.KNOWN = {
   -- Where Redis is.
   broker = { problem = broker_problem },

@@ -1,7 +1,12 @@
 --- Runs Lua text as a program of its own, in a folder of its own.
 -- @module spec.support.script
 
+local core = require("taskengine.core")
+local wait_until = require("spec.support.wait").wait_until
+
 local script = {}
+
+local LIMIT_S <const> = 60
 
 local function write(path, text)
   local file <close> = assert(io.open(path, "wb"))
@@ -33,7 +38,7 @@ function script.folder(files)
   })
 end
 
---- Runs a file with lua5.4, in its folder.
+--- Runs a file with lua5.4, in its folder; the loop runs meanwhile.
 -- @tparam string dir
 -- @tparam string words the file and its arguments, for the shell; variables
 -- may stand before it: `A=1 main.lua x`
@@ -42,9 +47,18 @@ end
 -- @treturn int its exit code
 function script.run(dir, words)
   local variables, rest = words:match("^([A-Z_]+=%S* )(.*)$")
-  local _, _, code = os.execute(
-    ("cd '%s' && %s lua5.4 %s >'%s/.out' 2>'%s/.err' </dev/null"):format(dir,
-      variables or "", rest or words, dir, dir))
+  local command = ("%s exec lua5.4 %s >.out 2>.err </dev/null"):format(
+    variables or "", rest or words)
+  local code
+  assert(core.sys.spawn({ "sh", "-c", command }, {
+    cwd = dir,
+    on_exit = function(status, signal)
+      code = signal > 0 and 128 + signal or status
+    end,
+  }))
+  wait_until(function()
+    return code
+  end, LIMIT_S, "the end of " .. words)
   return read(dir .. "/.out"), read(dir .. "/.err"), code
 end
 
