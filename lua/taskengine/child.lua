@@ -26,7 +26,9 @@ local function redirect_print()
     end
     local fiber = scheduler.current()
     local token = fiber and fiber.task and fiber.task.token
-    core.child.log("info", token, table.concat(words, "\t"))
+    for line in (table.concat(words, " ") .. "\n"):gmatch("([^\n]*)\n") do
+      core.child.log("info", token, line)
+    end
   end
 end
 
