@@ -85,11 +85,12 @@ $(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
 	@mkdir -p $(@D)
 	$(call say,LUA) $(LUA) tools/embed.lua lua $(LUA_FILES) >$@
 
-$(BIN)/lib/native/%.so: recipes/native/%.c Makefile
+# What task files ask for by name, e.g. native.primes.
+$(NATIVE): $(BIN)/lib/native/%.so: $(OUT)/recipes/native/%.o
 	@mkdir -p $(@D)
-	$(call say,CC) $(COMPILE) -shared -Wl,--as-needed -o $@ $< -lprimesieve
+	$(call say,LINK) $(LINK) -shared -o $@ $< -lprimesieve
 
--include $(OBJECTS:.o=.d) $(NATIVE:.so=.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(OUT)/recipes/native/*.d)
 
 lint:
 	@tools/install-packages run lint
