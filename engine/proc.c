@@ -90,13 +90,15 @@ static void on_written(uv_write_t *write, int status) {
   if (status == 0 && te_buf_size(&p->out) > 0) send_gathered(p);
 }
 
+static uv_buf_t all_of(const te_buf *b) {
+  return uv_buf_init(b->data + b->start, (unsigned)te_buf_size(b));
+}
+
 // What a dead child does not read is of no use to anybody.
 static void send_gathered(te_proc *p) {
   uv_stream_t *stream = (uv_stream_t *)&p->channel;
   if (p->is_sending || uv_is_closing((uv_handle_t *)stream)) return;
-  te_slice bytes = te_buf_slice(&p->out);
-  uv_buf_t buf =
-      uv_buf_init((char *)(uintptr_t)bytes.data, (unsigned)bytes.size);
+  uv_buf_t buf = all_of(&p->out);
   int n = uv_try_write(stream, &buf, 1);
   if (n >= 0) te_buf_consume(&p->out, (size_t)n);
   if (n < 0 && n != UV_EAGAIN) return te_buf_clear(&p->out);
@@ -105,8 +107,7 @@ static void send_gathered(te_proc *p) {
   te_buf rest = p->out;
   p->out = p->sending;
   p->sending = rest;
-  bytes = te_buf_slice(&p->sending);
-  buf = uv_buf_init((char *)(uintptr_t)bytes.data, (unsigned)bytes.size);
+  buf = all_of(&p->sending);
   p->is_sending = uv_write(&p->write, stream, &buf, 1, on_written) == 0;
 }
 

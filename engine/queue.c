@@ -147,9 +147,10 @@ static void send_fetch(te_queue *q, size_t room) {
   te_fcall_add_number(q->redis, q->wanted);
   te_fcall_add_number(q->redis, ++q->delivery);
   te_fcall_add_str(q->redis, q->sleeps ? "1" : "0");
-  for (size_t i = 0; i < l->queue_count; i++)
-    te_fcall_add_str(q->redis,
-                     l->queues[(q->first_queue + i) % l->queue_count]);
+  for (size_t i = 0; i < l->queue_count; i++) {
+    size_t at = (q->first_queue + i) % l->queue_count;
+    te_fcall_add_str(q->redis, l->queues[at]);
+  }
   te_redis_end(q->redis, 0, on_fetched, q);
   q->first_queue = (q->first_queue + 1) % l->queue_count;
   q->under_way++;

@@ -211,9 +211,10 @@ static size_t take_args(te_slice payload, te_slice *args) {
 }
 
 static const function *find_function(te_slice name) {
-  for (size_t i = 0; i < sizeof(FUNCTIONS) / sizeof(FUNCTIONS[0]); i++)
-    if (te_slice_equal(name, te_slice_str(FUNCTIONS[i].name)))
-      return &FUNCTIONS[i];
+  for (size_t i = 0; i < sizeof(FUNCTIONS) / sizeof(FUNCTIONS[0]); i++) {
+    const function *f = &FUNCTIONS[i];
+    if (te_slice_equal(name, te_slice_str(f->name))) return f;
+  }
   return NULL;
 }
 

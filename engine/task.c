@@ -63,14 +63,14 @@ void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
 te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
                             uint64_t now_ms) {
   if (t->limit_ms == 0) return TE_TIME_LEFT;
-  if (!t->is_cancelled)
-    t->limit_ms =
-        (taken_ms > 0 ? taken_ms : now_ms) + t->envelope.time_limit_ms;
+  uint64_t begun_ms = taken_ms > 0 ? taken_ms : now_ms;
+  if (!t->is_cancelled) t->limit_ms = begun_ms + t->envelope.time_limit_ms;
   if (t->limit_ms > now_ms) return TE_TIME_LEFT;
-  if (t->end == TE_END_NONE)
+  if (t->end == TE_END_NONE) {
     te_task_fail(t, TE_END_OUTCOME, "TimeLimitExceeded",
                  "ran longer than its time limit of %g s",
                  t->envelope.time_limit_ms / 1000.0);
+  }
   if (t->is_cancelled || is_executing) {
     t->limit_ms = 0;
     return TE_TIME_KILL;

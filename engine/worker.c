@@ -44,7 +44,8 @@ struct te_worker {
   stage stage;
   char wid[TE_ID_PRODUCER_BYTES];
   te_buf description;
-  te_slice *queues;
+  char **queue_names;
+  te_slice *queues;  // of queue_names
   size_t queue_count;
   bool is_fenced;  // waits for its children to be gone
   bool was_down;   // Redis could not be reached when it was last heard of
@@ -324,9 +325,11 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
                             .arg = w};
   te_buf_add_slice(&w->description, plan->description);
   w->queues = te_alloc_zero(plan->queue_count, sizeof(*w->queues));
-  for (size_t i = 0; i < plan->queue_count; i++)
-    w->queues[i] =
-        te_slice_of(te_slice_dup(plan->queues[i]), plan->queues[i].size);
+  w->queue_names = te_alloc_zero(plan->queue_count, sizeof(char *));
+  for (size_t i = 0; i < plan->queue_count; i++) {
+    w->queue_names[i] = te_slice_dup(plan->queues[i]);
+    w->queues[i] = te_slice_of(w->queue_names[i], plan->queues[i].size);
+  }
   w->queue_count = plan->queue_count;
   w->queue = te_queue_new(w->loop, &options, &events);
   w->relay = te_relay_new(w->pool, w->queue);
@@ -399,7 +402,8 @@ static void on_handle_close(uv_handle_t *handle) {
   te_worker *w = handle->data;
   if (--w->open_handles > 0) return;
   for (size_t i = 0; i < w->queue_count; i++)
-    te_free((char *)(uintptr_t)w->queues[i].data);
+    te_free(w->queue_names[i]);
+  te_free(w->queue_names);
   te_free(w->queues);
   te_buf_free(&w->description);
   te_free(w->claims_dir);

@@ -255,8 +255,8 @@ Opens a task for the one that runs it.
 */
 static int envelope_open(lua_State *L) {
   te_envelope e;
-  te_slice args;
-  te_slice extra;
+  te_slice args = {"", 0};
+  te_slice extra = {"", 0};
   int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
   if (rc == 0) rc = split_body(e.body, &args, &extra);
   if (rc < 0) return te_bind_fail(L, rc);
