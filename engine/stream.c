@@ -35,7 +35,7 @@ struct te_stream {
   bool is_socket_open;
   bool is_connected;
   bool is_writing;
-  bool is_lost;
+  bool is_deaf;      // a write failed
   bool is_given_up;  // the name was not resolved in time
   bool is_closing;
   bool keeps_loop;
@@ -81,12 +81,6 @@ static void report_connect(te_stream *s, int status) {
   s->on.on_connect(s->on.arg, status);
 }
 
-static void lose(te_stream *s, int status) {
-  if (s->is_lost || s->is_closing) return;
-  s->is_lost = true;
-  s->on.on_lost(s->on.arg, status);
-}
-
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
   te_stream *s = handle->data;
   (void)suggested;
@@ -96,7 +90,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
 static void on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf) {
   te_stream *s = handle->data;
   if (size > 0) s->on.on_data(s->on.arg, te_slice_of(buf->base, (size_t)size));
-  if (size < 0) lose(s, (int)size);
+  if (size < 0) s->on.on_lost(s->on.arg, (int)size);
 }
 
 static void start_connect(te_stream *s);
@@ -189,8 +183,8 @@ static void start_timer(te_stream *s, uint64_t timeout_ms) {
 static void share_time(te_stream *s) {
   uint64_t now = uv_now(s->loop);
   uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 0;
-  uint64_t addresses = 0;
-  for (const struct addrinfo *a = s->next; a != NULL; a = a->ai_next)
+  uint64_t addresses = 1;
+  for (const struct addrinfo *a = s->next->ai_next; a != NULL; a = a->ai_next)
     addresses++;
   uv_timer_start(&s->timer, on_timeout, left / addresses, 0);
 }
@@ -264,12 +258,16 @@ te_buf *te_stream_out(te_stream *s) {
   return &s->out;
 }
 
+/*
+ * A peer that takes no more may have said why before it hung up: reading goes
+ * on, and finds the end behind that.
+ */
 static void on_written(uv_write_t *write, int status) {
   te_stream *s = write->data;
   s->is_writing = false;
   te_buf_clear(&s->writing);
   if (status < 0) {
-    lose(s, status);
+    s->is_deaf = true;
   } else {
     te_stream_flush(s);
   }
@@ -281,7 +279,7 @@ static uv_buf_t bytes_of(te_buf *b) {
 }
 
 void te_stream_flush(te_stream *s) {
-  bool may_write = s->is_connected && !s->is_lost && !s->is_closing;
+  bool may_write = s->is_connected && !s->is_deaf && !s->is_closing;
   if (!may_write || s->is_writing || te_buf_size(&s->out) == 0) return;
 
   uv_buf_t bytes = bytes_of(&s->out);

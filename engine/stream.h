@@ -23,7 +23,7 @@ typedef struct te_stream te_stream;
 typedef struct te_stream_events {
   void (*on_connect)(void *arg, int status);   // 0, or why not
   void (*on_data)(void *arg, te_slice bytes);  // bytes borrowed for the call
-  void (*on_lost)(void *arg, int status);      // read or write failed, or EOF
+  void (*on_lost)(void *arg, int status);      // UV_EOF, or reading failed
   void (*on_close)(void *arg);                 // the last event
   void *arg;
 } te_stream_events;
