@@ -150,7 +150,7 @@ static void *create_array(const redisReadTask *task, element_count count) {
   te_reply *reply = add_reply(task, TE_REPLY_ARRAY);
   if (reply == NULL) return NULL;
   reply->count = (size_t)count;
-  reply->item = take(p, reply->count * sizeof(*reply->item));
+  reply->item = take(p, reply->count * sizeof(te_reply *));
   if (reply->item == NULL) return NULL;
   // A type that has no function here leaves its place as it is.
   for (size_t i = 0; i < reply->count; i++)
@@ -255,6 +255,11 @@ static char *write_digits(char *end, size_t value) {
   return end;
 }
 
+static void end_line(char *at) {
+  at[0] = '\r';
+  at[1] = '\n';
+}
+
 // Writes "*12\r\n" and returns its size.
 static size_t write_head(char *at, char mark, size_t value) {
   char digits[20];
@@ -263,7 +268,7 @@ static size_t write_head(char *at, char mark, size_t value) {
   size_t size = (size_t)(end - first);
   at[0] = mark;
   memcpy(at + 1, first, size);
-  memcpy(at + 1 + size, "\r\n", 2);
+  end_line(at + 1 + size);
   return size + 3;
 }
 
@@ -276,6 +281,6 @@ void te_resp_add_string(te_buf *out, te_slice text) {
   char *at = te_buf_reserve(out, HEAD_BYTES_MAX + text.size + 2);
   size_t head = write_head(at, '$', text.size);
   if (text.size > 0) memcpy(at + head, text.data, text.size);
-  memcpy(at + head + text.size, "\r\n", 2);
+  end_line(at + head + text.size);
   te_buf_grow(out, head + text.size + 2);
 }

@@ -14,10 +14,10 @@
 
 #include "buf.h"
 
-#define TE_RESP_STRING_BYTES_MAX (64 * 1024 * 1024)
-#define TE_RESP_REPLY_BYTES_MAX  (128 * 1024 * 1024)  // as built in memory
-#define TE_RESP_ELEMENTS_MAX     (1024 * 1024)        // of one array
-#define TE_RESP_DEPTH_MAX        7                    // arrays in arrays
+#define TE_RESP_STRING_BYTES_MAX ((size_t)64 * 1024 * 1024)
+#define TE_RESP_REPLY_BYTES_MAX  ((size_t)128 * 1024 * 1024)  // in memory
+#define TE_RESP_ELEMENTS_MAX     ((size_t)1024 * 1024)        // of one array
+#define TE_RESP_DEPTH_MAX        7                            // nested arrays
 
 typedef enum te_reply_type {
   TE_REPLY_NIL,

@@ -24,8 +24,7 @@ typedef struct parser {
 
 typedef struct scheme {
   const char *name;
-  int code;  // 0, or TE_ENOTBUILT
-  int (*parse)(parser *p, te_url *out);
+  int (*parse)(parser *p, te_url *out);  // NULL: not built yet
   te_scheme id;
 } scheme;
 
@@ -216,12 +215,12 @@ static int parse_embedded(parser *p, te_url *out) {
 }
 
 static const scheme schemes[] = {
-    {"redis", 0, parse_tcp, TE_SCHEME_REDIS},
-    {"redis+unix", 0, parse_unix, TE_SCHEME_UNIX},
-    {"embedded", 0, parse_embedded, TE_SCHEME_EMBEDDED},
-    {"rediss", TE_ENOTBUILT, NULL, TE_SCHEME_REDIS},
-    {"redis+sentinel", TE_ENOTBUILT, NULL, TE_SCHEME_REDIS},
-    {"redis+cluster", TE_ENOTBUILT, NULL, TE_SCHEME_REDIS},
+    {"redis", parse_tcp, TE_SCHEME_REDIS},
+    {"redis+unix", parse_unix, TE_SCHEME_UNIX},
+    {"embedded", parse_embedded, TE_SCHEME_EMBEDDED},
+    {"rediss", NULL, TE_SCHEME_REDIS},
+    {"redis+sentinel", NULL, TE_SCHEME_REDIS},
+    {"redis+cluster", NULL, TE_SCHEME_REDIS},
 };
 
 static const scheme *find_scheme(te_slice name) {
@@ -253,9 +252,9 @@ static int parse(parser *p, te_url *out) {
     return refuse(p, "a broker URL begins with redis://, redis+unix:// "
                      "or embedded://");
   }
-  if (known->code < 0) {
+  if (known->parse == NULL) {
     snprintf(p->why, p->why_size, "%s:// is not built yet", known->name);
-    return known->code;
+    return TE_ENOTBUILT;
   }
   out->scheme = known->id;
   return known->parse(p, out);

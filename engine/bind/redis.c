@@ -13,6 +13,7 @@ with an error; see `engine/redis.h` for what is repeated and what is not.
 
 #include "bind/bind.h"
 #include "bind/caller.h"
+#include "bind/options.h"
 
 #define CLASS          "taskengine.redis"
 #define TIMEOUT_MS_MAX 3600000
@@ -72,12 +73,13 @@ static void add_value(lua_State *L, te_redis *redis, int index) {
 static int call(lua_State *L, connection *c, int first, uint64_t block_ms,
                 int fn) {
   int last = lua_gettop(L);
+  size_t count = (size_t)last + 1 - (size_t)first;
   check_fn(L, fn);
   luaL_argcheck(L, last >= first, first, "no command");
   for (int i = first; i <= last; i++)
     if (!can_send(L, i)) luaL_typeerror(L, i, "string or number");
   te_bind_caller *to = te_bind_caller_new(L, fn, &c->redis);
-  te_redis_begin(c->redis, (size_t)(last - first + 1));
+  te_redis_begin(c->redis, count);
   for (int i = first; i <= last; i++)
     add_value(L, c->redis, i);
   te_redis_end(c->redis, block_ms, te_bind_on_reply, to);
@@ -295,14 +297,19 @@ static void on_prepare(void *arg, te_redis *r) {
 }
 
 static int code_of(const char *name) {
-#define X(known, code, text)                                                   \
-  if (strcmp(name, #known) == 0) return (code);
-  TE_ERRORS(X)
+  static const struct {
+    const char *name;
+    int code;
+  } known[] = {
+#define X(name, code, text) {#name, code},
+      TE_ERRORS(X)
 #undef X
-#define X(known, text)                                                         \
-  if (strcmp(name, #known) == 0) return UV_##known;
-  UV_ERRNO_MAP(X)
+#define X(name, text) {#name, UV_##name},
+          UV_ERRNO_MAP(X)
 #undef X
+  };
+  for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+    if (strcmp(known[i].name, name) == 0) return known[i].code;
   return TE_EDOWN;
 }
 
@@ -325,68 +332,30 @@ static int redis_ready(lua_State *L) {
   return 0;
 }
 
-static void check_options(lua_State *L, int opts) {
+// Reads the options at `opts`; strings are borrowed from there.
+static void read_options(lua_State *L, int opts, te_redis_options *o) {
   static const char *const known[] = {"name",    "timeout_ms", "library",
                                       "probe",   "build",      "on_up",
                                       "on_down", "prepare",    NULL};
-  lua_pushnil(L);
-  while (lua_next(L, opts) != 0) {
-    lua_pop(L, 1);
-    int i = 0;
-    const char *key =
-        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-    while (known[i] != NULL && strcmp(known[i], key) != 0)
-      i++;
-    if (known[i] == NULL) luaL_error(L, "connect has no option '%s'", key);
-  }
-}
-
-// Strings are borrowed from the table.
-static const char *string_option(lua_State *L, int opts, const char *key) {
-  const char *value = NULL;
-  if (lua_getfield(L, opts, key) != LUA_TNIL) {
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "%s: not a string", key);
-    value = lua_tostring(L, -1);
-  }
-  lua_pop(L, 1);
-  return value;
-}
-
-static lua_Integer integer_option(lua_State *L, int opts, const char *key,
-                                  lua_Integer max) {
-  lua_Integer value = 0;
-  if (lua_getfield(L, opts, key) != LUA_TNIL) {
-    if (!lua_isinteger(L, -1)) luaL_error(L, "%s: not an integer", key);
-    value = lua_tointeger(L, -1);
-    if (value < 1 || value > max) luaL_error(L, "%s: out of range", key);
-  }
-  lua_pop(L, 1);
-  return value;
-}
-
-// Moves a function from the options into a user value of what lies on top.
-static bool fn_option(lua_State *L, int opts, const char *key, int value) {
-  int type = lua_getfield(L, opts, key);
-  if (type != LUA_TNIL && type != LUA_TFUNCTION) {
-    luaL_error(L, "%s: not a function", key);
-  }
-  lua_setiuservalue(L, -2, value);
-  return type == LUA_TFUNCTION;
-}
-
-// Reads the options at `opts`; strings are borrowed from there.
-static void read_options(lua_State *L, int opts, te_redis_options *o) {
-  check_options(L, opts);
-  o->client_name = string_option(L, opts, "name");
-  o->library_code = string_option(L, opts, "library");
-  o->library_probe = string_option(L, opts, "probe");
-  o->library_build = (int)integer_option(L, opts, "build", INT32_MAX);
+  te_bind_check_options(L, opts, known);
+  o->client_name = te_bind_string_option(L, opts, "name");
+  o->library_code = te_bind_string_option(L, opts, "library");
+  o->library_probe = te_bind_string_option(L, opts, "probe");
+  o->library_build = (int)te_bind_integer_option(L, opts, "build", INT32_MAX);
   o->timeout_ms =
-      (uint64_t)integer_option(L, opts, "timeout_ms", TIMEOUT_MS_MAX);
+      (uint64_t)te_bind_integer_option(L, opts, "timeout_ms", TIMEOUT_MS_MAX);
   if (o->library_code != NULL &&
       (o->library_probe == NULL || o->library_build == 0)) {
     luaL_error(L, "a library needs its probe and its build");
   }
+}
+
+// Moves a function from the options into a user value of what lies on top.
+static bool keep_fn(lua_State *L, int opts, const char *key, int value) {
+  te_bind_fn_option(L, opts, key);
+  bool is_given = !lua_isnil(L, -1);
+  lua_setiuservalue(L, -2, value);
+  return is_given;
 }
 
 // Pushes a connection that is closed, with what it needs from the options.
@@ -396,9 +365,9 @@ static connection *push_connection(lua_State *L, int opts,
   *c = (connection){.L = te_bind_main(L), .on_close = LUA_NOREF};
   luaL_setmetatable(L, CLASS);
   o->arg = c;
-  if (fn_option(L, opts, "on_up", VALUE_ON_UP)) o->on_up = on_up;
-  if (fn_option(L, opts, "on_down", VALUE_ON_DOWN)) o->on_down = on_down;
-  if (fn_option(L, opts, "prepare", VALUE_PREPARE)) o->prepare = on_prepare;
+  if (keep_fn(L, opts, "on_up", VALUE_ON_UP)) o->on_up = on_up;
+  if (keep_fn(L, opts, "on_down", VALUE_ON_DOWN)) o->on_down = on_down;
+  if (keep_fn(L, opts, "prepare", VALUE_PREPARE)) o->prepare = on_prepare;
   lua_getfield(L, opts, "library");
   lua_setiuservalue(L, -2, VALUE_LIBRARY);
   return c;
@@ -406,7 +375,7 @@ static connection *push_connection(lua_State *L, int opts,
 
 // Raises nothing: a URL that was parsed has to be freed.
 static int open_connection(connection *c, uv_loop_t *loop, const char *text,
-                           te_redis_options *o, char why[WHY_BYTES]) {
+                           const te_redis_options *o, char why[WHY_BYTES]) {
   te_url url;
   int rc = te_url_parse(text, &url, why, WHY_BYTES);
   if (rc < 0) return rc;
@@ -415,8 +384,9 @@ static int open_connection(connection *c, uv_loop_t *loop, const char *text,
     snprintf(why, WHY_BYTES, "an embedded broker needs opts.prepare");
     rc = TE_EBADURL;
   } else {
-    o->url = &url;
-    c->redis = te_redis_new(loop, o);
+    te_redis_options complete = *o;
+    complete.url = &url;
+    c->redis = te_redis_new(loop, &complete);
     te_redis_start(c->redis);
   }
   te_url_free(&url);

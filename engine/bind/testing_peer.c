@@ -23,7 +23,7 @@ typedef struct endpoint {
 
 static endpoint *new_endpoint(lua_State *L, const char *class_name) {
   uv_loop_t *loop = te_bind_loop(L);
-  endpoint **slot = lua_newuserdatauv(L, sizeof(*slot), 1);
+  endpoint **slot = lua_newuserdatauv(L, sizeof(endpoint *), 1);
   *slot = NULL;
   luaL_setmetatable(L, class_name);
   lua_pushvalue(L, -1);

@@ -164,8 +164,9 @@ describe("resp", function()
   it("writes commands", function()
     assert.equal("*1\r\n$4\r\nPING\r\n", testing.redis.command("PING"))
     local long = ("x"):rep(1234)
-    assert.equal("*4\r\n$3\r\nSET\r\n$0\r\n\r\n$3\r\n\r\n\0\r\n$1234\r\n" .. long
-      .. "\r\n", testing.redis.command("SET", "", "\r\n\0", long))
+    assert.equal("*4\r\n$3\r\nSET\r\n$0\r\n\r\n$3\r\n\r\n\0\r\n"
+      .. "$1234\r\n" .. long .. "\r\n",
+      testing.redis.command("SET", "", "\r\n\0", long))
   end)
 
   it("gives its memory back", function()
