@@ -101,6 +101,33 @@ describe("taskengine.core.redis", function()
         1, true))
     end)
 
+    it("goes on to the next address of a name", function()
+      if os.getenv("TE_BUILD"):find("[at]san$") then
+        pending("the interpreter of a sanitizer preloads its own")
+        return
+      end
+      local addresses = os.tmpname()
+      finally(function()
+        os.remove(addresses)
+      end)
+      assert(os.execute(("${CC:-cc} -shared -fPIC -o %s "
+        .. "spec/support/two_addresses.c"):format(addresses)))
+      local script = ([[
+        local core = require("taskengine.core")
+        local c = core.redis.connect("redis://two-addresses:%d", {
+          on_down = function(message) print(message) os.exit(1) end,
+        })
+        c:call(function(_, _, name) assert(name == "EDOWN") end, "PING")
+        local wait_until = require("spec.support.wait").wait_until
+        wait_until(function() return c:is_up() end)
+        c:call(function(reply) print(reply) c:close() end, "PING")
+        core.loop.run()
+      ]]):format(server.port)
+      local out <close> = io.popen(("LD_PRELOAD=%s lua5.4 -e '%s' 2>&1")
+        :format(addresses, script))
+      assert.equal("PONG\n", out:read("a"))
+    end)
+
     it("refuses a URL that is none, and options that it does not know",
       function()
         local c, message, name = redis.connect("redis://")
@@ -108,7 +135,7 @@ describe("taskengine.core.redis", function()
           { c, message, name })
         assert.equal("EBADURL", select(3, redis.connect("embedded://x")))
         local wrong = {
-          [{ nam = "x" }] = "no option 'nam'",
+          [{ nam = "x" }] = "unknown option 'nam'",
           [{ name = 1 }] = "name: not a string",
           [{ timeout_ms = 0 }] = "timeout_ms: out of range",
           [{ timeout_ms = "5" }] = "timeout_ms: not an integer",
@@ -442,7 +469,12 @@ describe("taskengine.core.redis", function()
       wait_until(function()
         return #readies == 3
       end)
-      readies[3](true)
+      readies[3](nil, "EACCES: not your folder", "EACCES")
+      assert.same({ "EACCES: not your folder", "EACCES", true }, downs[3])
+      wait_until(function()
+        return #readies == 4
+      end)
+      readies[4](true)
       wait_until(function()
         return c:is_up()
       end)
@@ -576,6 +608,18 @@ end)
           ask(c, "LRANGE", "l", 0, -1))
         assert.truthy(ask(c, "CLIENT", "INFO"):find(" db=2 ", 1, true))
       end)
+
+    it("is declared anew over a lower build that turns up", function()
+      local c = connected(server.url .. "?db=2", with_build(3))
+      server:cli("FUNCTION", "LOAD", "REPLACE", "#!lua name=te_spec\n"
+        .. "redis.register_function('te_spec_build', "
+        .. "function() return 2 end)")
+      assert.equal(1, ask(c, "FCALL", "te_spec_push", 1, "l", "x"))
+      assert.equal("3", loaded_build())
+      -- What makes replacing safe lies where everybody looks.
+      assert.equal("1", server:cli("EXISTS", "te:declare:te_spec_build"))
+      assert.equal(1, ask(c, "LLEN", "l"))
+    end)
 
     it("survives one flush after the other", function()
       local c = connected(nil, with_build(1))

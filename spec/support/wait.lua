@@ -18,7 +18,8 @@ function wait.wait_until(fn, limit_s, what)
   limit_s = limit_s or LIMIT_S
   local deadline = loop.now() + limit_s * 1000
   -- A turn of the loop lasts until an event: this is one.
-  local tick <close> = loop.timer(TICK_MS, function() end, TICK_MS)
+  local tick <close> = -- luacheck: ignore 211
+    loop.timer(TICK_MS, function() end, TICK_MS)
   local value = fn()
   while not value do
     if loop.now() > deadline then
