@@ -43,13 +43,13 @@ typedef void (*te_redis_reply_cb)(void *arg, int status, const te_reply *reply);
 typedef void (*te_redis_prepare_cb)(void *arg, te_redis *r);
 
 typedef struct te_redis_options {
-  const te_url *url;          // borrowed for the call to new
+  const te_url *url;          // this and the names: borrowed for te_redis_new
   const char *client_name;    // CLIENT SETNAME; NULL for none
   const char *library_code;   // borrowed for the connection's life; NULL: none
   const char *library_probe;  // a function that returns the loaded build
   int library_build;          // the build of library_code
   uint64_t timeout_ms;        // 0: 5000; connect and reply
-  te_redis_prepare_cb prepare;  // NULL for none; not with an embedded URL
+  te_redis_prepare_cb prepare;  // NULL for none; an embedded URL needs one
   void (*on_up)(void *arg, te_redis *r);
   // Lost, or an attempt failed. `why` is a sentence naming the host, free of
   // secrets. fatal: trying again cannot help (credentials, version, policy);

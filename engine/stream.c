@@ -66,6 +66,7 @@ te_stream *te_stream_new(uv_loop_t *loop, const te_stream_events *events) {
   s->loop = loop;
   s->on = *events;
   s->keeps_loop = true;
+  s->read_buffer = te_alloc(READ_BYTES);
   uv_timer_init(loop, &s->timer);
   s->timer.data = s;
   s->held = 1;
@@ -123,7 +124,6 @@ static void on_connected(uv_connect_t *connect, int status) {
   te_stream *s = connect->data;
   if (uv_is_closing(&s->socket.handle)) return;
   if (status == 0) {
-    s->read_buffer = te_alloc(READ_BYTES);
     if (s->is_tcp) {
       // Best effort: a connection without them works too.
       uv_tcp_nodelay(&s->socket.tcp, 1);
