@@ -168,7 +168,6 @@ function Client:wait(id, timeout)
     return known
   end
   id = known:sub(2)
-  slot.leave(true)
   local record, problem = scheduler.await("waiting for a result",
     function(wake)
       local timer
@@ -185,8 +184,7 @@ function Client:wait(id, timeout)
           wake(nil)
         end)
       end
-    end)
-  slot.enter(true)
+    end, slot.OUTCOME)
   if problem then
     errors.raise(errors.unavailable(problem, { id = id }))
   end

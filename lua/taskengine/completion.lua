@@ -132,15 +132,13 @@ local function await_ready(self, what)
   if self.first <= self.last then
     return true
   end
-  slot.leave(true)
   scheduler.await(what, function(wake)
     self.wake = wake
     if self.deadline_ms then
       local left_ms = math.max(self.deadline_ms - core.loop.now(), 0)
       self.timer = core.loop.timer(left_ms, wake)
     end
-  end)
-  slot.enter(true)
+  end, slot.OUTCOME)
   self.wake = nil
   if self.timer then
     self.timer:close()

@@ -8,6 +8,7 @@
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
+local slot = require("taskengine.slot")
 
 local scheduler = {}
 
@@ -96,7 +97,24 @@ function Fiber:close()
   coroutines.close(self.co)
 end
 
-local function await_in_fiber(what, start)
+-- Yields until the wait is over.
+local function park(what, wait, reason)
+  local fiber = wait.fiber
+  wait.parked, fiber.wait = true, wait
+  if reason then
+    slot.leave(fiber, reason)
+  end
+  local problem = coroutines.suspend()
+  if reason then
+    slot.enter(fiber, reason)
+  end
+  if problem then
+    wait.fiber, fiber.wait = nil, nil
+    caller.raise(what .. " " .. problem)
+  end
+end
+
+local function await_in_fiber(what, start, reason)
   local problem = coroutines.obstacle()
   if problem then
     caller.raise(what .. " " .. problem)
@@ -114,12 +132,7 @@ local function await_in_fiber(what, start)
     end
   end)
   if not wait.woken then
-    wait.parked, fiber.wait = true, wait
-    problem = coroutines.suspend()
-    if problem then
-      wait.fiber, fiber.wait = nil, nil
-      caller.raise(what .. " " .. problem)
-    end
+    park(what, wait, reason)
   end
   return wait.a, wait.b, wait.c
 end
@@ -145,11 +158,13 @@ end
 -- @tparam string what the function that waits, for messages
 -- @tparam function start gets `wake`, a function to be called by the loop,
 -- once, with up to three values; later calls do nothing
+-- @tparam[opt] string reason `slot.OUTCOME` or `slot.FIBER`, when a task that
+-- waits for this need not have a slot
 -- @return the values
 -- @raise where Lua cannot yield
-function scheduler.await(what, start)
+function scheduler.await(what, start, reason)
   if current then
-    return await_in_fiber(what, start)
+    return await_in_fiber(what, start, reason)
   end
   return await_in_loop(start)
 end

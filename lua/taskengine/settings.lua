@@ -7,6 +7,8 @@ local core = require("taskengine.core")
 local settings = {}
 
 local YEAR <const> = 366 * 86400
+-- What fits into a frame between a worker and its children.
+local BYTES_MAX <const> = 32000000
 local ZONES <const> = "/usr/share/zoneinfo/"
 
 -- A URL that is none is told apart from one whose turn has not come.
@@ -56,12 +58,12 @@ settings.KNOWN = {
   },
   -- The most bytes that the arguments of a call may take.
   message_bytes_max = {
-    problem = checked_by(check.integer(1, 64 * 1024 * 1024)),
+    problem = checked_by(check.integer(1, BYTES_MAX)),
     default = 1024 * 1024,
   },
   -- The most bytes that a result may take.
   result_bytes_max = {
-    problem = checked_by(check.integer(1, 64 * 1024 * 1024)),
+    problem = checked_by(check.integer(1, BYTES_MAX)),
     default = 16 * 1024 * 1024,
   },
   -- For how many seconds a worker that says nothing keeps its tasks.

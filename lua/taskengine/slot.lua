@@ -5,9 +5,12 @@
 -- children would block the child for ever.
 -- @module taskengine.slot
 
-local scheduler = require("taskengine.scheduler")
-
 local slot = {}
+
+--- What a fiber waits for: the outcome of another task.
+slot.OUTCOME = "outcome"
+--- What a fiber waits for: the end of another fiber of its task.
+slot.FIBER = "fiber"
 
 --- What is told that a task frees its slot, or takes it again; set by a
 -- worker's child.
@@ -25,31 +28,32 @@ local function update(task)
   end
 end
 
-local function change(for_outcome, step)
-  local fiber = scheduler.current()
-  local task = fiber and fiber.task
+local function change(fiber, reason, step)
+  local task = fiber.task
   if not task or not slot.tell then
     return
   end
   if fiber.is_main then
     task.main_waits = step > 0
   end
-  if for_outcome then
+  if reason == slot.OUTCOME then
     task.outcome_waits = task.outcome_waits + step
   end
   update(task)
 end
 
---- The running fiber begins to wait.
--- @tparam boolean for_outcome of another task; otherwise for another fiber
-function slot.leave(for_outcome)
-  change(for_outcome, 1)
+--- A fiber begins to wait.
+-- @tparam Fiber fiber
+-- @tparam string reason `slot.OUTCOME` or `slot.FIBER`
+function slot.leave(fiber, reason)
+  change(fiber, reason, 1)
 end
 
---- The running fiber goes on.
--- @tparam boolean for_outcome as it was for @{slot.leave}
-function slot.enter(for_outcome)
-  change(for_outcome, -1)
+--- A fiber goes on.
+-- @tparam Fiber fiber
+-- @tparam string reason as it was for @{slot.leave}
+function slot.enter(fiber, reason)
+  change(fiber, reason, -1)
 end
 
 --- A task begins.

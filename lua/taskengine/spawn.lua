@@ -126,8 +126,7 @@ local function await_end(self, timeout)
   if self.values then
     return true
   end
-  slot.leave(false)
-  local ended = scheduler.await("waiting for a spawned function",
+  return scheduler.await("waiting for a spawned function",
     function(wake)
       local timer
       local function on_end()
@@ -143,9 +142,7 @@ local function await_end(self, timeout)
           wake(false)
         end)
       end
-    end)
-  slot.enter(false)
-  return ended
+    end, slot.FIBER)
 end
 
 --- Waits for the function to end and returns its values.

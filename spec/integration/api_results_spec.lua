@@ -287,7 +287,7 @@ describe("an app on a real Redis", function()
     ]]):format(server.url) }
     local out, err, code = script.run(folder.dir, "main.lua 4")
     assert.same({ 1, "10\n" }, { code, out })
-    assert.matches("^lua5.4: main.lua:8: Error: tasks.lua:3: no %(task boom,",
+    assert.matches("lua5.4: main.lua:8: Error: tasks.lua:3: no %(task boom,",
       err)
     assert.equal(2, #worker.tasks)
   end)

@@ -196,7 +196,7 @@ describe("a call that sends", function()
     ]] }
     local _, err, code = script.run(folder.dir, "TASKENGINE_LEASE=x main.lua")
     assert.equal(1, code)
-    assert.matches("^lua5.4: main.lua:3: TASKENGINE_LEASE: lease: seconds from"
+    assert.matches("lua5.4: main.lua:3: TASKENGINE_LEASE: lease: seconds from"
       .. ' 1 to 3600 expected, got "x"\n', err)
   end)
 end)

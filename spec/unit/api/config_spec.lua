@@ -111,6 +111,11 @@ describe("taskengine.config", function()
       ["namespace: a name (1 to 128 of the characters A-Z a-z 0-9 _ . : -)"
         .. ' expected, got "a b"'] = { namespace = "a b" },
       ["unknown setting '1'"] = { "x" },
+      ["message_bytes_max: an integer from 1 to 32000000 expected, got 0"] = {
+        message_bytes_max = 0,
+      },
+      ["result_bytes_max: an integer from 1 to 32000000 expected, got 1e+99"] =
+        { result_bytes_max = 1e99 },
     } do
       assert.equal(shown, config.problem(given))
     end
