@@ -353,7 +353,7 @@ describe("taskengine.core.redis", function()
     it("that block may take longer than the timeout", function()
       local c = connected(nil, { timeout_ms = 100 })
       local got = {}
-      c:call_blocking(400, function(...)
+      c:call_blocking(5000, function(...)
         got = { ... }
       end, "BLPOP", "nothing", 0.4)
       wait_until(function()
@@ -410,13 +410,13 @@ describe("taskengine.core.redis", function()
 
     it("finds a reply in time after a program has computed for long",
       function()
-        local c = connected(nil, { timeout_ms = 50 })
+        local c = connected(nil, { timeout_ms = 200 })
         local got
         c:call(function(reply)
           got = reply
         end, "PING")
         loop.run("nowait")
-        local ends = os.clock() + 0.2
+        local ends = os.clock() + 0.4
         repeat until os.clock() > ends
         wait_until(function()
           return got
