@@ -260,16 +260,21 @@ describe("Results:", function()
 
     it("says when the task has ended", function()
       local ids = p:plain(2)
-      local dead = p:plain(1, { ttl_s = 1 })[1]
       end_next()
       s:finish(A, "d", "default", 1, s:take(A, 1)[1])
-      end_next("F\x80")
-      s:advance(1001)
-      for _, id in ipairs { ids[1], ids[2], dead } do
+      for _, id in ipairs(ids) do
         assert.equal("finished", cancel(id))
       end
+    end)
+
+    it("says so of the dead when their outcome is kept no more", function()
+      local dead = p:plain(1, { ttl_s = 1 })[1]
+      end_next("F\x80")
+      s:advance(1001)
+      assert.equal("finished", cancel(dead))
       p:plain(1)
       assert.equal("finished", cancel(dead))
+      assert.equal("F\x80", outcome(dead))
     end)
 
     it("says when there is no such task", function()
