@@ -110,7 +110,10 @@ local function conclude(object)
     return object.code
   elseif errors.is(object) then
     object.place = nil -- a line of ours
-    say.problem(tostring(object))
+    local is_broker = object.kind == "BrokerUnavailable"
+    say.problem(is_broker and object.message or tostring(object),
+      is_broker and "-b URL, TASKENGINE_BROKER and the configuration file say"
+        .. " where it is" or nil)
     return exit.code_of(object.kind)
   end
   say.problem("this is a bug of taskengine: " .. object)

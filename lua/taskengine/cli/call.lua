@@ -4,7 +4,6 @@
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
-local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local link = require("taskengine.cli.link")
 local message = require("taskengine.message")
@@ -103,7 +102,6 @@ local function send(way, name, task, args, opts)
   return result.new(way, m.shown_id or id, {
     name = name,
     engine_id = id,
-    keeps_result = m.keeps_result,
   })
 end
 
@@ -117,6 +115,10 @@ function call.run(given)
   end
   local way = link.open(given)
   local task, queue, is_served = look_up(way, name, given.queue)
+  if given.wait and task.ignore_result then
+    exit.usage(("call: the task '%s' keeps no result, there is nothing to wait"
+      .. " for"):format(name), "without --wait it is sent")
+  end
   local sent = send(way, name, task, args, {
     countdown = given.countdown,
     expires = given.expires,
@@ -131,9 +133,6 @@ function call.run(given)
       io.write(sent.id, "\n")
     end
     return exit.OK
-  elseif not sent.keeps_result then
-    errors.raise(errors.new { kind = "Error", id = sent.id, name = name,
-      message = "the task keeps no result, there is nothing to wait for" })
   elseif not is_served then
     say.note(("no worker serves the queue %s now; waiting for one"):format(
       queue))

@@ -24,13 +24,28 @@ exit.INTERRUPTED = 130
 local Exit = { __name = "taskengine.Exit" }
 Exit.__index = Exit
 
+--- For a script that catches it.
+-- @treturn string
+function Exit:__tostring()
+  return self.text or "the program is being ended"
+end
+
+--- Makes an end, to be raised.
+-- @tparam int code
+-- @tparam[opt] string text what is wrong; nothing is said without it
+-- @tparam[opt] string advice what to do next
+-- @treturn Exit
+function exit.new(code, text, advice)
+  return setmetatable({ code = code, text = text, advice = advice }, Exit)
+end
+
 --- Ends the command.
 -- @tparam int code
 -- @tparam[opt] string text what is wrong; nothing is said without it
 -- @tparam[opt] string advice what to do next
 -- @raise always
 function exit.raise(code, text, advice)
-  error(setmetatable({ code = code, text = text, advice = advice }, Exit), 0)
+  error(exit.new(code, text, advice), 0)
 end
 
 --- Ends the command because of what it was given.
@@ -58,6 +73,14 @@ local CODE_OF_KIND <const> = {
 -- @treturn int
 function exit.code_of(kind)
   return CODE_OF_KIND[kind] or exit.FAILED
+end
+
+--- The exit code for the error that ended a script.
+-- @tparam ?table described see @{taskengine.failure}
+-- @treturn int
+function exit.code_of_script(described)
+  local is_broker = described and described.kind == "BrokerUnavailable"
+  return is_broker and exit.UNREACHABLE or exit.FAILED
 end
 
 return exit

@@ -1,0 +1,60 @@
+--- `taskengine result ID`: what became of a task.
+-- @module taskengine.cli.result
+
+local check = require("taskengine.check")
+local common = require("taskengine.cli.common")
+local exit = require("taskengine.cli.exit")
+local link = require("taskengine.cli.link")
+local outcome = require("taskengine.cli.outcome")
+local result = require("taskengine.result")
+local say = require("taskengine.cli.say")
+local show = require("taskengine.cli.show")
+
+local command = {}
+
+command.spec = {
+  name = "result",
+  usage = "result ID [OPTIONS]",
+  about = "Prints what a task returned. Exit code 1: it failed, 4: it has not"
+    .. " ended yet.",
+  operands = { "ID" },
+  options = {
+    outcome.WAIT, common.TIMEOUT, link.FILE, common.BROKER, common.CONFIG,
+    common.JSON,
+  },
+  examples = {
+    "taskengine result dUJ3kxQ8aWbL00000001",
+    "taskengine result cleanup-monday --wait --timeout 60 --json",
+  },
+}
+
+-- The outcome as far as it is known now.
+local function look(one, given)
+  if one:state() == "PENDING" then
+    if given.json then
+      show.json { id = one.id, state = "PENDING" }
+    end
+    say.problem(one.id .. ": not finished yet",
+      ("to wait for it: taskengine result %s --wait"):format(one.id))
+    return exit.TIMED_OUT
+  end
+  local ok, value = one:wait(0)
+  return outcome.show(one, ok, value, given)
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function command.run(given)
+  local id = given[1]
+  if not check.name(id) then
+    exit.usage(check.problem("result: ID", check.name, id))
+  end
+  local one = result.new(link.open(given), id)
+  if given.wait then
+    return outcome.wait(one, given)
+  end
+  return look(one, given)
+end
+
+return command

@@ -1,0 +1,273 @@
+--- `taskengine run FILE [ARGS]`: a script's main, with a worker of its own.
+-- @module taskengine.cli.run
+
+local broker = require("taskengine.broker")
+local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
+local exit = require("taskengine.cli.exit")
+local loader = require("taskengine.loader")
+local mode = require("taskengine.mode")
+local own_worker = require("taskengine.cli.own_worker")
+local places = require("taskengine.cli.places")
+local progress = require("taskengine.cli.progress")
+local registry = require("taskengine.registry")
+local revoke = require("taskengine.cli.revoke")
+local say = require("taskengine.cli.say")
+local scheduler = require("taskengine.scheduler")
+local screen = require("taskengine.cli.screen")
+local tally = require("taskengine.tally")
+
+local run = {}
+
+local TICK_MS <const> = 100
+local SIGNAL_CODE <const> = 128
+
+run.spec = {
+  name = "run",
+  usage = "run [OPTIONS] FILE [ARGS...]",
+  about = "Runs the main of a script (app:main), and beside it a worker for"
+    .. " the script's tasks, which ends with it. With no broker named they"
+    .. " use a private Redis of the script's own. The first Ctrl-C revokes"
+    .. " what has not started, the second ends at once.",
+  operands = { "FILE", min = 1, max = math.huge },
+  ends_options = true,
+  options = {
+    common.PROCESSES,
+    common.CONCURRENCY,
+    common.BROKER,
+    common.CONFIG,
+    { short = "q", long = "quiet", help = "show no progress" },
+    {
+      long = "detach",
+      help = "when interrupted, leave what has not started: the next run goes"
+        .. " on with it",
+    },
+    common.LEVEL,
+  },
+  examples = {
+    "taskengine run recipes/primes.lua 10000000",
+    "taskengine run -P 4 -b redis://localhost:6379/0 script.lua",
+    "taskengine run --quiet script.lua --its --own options >result.txt",
+  },
+}
+
+--- A script that runs.
+-- @type Run
+local Run = {}
+Run.__index = Run
+
+--- Hears that tasks were accepted, see @{taskengine.tally}.
+-- @tparam Requests requests
+-- @tparam string producer
+-- @tparam int last
+-- @tparam int count
+function Run:accepted(requests, producer, last, count)
+  self.producers[producer] = { requests = requests, last = last }
+  self.sent = self.sent + count
+end
+
+--- Hears that a task has ended.
+function Run:ended()
+  self.done = self.done + 1
+end
+
+local function show_progress(self)
+  local is_terminal = core.sys.isatty(2)
+  self.progress = progress.new {
+    now = core.sys.monotonic(),
+    width = is_terminal and function()
+      return core.sys.term_width(2) or 80
+    end or nil,
+    write = function(text)
+      self.is_drawing = true
+      io.stderr:write(text)
+      self.is_drawing = false
+    end,
+  }
+  if is_terminal then
+    self.screen = screen.guard(function()
+      if not self.is_drawing then
+        self.progress:clear()
+      end
+    end)
+  end
+  self.tick = core.loop.timer(TICK_MS, function()
+    if not (self.screen and self.screen.is_midline) then
+      self.progress:update(core.sys.monotonic(), self.done, self.sent)
+    end
+  end, TICK_MS)
+end
+
+local function hide_progress(self)
+  if self.progress then
+    self.tick:close()
+    self.progress:clear()
+    self.progress = nil
+  end
+  if self.screen then
+    self.screen.release()
+    self.screen = nil
+  end
+end
+
+-- What the apps of the file agree on.
+local function settings_of_apps()
+  local first
+  for _, app in ipairs(registry.apps) do
+    local settings = common.settings(app.own)
+    first = first or settings
+    if settings.broker ~= first.broker
+      or settings.namespace ~= first.namespace then
+      exit.usage("the apps of the script have two brokers or namespaces;"
+        .. " its worker has one", "-b URL decides for all of them")
+    end
+  end
+  return first or common.settings()
+end
+
+local function on_worker_end(self, code, signal)
+  self.worker_code = code ~= 0 and code or exit.FAILED
+  local text
+  if signal ~= 0 then
+    text = ("its worker was ended by signal %d"):format(signal)
+  elseif code == 0 then
+    text = "its worker was stopped"
+  end -- otherwise it has said why itself
+  scheduler.interrupt(exit.new(self.worker_code, text))
+end
+
+-- All tasks are defined now, and the script's main is about to begin.
+local function start_worker(self)
+  local given = self.given
+  if self.worker or not next(registry.tasks() or {}) then
+    return
+  end
+  local problem
+  self.broker = settings_of_apps().broker or broker.DEFAULT
+  self.worker, problem = own_worker.start {
+    file = given[1],
+    broker = self.broker,
+    level = given.level or "warn",
+    processes = given.processes,
+    concurrency = given.concurrency,
+    config = given.config,
+    on_end = function(code, signal)
+      on_worker_end(self, code, signal)
+    end,
+  }
+  if not self.worker then
+    exit.raise(exit.FAILED, "its worker cannot start: " .. problem)
+  end
+end
+
+-- Whatever happens, this comes last.
+local function finish(self)
+  hide_progress(self)
+  if self.worker then
+    self.worker:stop()
+    if not scheduler.current() then
+      self.worker:wait()
+    end
+  end
+end
+
+local function respect_os_exit(self)
+  local exit_before = os.exit
+  rawset(os, "exit", function(...)
+    finish(self)
+    exit_before(...)
+  end)
+end
+
+-- The second one has its usual effect: the process ends, and its worker hears
+-- of that from the system.
+local function watch_signals(self)
+  for name, number in pairs { INT = 2, TERM = 15 } do
+    core.loop.signal(name, function()
+      self.signal = number
+      scheduler.interrupt(exit.new(SIGNAL_CODE + number))
+    end, true)
+  end
+end
+
+local function revoke_the_rest(self)
+  hide_progress(self)
+  if self.sent == 0 then
+    return say.note("interrupted")
+  elseif self.given.detach then
+    return say.note("interrupted; what has not started stays in "
+      .. core.url.masked(self.broker))
+  end
+  say.note("interrupted: revoking what has not started; again to end at once")
+  local counts = revoke.all(self.producers)
+  say.note(("%d revoked, %d running"):format(counts.revoked, counts.running))
+end
+
+-- The exit code after the script has ended.
+local function conclude(self, ok, problem, described)
+  scheduler.interrupt(nil)
+  local raised = described and described.value
+  if self.signal then
+    revoke_the_rest(self)
+    return SIGNAL_CODE + self.signal
+  elseif self.worker_code then
+    hide_progress(self)
+    if exit.is(raised) and raised.text then
+      say.problem(raised.text)
+    end
+    return self.worker_code
+  elseif exit.is(raised) then
+    error(raised, 0)
+  elseif not ok then
+    hide_progress(self)
+    say.problem(problem)
+    return mode.has_run and exit.code_of_script(described) or exit.USAGE
+  elseif not mode.has_run then
+    exit.usage(self.given[1] .. ": it has no main",
+      "what is to be done goes into app:main(function(args) ... end)")
+  end
+  return exit.OK
+end
+
+local function prepare(self)
+  local given = self.given
+  common.check_file(given[1])
+  common.apply_settings(given)
+  common.settings()
+  broker.DEFAULT = "embedded://run-"
+    .. core.sys.digest(assert(core.sys.realpath(given[1])))
+  mode.name, mode.args = "run", table.move(given, 2, #given, 1, {})
+  function mode.before_main()
+    start_worker(self)
+  end
+  tally.listener = self
+  respect_os_exit(self)
+  watch_signals(self)
+  if not given.quiet then
+    show_progress(self)
+  end
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function run.run(given)
+  local self = setmetatable({
+    given = given,
+    producers = {},
+    sent = 0,
+    done = 0,
+  }, Run)
+  prepare(self)
+  loader.add_paths(given[1], places.native())
+  local results = table.pack(pcall(function()
+    return conclude(self, loader.run(given[1], mode.args))
+  end))
+  finish(self)
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return results[2]
+end
+
+return run

@@ -1,0 +1,54 @@
+--- Keeps a script's output and the progress bar apart on one terminal.
+--
+-- What the script writes takes the bar off the screen first; the bar stays
+-- away until the script's line has ended.
+-- @module taskengine.cli.screen
+
+local screen = {}
+
+local function ends_line(...)
+  local count = select("#", ...)
+  local last = count > 0 and tostring((select(count, ...)))
+  return not last or last == "" or last:sub(-1) == "\n"
+end
+
+--- Watches the functions that write: `print`, `io.write`, `file:write`.
+-- @tparam function clear takes the bar off the screen
+-- @treturn table with the field `is_midline` and a function `release`, which
+-- puts the functions back
+function screen.guard(clear)
+  local self = { is_midline = false }
+  local methods = getmetatable(io.stdout).__index
+  local print_before, write_before = print, io.write
+  local method_before = methods.write
+
+  local function prepare(...)
+    clear()
+    self.is_midline = not ends_line(...)
+  end
+  function _G.print(...)
+    clear()
+    self.is_midline = false
+    return print_before(...)
+  end
+  rawset(io, "write", function(...)
+    if io.output() == io.stdout then
+      prepare(...)
+    end
+    return write_before(...)
+  end)
+  function methods.write(file, ...)
+    if file == io.stdout or file == io.stderr then
+      prepare(...)
+    end
+    return method_before(file, ...)
+  end
+
+  function self.release()
+    _G.print, methods.write = print_before, method_before
+    rawset(io, "write", write_before)
+  end
+  return self
+end
+
+return screen

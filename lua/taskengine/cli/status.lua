@@ -1,0 +1,151 @@
+--- `taskengine status`: queues and workers.
+-- @module taskengine.cli.status
+
+local common = require("taskengine.cli.common")
+local exit = require("taskengine.cli.exit")
+local link = require("taskengine.cli.link")
+local say = require("taskengine.cli.say")
+local show = require("taskengine.cli.show")
+
+local status = {}
+
+status.spec = {
+  name = "status",
+  usage = "status [OPTIONS]",
+  about = "Shows queues with what waits in them and what became of the rest,"
+    .. " and the workers.",
+  options = { link.FILE, common.BROKER, common.CONFIG, common.JSON },
+  examples = {
+    "taskengine status",
+    "taskengine status -b redis://localhost:6379/0 --json",
+  },
+}
+
+local QUEUE_COLUMNS <const> = {
+  "queue", "ready", "workers", "enqueued", "done", "failed", "revoked",
+  "expired", "redelivered", "lost",
+}
+
+local WORKER_COLUMNS <const> = {
+  "worker", "host", "pid", "processes", "in flight", "queues", "tasks",
+}
+
+-- Of what a worker says of itself, what has the right type.
+local FIELDS <const> = {
+  name = "string", host = "string", pid = "number", processes = "number",
+  concurrency = "number", version = "string", started = "number",
+  queues = "table", tasks = "table",
+}
+
+local function describe_worker(worker)
+  local out = {
+    id = worker.id,
+    alive = worker.alive,
+    in_flight = worker.in_flight,
+  }
+  for name, kind in pairs(FIELDS) do
+    if type(worker.about[name]) == kind then
+      out[name] = worker.about[name]
+    end
+  end
+  return out
+end
+
+local function text_of(value)
+  local text = value == nil and "-" or tostring(value)
+  return (say.clean(text):gsub("[\n\t]", " "))
+end
+
+local function widths_of(rows)
+  local widths = {}
+  for _, row in ipairs(rows) do
+    for i, text in ipairs(row) do
+      widths[i] = math.max(widths[i] or 0, utf8.len(text) or #text)
+    end
+  end
+  return widths
+end
+
+-- Rows of texts, the first are the heads; numbers stand on the right.
+local function write_table(rows, is_number)
+  local widths = widths_of(rows)
+  for _, row in ipairs(rows) do
+    local line = {}
+    for i, text in ipairs(row) do
+      local gap = (" "):rep(widths[i] - (utf8.len(text) or #text))
+      line[i] = is_number[i] and gap .. text or text .. gap
+    end
+    io.write((table.concat(line, "  "):gsub(" +$", "")), "\n")
+  end
+end
+
+local function write_queues(queues)
+  local rows, is_number = { QUEUE_COLUMNS }, {}
+  for i = 2, #QUEUE_COLUMNS do
+    is_number[i] = true
+  end
+  for _, queue in ipairs(queues) do
+    local row = { text_of(queue.name) }
+    for i = 2, #QUEUE_COLUMNS do
+      row[i] = text_of(queue[QUEUE_COLUMNS[i]])
+    end
+    rows[#rows + 1] = row
+  end
+  write_table(rows, is_number)
+end
+
+local function names_in(list, is_map)
+  local names = {}
+  for key, value in pairs(list or {}) do
+    names[#names + 1] = text_of(is_map and key or value)
+  end
+  table.sort(names)
+  return #names > 0 and table.concat(names, ",") or "-"
+end
+
+local function write_workers(workers)
+  local rows = { WORKER_COLUMNS }
+  for _, worker in ipairs(workers) do
+    rows[#rows + 1] = {
+      text_of(worker.name or worker.id) .. (worker.alive and "" or " (lost)"),
+      text_of(worker.host), text_of(worker.pid), text_of(worker.processes),
+      text_of(worker.in_flight), names_in(worker.queues, false),
+      names_in(worker.tasks, true),
+    }
+  end
+  write_table(rows, { [3] = true, [4] = true, [5] = true })
+end
+
+local function write_text(known)
+  if #known.queues == 0 then
+    io.write("no queue was ever used\n")
+  else
+    write_queues(known.queues)
+  end
+  io.write("\n")
+  if #known.workers == 0 then
+    io.write("no worker\n")
+  else
+    write_workers(known.workers)
+  end
+  io.write(("\ndue later %d, dead %d, malformed %d\n"):format(known.due,
+    known.dead, known.malformed))
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function status.run(given)
+  local known = link.status(link.open(given))
+  for i, worker in ipairs(known.workers) do
+    known.workers[i] = describe_worker(worker)
+  end
+  if given.json then
+    show.json(known)
+  else
+    write_text(known)
+  end
+  return exit.OK
+end
+
+return status

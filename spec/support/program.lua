@@ -1,0 +1,217 @@
+--- Runs the program that was built, as a user does.
+--
+--     local place <close> = program.place()
+--     place:write("tasks.lua", "...")
+--     local worker = place:worker { "tasks.lua" }
+--     local ended = place:run { "call", "addition", "[4, 6]", "--wait" }
+--     assert.same({ 0, "10\n" }, { ended.code, ended.stdout })
+--
+-- A place is a folder with files, in which the program runs, and a home of its
+-- own for the embedded Redis. Closing it ends all that was started there.
+-- @module spec.support.program
+
+local core = require("taskengine.core")
+local support = require("spec.support.embedded")
+local wait_until = require("spec.support.wait").wait_until
+
+local program = {}
+
+local LIMIT_S <const> = 30
+local BUILD <const> = os.getenv("TE_BUILD") or "build/test"
+
+--- The program's path.
+program.PATH = assert(core.sys.realpath(BUILD .. "/taskengine"))
+
+--- A program that was started.
+-- @type Process
+-- @tfield int pid
+local Process = {}
+Process.__index = Process
+
+local function read(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read("a") or ""
+end
+
+--- What it has written to stdout so far.
+-- @treturn string
+function Process:stdout()
+  return read(self.path .. ".out")
+end
+
+--- What it has written to stderr so far.
+-- @treturn string
+function Process:stderr()
+  return read(self.path .. ".err")
+end
+
+--- Sends a signal.
+-- @tparam string name e.g. `"TERM"`
+function Process:kill(name)
+  if not self.ended then
+    self.handle:kill(name)
+  end
+end
+
+--- Waits until it has ended.
+-- @tparam[opt=30] number limit_s it is killed then, and the spec fails
+-- @treturn table `code`, `signal`, `stdout`, `stderr`, `seconds`
+function Process:wait(limit_s)
+  local ok, why = pcall(wait_until, function()
+    return self.ended
+  end, limit_s or LIMIT_S, self.what)
+  if not ok then
+    self:kill("KILL")
+    error(("%s\nstdout: %s\nstderr: %s"):format(why, self:stdout(),
+      self:stderr()), 2)
+  end
+  self.ended.stdout, self.ended.stderr = self:stdout(), self:stderr()
+  return self.ended
+end
+
+--- Waits until it has written a text.
+-- @tparam string what `"stdout"` or `"stderr"`
+-- @tparam string pattern
+-- @treturn string what the pattern captures
+function Process:heard(what, pattern)
+  local ok, found = pcall(wait_until, function()
+    return self[what](self):match(pattern)
+      or self.ended and error("it has ended")
+  end, LIMIT_S, pattern)
+  if not ok then
+    error(("%s: no '%s' on %s: %s\nstdout: %s\nstderr: %s"):format(self.what,
+      pattern, what, tostring(found), self:stdout(), self:stderr()), 2)
+  end
+  return found
+end
+
+--- A folder in which the program runs.
+-- @type Place
+-- @tfield string dir
+local Place = {}
+Place.__index = Place
+
+--- Makes a place.
+-- @tparam[opt] table opts
+-- @tparam[opt] string opts.broker for all that runs there
+-- @treturn Place
+function program.place(opts)
+  local home = support.home()
+  home:setenv("TASKENGINE_PROGRAM", nil) -- the supervisor is the program
+  local self = setmetatable({
+    home = home,
+    dir = home.path .. "/files",
+    started = {},
+    env = { TASKENGINE_BROKER = opts and opts.broker or false },
+  }, Place)
+  assert(core.sys.mkdir_p(self.dir))
+  return self
+end
+
+--- Writes a file.
+-- @tparam string name
+-- @tparam string text
+-- @treturn string its path
+function Place:write(name, text)
+  local folder = name:match("^(.*)/")
+  if folder then
+    assert(core.sys.mkdir_p(self.dir .. "/" .. folder))
+  end
+  return self.home:write("files/" .. name, text)
+end
+
+local REDIRECT <const> = 'exec "$@" <"$TE_IN" >"$TE_OUT" 2>"$TE_ERR"'
+
+--- Starts a command.
+-- @tparam {string,...} words
+-- @tparam[opt] table opts
+-- @tparam[opt] table opts.env variables to set; false takes one away
+-- @tparam[opt] string opts.program another program
+-- @treturn Process
+function Place:start(words, opts)
+  opts = opts or {}
+  local path = ("%s/process-%d"):format(self.home.path, #self.started + 1)
+  local env = {
+    TE_IN = "/dev/null", TE_OUT = path .. ".out", TE_ERR = path .. ".err",
+  }
+  for name, value in pairs(self.env) do
+    env[name] = value
+  end
+  for name, value in pairs(opts.env or {}) do
+    env[name] = value
+  end
+  local args = table.move(words, 1, #words, 6, {
+    "sh", "-c", REDIRECT, "sh", opts.program or program.PATH,
+  })
+  local began = core.sys.monotonic()
+  local self_ = setmetatable({
+    path = path,
+    what = table.concat(words, " "),
+  }, Process)
+  self_.handle = assert(core.sys.spawn(args, {
+    cwd = self.dir,
+    env = env,
+    on_exit = function(code, signal)
+      self_.ended = {
+        code = code,
+        signal = signal,
+        seconds = core.sys.monotonic() - began,
+      }
+    end,
+  }))
+  self_.pid = self_.handle:pid()
+  self.started[#self.started + 1] = self_
+  return self_
+end
+
+--- Runs a command to its end.
+-- @tparam {string,...} words
+-- @tparam[opt] table opts as for @{Place:start}; besides `limit`, in seconds
+-- @treturn table as for @{Process:wait}
+function Place:run(words, opts)
+  return self:start(words, opts):wait(opts and opts.limit)
+end
+
+--- Starts a worker and waits until it is ready.
+-- @tparam {string,...} words behind `worker`
+-- @tparam[opt] table opts as for @{Place:start}
+-- @treturn Process
+function Place:worker(words, opts)
+  local process = self:start({ "worker", table.unpack(words) }, opts)
+  process:heard("stderr", "ready: ")
+  return process
+end
+
+--- The processes whose parent is this one.
+-- @tparam int pid
+-- @treturn {int,...}
+function program.children(pid)
+  local list = {}
+  for number in read(("/proc/%d/task/%d/children"):format(pid, pid))
+    :gmatch("%d+") do
+    list[#list + 1] = tonumber(number)
+  end
+  return list
+end
+
+--- Whether a process runs.
+-- @tparam int pid
+-- @treturn boolean
+program.is_alive = support.is_alive
+
+--- Ends all that was started and removes the folder.
+function Place:close()
+  for _, process in ipairs(self.started) do
+    process:kill("KILL")
+  end
+  for _, process in ipairs(self.started) do
+    if not process.ended then
+      process:wait()
+    end
+  end
+  self.home:close()
+end
+
+Place.__close = Place.close
+
+return program
