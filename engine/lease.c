@@ -70,6 +70,13 @@ int te_lease_check(te_lease *l, int status, const te_reply *reply) {
 
 /* Times that Redis told: due tasks, other workers' leases. */
 
+static void on_promoted(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (status < 0 || l->state != TE_LEASE_HELD) return;
+  if (reply->type == TE_REPLY_ARRAY && reply->count == 2)
+    te_lease_note_due(l, reply->item[0]->integer, reply->item[1]->integer);
+}
+
 static void on_due(uv_timer_t *timer) {
   te_lease *l = timer->data;
   if (l->state != TE_LEASE_HELD) return;
@@ -77,7 +84,7 @@ static void on_due(uv_timer_t *timer) {
   if (l->events.has_room(l->events.arg)) return;
   begin_call(l, "te1_promote", 1);  // for the others, who have room
   add_str(l, "100");
-  te_redis_end(l->redis, 0, NULL, NULL);
+  te_redis_end(l->redis, 0, on_promoted, l);
 }
 
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
@@ -196,8 +203,9 @@ static void on_still_held(void *arg, int status, const te_reply *reply) {
   if (te_lease_check(l, status, reply) < 0) return;
   if (l->state != TE_LEASE_ASKING) return;
   note_report(l, reply);
-  begin_call(l, "te1_holds", 1);
+  begin_call(l, "te1_holds", 2);
   add_str(l, l->wid);
+  te_fcall_add_number(l->redis, l->delivery);
   te_redis_end(l->redis, 0, on_holds, l);
 }
 

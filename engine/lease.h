@@ -57,6 +57,7 @@ typedef struct te_lease {
   te_buf description;
   char **queues;
   size_t queue_count;
+  uint32_t delivery;  // number of the last fetch: none before it may come late
   char foreign[TE_ID_PRODUCER_BYTES + 1];
   uv_timer_t timers[TE_LEASE_TIMERS];
   int open_handles;

@@ -27,7 +27,6 @@ struct te_queue {
   bool stops;          // fetches nothing more
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
-  uint32_t delivery;   // number of the last fetch
   te_map held;         // every task of this worker, by field
   te_list ended;       // to be told
   te_list told;        // in the round under way
@@ -115,7 +114,7 @@ static void send_finish(te_queue *q) {
 }
 
 static void take_envelope(te_queue *q, te_slice bytes) {
-  te_task *t = te_task_new(bytes, q->delivery);
+  te_task *t = te_task_new(bytes, q->lease.delivery);
   if (t == NULL) return;  // te1_fetch lets no malformed one pass
   te_map_set(&q->held, field_of(t), t);
   q->events.on_task(q->events.arg, t);
@@ -138,14 +137,14 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
 }
 
 static void send_fetch(te_queue *q, size_t room) {
-  const te_lease *l = &q->lease;
+  te_lease *l = &q->lease;
   q->wanted = room < FETCH_MAX ? room : FETCH_MAX;
   q->is_awake = false;  // a bell that rings meanwhile counts
   te_fcall_begin(q->redis, q->prefix, "te1_fetch", 5 + l->queue_count);
   te_fcall_add_str(q->redis, l->wid);
   te_fcall_add_number(q->redis, l->ms);
   te_fcall_add_number(q->redis, q->wanted);
-  te_fcall_add_number(q->redis, ++q->delivery);
+  te_fcall_add_number(q->redis, ++l->delivery);
   te_fcall_add_str(q->redis, q->sleeps ? "1" : "0");
   for (size_t i = 0; i < l->queue_count; i++) {
     size_t at = (q->first_queue + i) % l->queue_count;
@@ -216,7 +215,7 @@ static void hand_back_unknown(te_queue *q, const te_reply *held) {
 static void on_held(void *arg, bool is_new, const te_reply *held) {
   te_queue *q = arg;
   q->under_way = 0;
-  q->sleeps = false;
+  q->sleeps = !is_new;  // perhaps: the next fetch says what is so
   if (is_new) {
     open_bell(q);
     q->events.on_lease(q->events.arg);
