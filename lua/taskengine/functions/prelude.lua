@@ -130,12 +130,10 @@ end
 
 -- 0 for what no version of ours has written.
 function te.version(env)
-  if #env > te.HEADER_BYTES then
-    local names = byte(env, 99) + byte(env, 100) + byte(env, 101)
-      + byte(env, 102)
-    if byte(env, 99) > 0 and #env > te.HEADER_BYTES + names then
-      return byte(env, 21)
-    end
+  local queue, name, limit_key, alias = byte(env, 99, 102)
+  if alias and queue > 0
+    and #env > te.HEADER_BYTES + queue + name + limit_key + alias then
+    return (byte(env, 21))
   end
   return 0
 end
