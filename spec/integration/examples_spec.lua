@@ -1,0 +1,60 @@
+--- Every example is run as its first lines say.
+
+local core = require("taskengine.core")
+local program = require("spec.support.program")
+
+local FOLDER <const> = core.sys.realpath("examples")
+
+describe("the example", function()
+  local place
+
+  before_each(function()
+    place = program.place()
+  end)
+
+  after_each(function()
+    place:close()
+  end)
+
+  -- In the three ways that there are: `run`; plain Lua with a worker
+  -- elsewhere, or without one.
+  local function run(name, ...)
+    return place:run { "run", "-P", "2", FOLDER .. "/" .. name, ... }
+  end
+
+  local function run_plain(name, ...)
+    return place:run({ FOLDER .. "/" .. name, ... }, { program = "lua5.4" })
+  end
+
+  local function assert_settings(ended)
+    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    assert.matches("\nresult_expires    3600\n", ended.stdout)
+    assert.matches("\ntimezone          Europe/Paris\n", ended.stdout)
+    assert.matches("\nRedis answers: UNKNOWN\n$", ended.stdout)
+  end
+
+  it("10_configuration has its settings, and a Redis", function()
+    assert_settings(run("10_configuration.lua"))
+    assert_settings(run_plain("10_configuration.lua"))
+  end)
+
+  local FIRST_TASK <const> = "^Task: %w+\nResult: 10\nTask sent: %w+\n"
+    .. "Something else: 3\nResult: Task finished after 0.1 s\n$"
+
+  it("11_first_task runs with a worker of its own", function()
+    local ended = run("11_first_task.lua", "0.1")
+    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    assert.matches(FIRST_TASK, ended.stdout)
+  end)
+
+  it("11_first_task runs in plain Lua, with a worker elsewhere", function()
+    local worker = place:worker { FOLDER .. "/11_first_task.lua" }
+    local ended = run_plain("11_first_task.lua", "0.1")
+    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    assert.matches(FIRST_TASK, ended.stdout)
+    assert.equal("10\n",
+      place:run({ "call", "addition", "[4, 6]", "--wait" }).stdout)
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end)
+end)
