@@ -71,25 +71,33 @@ function Run:ended()
   self.done = self.done + 1
 end
 
-local function show_progress(self)
-  local is_terminal = core.sys.isatty(2)
+local function show_bar(self)
+  self.screen = screen.guard(function()
+    self.progress:clear()
+  end, core.sys.isatty(1))
   self.progress = progress.new {
     now = core.sys.monotonic(),
-    width = is_terminal and function()
+    width = function()
       return core.sys.term_width(2) or 80
-    end or nil,
+    end,
+    write = self.screen.write,
+  }
+end
+
+local function show_lines(self)
+  self.progress = progress.new {
+    now = core.sys.monotonic(),
     write = function(text)
-      self.is_drawing = true
       io.stderr:write(text)
-      self.is_drawing = false
     end,
   }
-  if is_terminal then
-    self.screen = screen.guard(function()
-      if not self.is_drawing then
-        self.progress:clear()
-      end
-    end)
+end
+
+local function show_progress(self)
+  if core.sys.isatty(2) then
+    show_bar(self)
+  else
+    show_lines(self)
   end
   self.tick = core.loop.timer(TICK_MS, function()
     if not (self.screen and self.screen.is_midline) then

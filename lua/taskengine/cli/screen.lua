@@ -14,8 +14,8 @@ end
 
 --- Watches the functions that write: `print`, `io.write`, `file:write`.
 -- @tparam function clear takes the bar off the screen
--- @treturn table with the field `is_midline` and a function `release`, which
--- puts the functions back
+-- @treturn table with the field `is_midline`, and two functions: `write(text)`
+-- writes to stderr unwatched, `release()` puts the functions back
 function screen.guard(clear)
   local self = { is_midline = false }
   local methods = getmetatable(io.stdout).__index
@@ -44,6 +44,9 @@ function screen.guard(clear)
     return method_before(file, ...)
   end
 
+  function self.write(text)
+    method_before(io.stderr, text)
+  end
   function self.release()
     _G.print, methods.write = print_before, method_before
     rawset(io, "write", write_before)
