@@ -8,7 +8,7 @@ end
 local function is_general(args, i)
   local env, queue, unique = args[i + 1], args[i + 2], args[i + 5]
   return unique
-    and te.version(env) > 0
+    and te.read_header(env) > 0
     and te.queue(env) == queue
     and te.priority(env) <= te.PRIORITY_MAX
     and string.find(args[i + 3], "^%+?%d*$")

@@ -25,12 +25,11 @@ end
 -- belongs: aside when malformed or too new, to its end when expired or
 -- revoked.
 local function deliverable(P, env, queue, state)
-  local version = te.version(env)
+  local version, priority, named = te.read_header(env)
   if version > te.VERSION then
     state.newer[#state.newer + 1] = env
     return false
-  elseif version == 0 or te.queue(env) ~= queue
-    or te.priority(env) > te.PRIORITY_MAX then
+  elseif version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
     keep_malformed(P, env)
     return false
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
@@ -44,17 +43,19 @@ local function deliverable(P, env, queue, state)
 end
 
 local function keep(P, envs, queue, state)
+  local out, pairs, n = state.out, state.pairs, state.n
   for i = 1, #envs do
     local env = envs[i]
     if env and deliverable(P, env, queue, state) then
-      state.n = state.n + 1
-      state.out[state.n + 2] = env
-      state.pairs[2 * state.n - 1] = te.id(env) .. state.delivery
-      state.pairs[2 * state.n] = env
+      n = n + 1
+      out[n + 2] = env
+      pairs[2 * n - 1] = sub(env, 1, 20) .. state.delivery
+      pairs[2 * n] = env
     else
       state.skipped = state.skipped + 1
     end
   end
+  state.n = n
 end
 
 local function pop_prioritised(P, queue, count)

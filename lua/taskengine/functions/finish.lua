@@ -84,15 +84,18 @@ function OPERATIONS.s(state, args, i)
   end
   local chunks = {}
   for k = first, last, 2 do
-    local id = sub(args[k], 1, 20)
-    if own == n or not te.get_outcome(P, id) then
-      local prefix = sub(id, 1, 19)
-      local chunk = chunks[prefix] or {}
-      chunks[prefix] = chunk
-      chunk[#chunk + 1] = sub(id, 20)
-      chunk[#chunk + 1] = args[k + 1]
+    local field, outcome = args[k], args[k + 1]
+    if own == n or not te.get_outcome(P, sub(field, 1, 20)) then
+      local prefix = sub(field, 1, 19)
+      local chunk = chunks[prefix]
+      if chunk then
+        local size = #chunk
+        chunk[size + 1], chunk[size + 2] = sub(field, 20, 20), outcome
+      else
+        chunks[prefix] = { sub(field, 20, 20), outcome }
+      end
       if state.some_wait then
-        te.tell(P, id, args[k + 1])
+        te.tell(P, sub(field, 1, 20), outcome)
       end
     end
   end
