@@ -137,7 +137,33 @@ local function await_in_fiber(what, start, reason)
   return wait.a, wait.b, wait.c
 end
 
+-- How often a wait in plain Lua looks up from the loop, so that Ctrl-C, on
+-- which lua5.4 raises an error in the Lua code that runs next, finds some.
+local PULSE_MS <const> = 200
+
+local function pulse() end
+
+-- lua5.4 raises it only once, and here it would end nothing but a callback.
+local function on_callback_error(problem)
+  if tostring(problem):find("interrupted!", 1, true) then
+    interruption = "interrupted!"
+  else
+    io.stderr:write("taskengine: error in a callback: ", tostring(problem),
+      "\n")
+  end
+end
+
+local function raise_interruption()
+  local object = interruption
+  if object == "interrupted!" then
+    interruption = nil
+  end
+  error(object, 0)
+end
+
 local function await_in_loop(start)
+  core.loop.on_error(on_callback_error)
+  local _ <close> = core.loop.timer(PULSE_MS, pulse, PULSE_MS)
   local done, a, b, c = false, nil, nil, nil
   start(function(...)
     if not done then
@@ -146,10 +172,9 @@ local function await_in_loop(start)
   end)
   while not done do
     if interruption then
-      error(interruption, 0)
+      raise_interruption()
     end
-    local alive = core.loop.run("once")
-    assert(alive or done, "waiting for what cannot happen")
+    core.loop.run("once")
   end
   return a, b, c
 end

@@ -1,8 +1,11 @@
-local loop = require("taskengine.core").loop
+local core = require("taskengine.core")
 local misuse = require("spec.support.misuse")
 local scheduler = require("taskengine.scheduler")
 local script = require("spec.support.script")
 local te = require("taskengine")
+local wait_until = require("spec.support.wait").wait_until
+
+local loop = core.loop
 
 local function sleep_ms(ms)
   te.sleep(ms / 1000)
@@ -39,6 +42,44 @@ describe("waiting in plain Lua", function()
       end)
     end)
     assert.same({ 1, nil, 3 }, { a, b, c })
+  end)
+end)
+
+describe("Ctrl-C", function()
+  it("ends a wait of a script, however long", function()
+    local folder <close> = script.folder { ["main.lua"] = [[
+      local te = require("taskengine")
+      te.spawn(function() te.sleep(100) end)
+      io.stdout:write("waiting\n"):flush()
+      print(pcall(te.sleep, 100))
+      io.stdout:write("again\n"):flush()
+      te.sleep(100)
+    ]] }
+    local out, code = folder.dir .. "/out", nil
+    local process = assert(core.sys.spawn({ "sh", "-c",
+      "exec lua5.4 main.lua >out 2>err" }, {
+      cwd = folder.dir,
+      on_exit = function(status, signal)
+        code = signal > 0 and 128 + signal or status
+      end,
+    }))
+    local function wrote(text)
+      local file <close> = io.open(out)
+      return file and file:read("a"):find(text, 1, true)
+    end
+    wait_until(function()
+      return wrote("waiting")
+    end)
+    process:kill("INT")
+    wait_until(function()
+      return wrote("interrupted!\nagain\n")
+    end)
+    -- After the first, lua5.4 lets the second end the process.
+    process:kill("INT")
+    wait_until(function()
+      return code
+    end)
+    assert.equal(130, code)
   end)
 end)
 
