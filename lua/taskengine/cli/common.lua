@@ -99,7 +99,9 @@ function common.check_file(path)
   end
   local chunk, problem = loadfile(path, "t")
   if not chunk then
-    exit.usage(problem)
+    -- Of compiled code the message does not say where it lies.
+    local has_path = problem:find(path, 1, true)
+    exit.usage(has_path and problem or ("%s: %s"):format(path, problem))
   end
 end
 

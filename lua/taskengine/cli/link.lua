@@ -23,7 +23,7 @@ link.FILE = {
 local function load_app(path)
   common.check_file(path)
   mode.name = "ask"
-  loader.add_paths(path, places.native())
+  loader.add_paths(path, places.modules())
   local ok, problem = loader.run(path, {})
   if not ok then
     exit.usage(problem)

@@ -51,10 +51,10 @@ function places.find(program)
   return in_build_tree(folder) or installed(folder)
 end
 
---- The folder of the program's native modules. In a build tree those of the
--- recipes are below it: `native.primes`.
--- @treturn ?string nil when there is none
-function places.native()
+--- The folder of the program's native modules; those of the recipes are below
+-- it: `native.primes`.
+-- @treturn ?string nil when it is not where it is expected
+function places.modules()
   local found = places.find()
   return found and found.modules
 end

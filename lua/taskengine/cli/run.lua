@@ -267,7 +267,7 @@ function run.run(given)
     done = 0,
   }, Run)
   prepare(self)
-  loader.add_paths(given[1], places.native())
+  loader.add_paths(given[1], places.modules())
   local results = table.pack(pcall(function()
     return conclude(self, loader.run(given[1], mode.args))
   end))

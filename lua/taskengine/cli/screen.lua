@@ -14,9 +14,10 @@ end
 
 --- Watches the functions that write: `print`, `io.write`, `file:write`.
 -- @tparam function clear takes the bar off the screen
+-- @tparam boolean is_shared whether stdout leads to that terminal, too
 -- @treturn table with the field `is_midline`, and two functions: `write(text)`
 -- writes to stderr unwatched, `release()` puts the functions back
-function screen.guard(clear)
+function screen.guard(clear, is_shared)
   local self = { is_midline = false }
   local methods = getmetatable(io.stdout).__index
   local print_before, write_before = print, io.write
@@ -26,19 +27,21 @@ function screen.guard(clear)
     clear()
     self.is_midline = not ends_line(...)
   end
-  function _G.print(...)
-    clear()
-    self.is_midline = false
-    return print_before(...)
-  end
-  rawset(io, "write", function(...)
-    if io.output() == io.stdout then
-      prepare(...)
+  if is_shared then
+    function _G.print(...)
+      clear()
+      self.is_midline = false
+      return print_before(...)
     end
-    return write_before(...)
-  end)
+    rawset(io, "write", function(...)
+      if io.output() == io.stdout then
+        prepare(...)
+      end
+      return write_before(...)
+    end)
+  end
   function methods.write(file, ...)
-    if file == io.stdout or file == io.stderr then
+    if file == io.stderr or is_shared and file == io.stdout then
       prepare(...)
     end
     return method_before(file, ...)

@@ -89,7 +89,7 @@ local function config_for_children(given, name)
     settings = { grace = given.grace },
     has_broker = named_broker(given) ~= nil,
     config_file = given.config,
-    modules = places.native(),
+    modules = places.modules(),
     worker = name,
     concurrency = given.concurrency or 1,
   }
