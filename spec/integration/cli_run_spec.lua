@@ -1,0 +1,297 @@
+local core = require("taskengine.core")
+local program = require("spec.support.program")
+local wait_until = require("spec.support.wait").wait_until
+
+-- The script says on stdout what it has done; its first argument says what
+-- that is to be.
+local SCRIPT <const> = [[
+local te = require("taskengine")
+local app = te.app("script")
+local pid = app:task("pid", function()
+  return require("taskengine.core").sys.pid()
+end)
+local nap = app:task("nap", function(seconds) te.sleep(seconds) end)
+local fail = app:task("fail", function() error("the task fails") end)
+local what = {}
+
+function what.args(...) print(#arg, ...) end
+function what.pid() print(pid:delay():get()) end
+function what.fail() fail:delay():get() end
+function what.err() local function f() error("the main fails") end f() end
+function what.exit() nap:delay(0):get() os.exit(7) end
+function what.exit_closing() nap:delay(0):get() os.exit(8, true) end
+function what.busy() print(pid:delay():get()) io.stdout:flush()
+  while true do end
+end
+function what.catch() pcall(function() what.naps(1, 100) end)
+  print("caught") error("and fails")
+end
+function what.naps(count, seconds)
+  local list = {}
+  for i = 1, tonumber(count) do list[i] = { tonumber(seconds) } end
+  local results = app:enqueue_many(nap, list)
+  print(results[1].id, results[#results].id)
+  io.stdout:flush()
+  for result in te.as_completed(results) do result:get() end
+  print("all done")
+end
+
+app:main(function(args)
+  if args[1] then what[args[1] ](table.unpack(args, 2)) end
+end)
+]]
+
+local SIGINT <const> = 2
+
+describe("taskengine run", function()
+  local place
+
+  before_each(function()
+    place = program.place()
+    place:write("script.lua", SCRIPT)
+  end)
+
+  after_each(function()
+    place:close()
+  end)
+
+  local function run(...)
+    return place:run { "run", "-P", "1", ... }
+  end
+
+  local function start(...)
+    return place:start { "run", "-P", "1", ... }
+  end
+
+  local function private_broker()
+    return "embedded://run-"
+      .. core.sys.digest(core.sys.realpath(place.dir .. "/script.lua"))
+  end
+
+  local function state_of(id)
+    local ended = place:run { "result", id, "--json", "-b", private_broker() }
+    return assert(core.json.decode(ended.stdout)).state
+  end
+
+  it("gives the script its arguments as they are", function()
+    local ended = run("script.lua", "args", "-P", "--help", "--", "x y", "")
+    assert.same({ 0, "6\t-P\t--help\t--\tx y\t\n", "" },
+      { ended.code, ended.stdout, ended.stderr })
+  end)
+
+  it("has workers, which end with the script", function()
+    local ended = run("script.lua", "pid")
+    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    local pid = tonumber(ended.stdout)
+    assert.is_false(program.is_alive(pid))
+  end)
+
+  it("keeps the script's tasks from the workers of others", function()
+    place:write("other.lua", SCRIPT)
+    place:worker { "other.lua", "-P", "1" }
+    local ended = run("script.lua", "naps", "3", "0")
+    assert.matches("all done\n$", ended.stdout)
+    assert.matches('"queues":%[.-"done":0',
+      place:run({ "status", "--json" }).stdout)
+    assert.matches('"done":3', place:run({ "status", "--json", "-b",
+      private_broker() }).stdout)
+  end)
+
+  it("uses the broker that is named", function()
+    for _, env in ipairs {
+      { TASKENGINE_BROKER = "embedded://named" },
+      { TASKENGINE_CONFIG = place:write("c.lua",
+        'return { broker = "embedded://named" }') },
+    } do
+      local ended = place:run({ "run", "-P", "1", "script.lua", "naps", "1",
+        "0" }, { env = env })
+      assert.same({ 0, "" }, { ended.code, ended.stderr })
+    end
+    assert.matches('"done":2', place:run({ "status", "--json", "-b",
+      "embedded://named" }).stdout)
+  end)
+
+  it("shows where the script's main failed", function()
+    local ended = run("script.lua", "err")
+    assert.equal(1, ended.code)
+    assert.matches("^taskengine: script.lua:13: the main fails\n"
+      .. "stack traceback:\n\tscript.lua:13: in local 'f'\n", ended.stderr)
+    assert.not_matches("taskengine/", ended.stderr)
+  end)
+
+  it("exits with 1 when a task's failure ends the main", function()
+    local ended = run("script.lua", "fail")
+    assert.equal(1, ended.code)
+    assert.matches("taskengine: script.lua:12: Error: script.lua:7:"
+      .. " the task fails %(task fail, %w+%)\n", ended.stderr)
+  end)
+
+  it("exits with 3 when Redis cannot be reached", function()
+    local ended = place:run({ "run", "-P", "1", "script.lua", "fail" },
+      { env = {
+        TASKENGINE_BROKER = "redis://127.0.0.1:1",
+        TASKENGINE_BROKER_TIMEOUT = "0.3",
+      } })
+    assert.equal(3, ended.code)
+    assert.matches("127.0.0.1:1: connection refused", ended.stderr)
+  end)
+
+  it("exits with the script's own code", function()
+    assert.equal(7, run("script.lua", "exit").code)
+    local ended = run("script.lua", "exit_closing")
+    assert.same({ 8, "" }, { ended.code, ended.stderr })
+  end)
+
+  it("refuses a script that it cannot load, once", function()
+    place:write("broken.lua", "x = = 1")
+    place:write("failing.lua", "error('no!')")
+    place:write("idle.lua", 'require("taskengine").app("idle")')
+    for file, message in pairs {
+      ["nothing.lua"] = "nothing.lua: no such file or directory\n",
+      ["broken.lua"] = "broken.lua:1: unexpected symbol near '='\n",
+      ["failing.lua"] = "failing.lua:1: no!\nstack traceback:\n"
+        .. "\tfailing.lua:1: in main chunk\n",
+      ["idle.lua"] = "idle.lua: it has no main\n  what is to be done goes into"
+        .. " app:main(function(args) ... end)\n",
+    } do
+      local ended = run(file)
+      assert.same({ 2, "taskengine: " .. message },
+        { ended.code, ended.stderr })
+    end
+  end)
+
+  it("ends with its worker's code when that cannot start", function()
+    place:write("script.lua", SCRIPT .. [[
+      if require("taskengine.mode").name == "worker" then
+        error("not in a worker")
+      end]])
+    local ended = run("script.lua", "naps", "1", "0")
+    assert.equal(2, ended.code)
+    assert.matches("^taskengine: script.lua:%d+: not in a worker\n",
+      ended.stderr)
+  end)
+
+  it("ends when its worker is killed", function()
+    local process = start("script.lua", "naps", "1", "100")
+    process:heard("stdout", "\n")
+    local worker = program.children(process.pid)[1]
+    assert(os.execute("kill -KILL " .. worker))
+    local ended = process:wait()
+    assert.equal(1, ended.code)
+    assert.equal("taskengine: its worker was ended by signal 9\n",
+      ended.stderr)
+  end)
+
+  it("takes its worker along when it is killed", function()
+    local process = start("script.lua", "naps", "1", "0.2")
+    process:heard("stdout", "\n")
+    local worker = program.children(process.pid)[1]
+    local child = wait_until(function()
+      return program.children(worker)[1]
+    end)
+    process:kill("KILL")
+    process:wait()
+    wait_until(function()
+      return not program.is_alive(worker) and not program.is_alive(child)
+    end)
+  end)
+
+  it("revokes at Ctrl-C what has not started, and waits for the rest",
+    function()
+      local process = start("script.lua", "naps", "50", "0.5")
+      local first, last = process:heard("stdout", "(%w+\t%w+)\n")
+        :match("(%w+)\t(%w+)")
+      wait_until(function()
+        return place:run({ "status", "--json", "-b", private_broker() })
+          .stdout:find('"in_flight":[12]')
+      end)
+      process:kill("INT")
+      local ended = process:wait()
+      assert.equal(130, ended.code)
+      local revoked, running = ended.stderr:match("^taskengine: interrupted:"
+        .. " revoking what has not started; again to end at once\n"
+        .. "taskengine: (%d+) revoked, (%d+) running\n$")
+      assert.is_true(tonumber(revoked) >= 40)
+      assert.is_true(tonumber(running) >= 1)
+      assert.not_matches("all done", ended.stdout)
+      assert.equal("SUCCESS", state_of(first))
+      assert.equal("REVOKED", state_of(last))
+    end)
+
+  it("exits with 130 also when the script catches that", function()
+    local process = start("script.lua", "catch")
+    process:heard("stdout", "\n")
+    process:kill("INT")
+    process:heard("stderr", "interrupted")
+    process:kill("INT") -- the nap of 100 s goes on
+    assert.equal(2, process:wait().signal)
+    assert.matches("\ncaught\n$", process:stdout())
+    assert.not_matches("and fails", process:stderr())
+  end)
+
+  it("leaves it with --detach: the next run goes on with it", function()
+    local process = start("--detach", "script.lua", "naps", "4", "0.3")
+    local _, last = process:heard("stdout", "(%w+\t%w+)\n")
+      :match("(%w+)\t(%w+)")
+    process:kill("INT")
+    local ended = process:wait()
+    assert.equal(130, ended.code)
+    assert.equal("taskengine: interrupted; what has not started stays in "
+      .. private_broker() .. "\n", ended.stderr)
+    assert.equal("PENDING", state_of(last))
+    assert.equal(0, run("script.lua", "naps", "1", "0").code)
+    assert.equal("SUCCESS", state_of(last))
+  end)
+
+  -- Two signals at the same time are one.
+  local function wait_for_the_first(pid)
+    wait_until(function()
+      local file <close> = io.open(("/proc/%d/status"):format(pid))
+      local caught = file and file:read("a"):match("SigCgt:%s*(%x+)")
+      return caught and tonumber(caught, 16) & 1 << SIGINT - 1 == 0
+    end)
+  end
+
+  it("ends at the second Ctrl-C, whatever the script does", function()
+    local process = start("script.lua", "busy")
+    local child = tonumber(process:heard("stdout", "^(%d+)\n"))
+    process:kill("INT")
+    wait_for_the_first(process.pid)
+    process:kill("INT")
+    assert.equal(2, process:wait().signal)
+    wait_until(function()
+      return not program.is_alive(child)
+    end)
+  end)
+
+  describe("on a terminal", function()
+    -- util-linux' script gives it one, and writes down what comes.
+    local function on_terminal(words)
+      local command = ("%s run -P 1 %s"):format(program.PATH, words)
+      local out = place.dir .. "/typescript"
+      place:run({ "-qefc", command, out }, { program = "script" })
+      local file <close> = assert(io.open(out, "rb"))
+      return file:read("a")
+    end
+
+    it("shows a bar, and takes it away before the script's lines", function()
+      local shown = on_terminal("script.lua naps 20 0.03")
+      assert.matches("\r +%d+%% %[[# ]+%] %d+/20  %d+/s  ETA %d s\27%[K\r",
+        shown)
+      assert.matches("\r\27%[Kall done\r\n", shown)
+      local after = shown:match("all done\r\n(.*)$")
+      assert.not_matches("%d/20", after)
+    end)
+
+    it("shows none with --quiet", function()
+      local shown = on_terminal("--quiet script.lua naps 20 0.03")
+      assert.not_matches("/20", shown)
+      assert.matches("all done\r\n", shown)
+    end)
+  end)
+
+  it("shows no bar where there is no terminal", function()
+    local ended = run("script.lua", "naps", "20", "0.01")
+    assert.equal("", ended.stderr)
+  end)
+end)
