@@ -681,6 +681,8 @@ function Model:await(inbox, ...)
       if not has(wait, inbox) then
         wait[#wait + 1] = inbox
       end
+    elseif #reply[i] > 65536 then
+      reply[i] = ">"
     end
   end
   return reply

@@ -49,6 +49,8 @@ te.register("await", function(keys, args)
     if sub(out[i - 1], 1, 1) == "="
       and not add_inbox(P, id, inbox, now) then
       return redis.error_reply("ERR te1_await: too many wait for one task")
+    elseif #out[i - 1] > te.INLINE_BYTES_MAX then
+      out[i - 1] = ">" -- a thousand of them would be no reply any more
     end
   end
   return out

@@ -85,6 +85,16 @@ describe("Results:", function()
       assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
     end)
 
+    it("says of a large one only that it is there", function()
+      local fits, large = p:plain(1)[1], p:plain(1)[1]
+      end_next("S" .. ("x"):rep(65535))
+      end_next("S" .. ("x"):rep(65536))
+      local reply = s:call("await", "a:c1", fits, large)
+      assert.equal(65536, #reply[1])
+      assert.equal(">", reply[2])
+      assert.equal(65537, #outcome(large))
+    end)
+
     it("tells an inbox once, however often it asked", function()
       local id = p:plain(1)[1]
       s:call("await", "a:client", id, id)
