@@ -3,15 +3,24 @@
 #define BLOCK_MS    5000
 #define BLOCK_S     "5"
 #define ITEMS_MAX_S "100"
+#define RETRY_MS    200  // after Redis refused the call
 
 struct te_bell {
   te_redis *redis;
+  uv_timer_t retry;
   te_bell_events events;
   char *key;
+  bool was_up;
   bool is_closed;
+  int open_parts;  // connection and timer
 };
 
 static void listen_(te_bell *b);
+
+static void on_retry(uv_timer_t *timer) {
+  te_bell *b = timer->data;
+  if (te_redis_is_up(b->redis)) listen_(b);
+}
 
 static void hand_out(te_bell *b, const te_reply *items) {
   bool rings = false;
@@ -29,6 +38,11 @@ static void hand_out(te_bell *b, const te_reply *items) {
 static void on_reply(void *arg, int status, const te_reply *reply) {
   te_bell *b = arg;
   if (status < 0 || b->is_closed) return;  // on_up starts anew
+  if (reply->type == TE_REPLY_ERROR) {
+    uv_update_time(b->retry.loop);
+    uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
+    return;
+  }
   if (reply->type == TE_REPLY_ARRAY && reply->count == 2 &&
       reply->item[1]->type == TE_REPLY_ARRAY)
     hand_out(b, reply->item[1]);
@@ -48,7 +62,10 @@ static void listen_(te_bell *b) {
 static void on_up(void *arg, te_redis *redis) {
   (void)redis;
   te_bell *b = arg;
+  uv_timer_stop(&b->retry);
   listen_(b);
+  if (b->was_up) b->events.on_gap(b->events.arg);
+  b->was_up = true;
   b->events.on_ring(b->events.arg);
 }
 
@@ -68,18 +85,27 @@ te_bell *te_bell_new(uv_loop_t *loop, const te_redis_options *options,
   o.on_down = on_down;
   o.arg = b;
   b->redis = te_redis_new(loop, &o);
+  uv_timer_init(loop, &b->retry);
+  b->retry.data = b;
+  b->open_parts = 2;
   te_redis_start(b->redis);
   return b;
 }
 
 static void on_close(void *arg) {
   te_bell *b = arg;
+  if (--b->open_parts > 0) return;
   te_free(b->key);
   te_free(b);
+}
+
+static void on_timer_close(uv_handle_t *handle) {
+  on_close(handle->data);
 }
 
 void te_bell_close(te_bell *b) {
   if (b == NULL || b->is_closed) return;
   b->is_closed = true;
+  uv_close((uv_handle_t *)&b->retry, on_timer_close);
   te_redis_close(b->redis, on_close, b);
 }

@@ -15,6 +15,7 @@ typedef struct te_bell te_bell;
 
 typedef struct te_bell_events {
   void (*on_ring)(void *arg);                 // also after each (re)connect
+  void (*on_gap)(void *arg);                  // items may have been lost
   void (*on_item)(void *arg, te_slice item);  // borrowed for the call
   void *arg;
 } te_bell_events;

@@ -39,17 +39,12 @@ struct te_child {
   te_buf out;
   uint64_t sent_us;
   uv_poll_t poll;
-  uv_prepare_t prepare;  // sends before the loop sleeps
+  uv_prepare_t prepare;  // begins and sends before the loop sleeps
   int open_handles;
   bool is_starting;  // in start_tasks
   bool is_closing;
   uint64_t *began_us;  // when the task of each claim began
 };
-
-static void add_token(te_buf *out, te_token token) {
-  te_buf_add_u32(out, token.claim);
-  te_buf_add_u32(out, token.generation);
-}
 
 /*
  * Blocks when the socket is full: a master that does not read is stopped, and
@@ -77,14 +72,8 @@ static void send_soon(te_child *c) {
     te_child_flush(c);
 }
 
-static size_t begin(te_child *c, enum te_wire_kind kind) {
-  size_t mark = te_frame_begin(&c->out);
-  te_buf_add_u8(&c->out, (uint8_t)kind);
-  return mark;
-}
-
-static void end(te_child *c, size_t mark) {
-  int rc = te_frame_end(&c->out, mark);
+static void say(te_child *c, const te_wire *w) {
+  int rc = te_wire_add(&c->out, w);
   assert(rc == 0);  // records and requests are limited well below a frame
   (void)rc;
 }
@@ -115,59 +104,53 @@ void te_child_done(te_child *c, te_token token, te_slice record) {
   assert(token.claim < TE_CLAIMS_MAX && c->active > 0);
   uint64_t run_us = te_clock_us() - c->began_us[token.claim];
   c->active--;
-  te_claims_end(c->claims, token, record);
-  size_t mark = begin(c, TE_WIRE_DONE);
-  add_token(&c->out, token);
-  te_buf_add_u32(&c->out, run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us);
-  te_buf_add_slice(&c->out, record);
-  end(c, mark);
+  bool is_in_claim = te_claims_end(c->claims, token, record);
+  te_wire w = {.kind = TE_WIRE_DONE, .token = token, .payload = record};
+  w.number = run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us;
+  say(c, &w);
+  // The next task may compute for long. The master can look into the claim.
+  if (!is_in_claim) te_child_flush(c);
   start_tasks(c);
 }
 
 void te_child_set_waits(te_child *c, te_token token, bool waits) {
-  size_t mark = begin(c, TE_WIRE_WAITS);
-  add_token(&c->out, token);
-  te_buf_add_u8(&c->out, waits ? 1 : 0);
-  end(c, mark);
+  te_wire w = {.kind = TE_WIRE_WAITS, .token = token, .byte = waits};
+  say(c, &w);
   if (!waits) {
     c->active++;
     return;
   }
   assert(c->active > 0);
-  c->active--;
-  start_tasks(c);
+  c->active--;  // on_prepare begins another: this one has not yielded yet
 }
 
 void te_child_execute(te_child *c, const te_token *token) {
   if (token == NULL) {
     te_claims_pause(c->claims, c->index);
-  } else {
-    te_claims_execute(c->claims, c->index, *token);
+    return;
   }
+  // What ended before, in this turn, does not wait for this one.
+  if (te_buf_size(&c->out) > 0) te_child_flush(c);
+  te_claims_execute(c->claims, c->index, *token);
 }
 
-void te_child_hello(te_child *c, te_slice hello) {
-  size_t mark = begin(c, TE_WIRE_HELLO);
-  te_buf_add_slice(&c->out, hello);
-  end(c, mark);
+void te_child_hello(te_child *c, bool is_ready, te_slice hello) {
+  te_wire w = {.kind = TE_WIRE_HELLO, .byte = is_ready, .payload = hello};
+  say(c, &w);
   te_child_flush(c);
 }
 
 void te_child_request(te_child *c, uint32_t request, te_slice payload) {
-  size_t mark = begin(c, TE_WIRE_REQUEST);
-  te_buf_add_u32(&c->out, request);
-  te_buf_add_slice(&c->out, payload);
-  end(c, mark);
+  te_wire w = {.kind = TE_WIRE_REQUEST, .request = request, .payload = payload};
+  say(c, &w);
 }
 
 void te_child_log(te_child *c, int level, const te_token *about,
                   te_slice text) {
-  size_t mark = begin(c, TE_WIRE_LOG);
-  te_buf_add_u8(&c->out, (uint8_t)level);
-  te_token none = {TE_CLAIMS_NONE, 0};
-  add_token(&c->out, about == NULL ? none : *about);
-  te_buf_add_slice(&c->out, text);
-  end(c, mark);
+  te_wire w = {.kind = TE_WIRE_LOG, .byte = (uint8_t)level, .payload = text};
+  w.token.claim = TE_CLAIMS_NONE;
+  if (about != NULL) w.token = *about;
+  say(c, &w);
 }
 
 void te_child_set_concurrency(te_child *c, unsigned tasks) {
@@ -176,59 +159,43 @@ void te_child_set_concurrency(te_child *c, unsigned tasks) {
 
 /* What the master says. */
 
-static te_slice behind(te_slice s, size_t n) {
-  return te_slice_of(s.data + n, s.size - n);
-}
-
-static int on_task(te_child *c, te_slice payload) {
-  if (payload.size < 8) return TE_EPROTO;
-  te_slice envelope = behind(payload, 8);
+static void queue_task(te_child *c, te_token token, te_slice envelope) {
   waiting *w = te_alloc(sizeof(*w) + envelope.size);
   te_list_init(&w->link);
-  w->token.claim = te_read_u32(payload.data);
-  w->token.generation = te_read_u32(payload.data + 4);
+  w->token = token;
   w->size = envelope.size;
   memcpy(w->envelope, envelope.data, envelope.size);
   te_list_add_last(&c->queue, &w->link);
-  return 0;
 }
 
-static int on_cancel(te_child *c, te_slice payload) {
-  if (payload.size != 8) return TE_EPROTO;
-  te_token token = {te_read_u32(payload.data), te_read_u32(payload.data + 4)};
-  c->events.on_cancel(c->events.arg, token);
-  return 0;
-}
-
-static int on_reply(te_child *c, te_slice payload) {
-  if (payload.size < 8) return TE_EPROTO;
-  c->events.on_reply(c->events.arg, te_read_u32(payload.data),
-                     (int)te_read_u32(payload.data + 4), behind(payload, 8));
-  return 0;
-}
-
-static int hear(te_child *c, char kind, te_slice payload) {
-  void *arg = c->events.arg;
-  switch (kind) {
-    case TE_WIRE_TASK: return on_task(c, payload);
-    case TE_WIRE_REPLY: return on_reply(c, payload);
-    case TE_WIRE_CANCEL: return on_cancel(c, payload);
-    case TE_WIRE_CONFIG: c->events.on_config(arg, payload); return 0;
-    case TE_WIRE_ITEM: c->events.on_item(arg, payload); return 0;
-    case TE_WIRE_LINK:
-      c->events.on_link(arg, payload.size > 0 && payload.data[0] != 0);
+static int hear(te_child *c, const te_wire *w) {
+  const te_child_events *e = &c->events;
+  switch (w->kind) {
+    case TE_WIRE_TASK: queue_task(c, w->token, w->payload); return 0;
+    case TE_WIRE_REPLY:
+      e->on_reply(e->arg, w->request, (int)w->number, w->payload);
       return 0;
-    case TE_WIRE_QUIT: c->events.on_quit(arg); return 0;
-    default: return TE_EPROTO;
+    case TE_WIRE_CANCEL: e->on_cancel(e->arg, w->token); return 0;
+    case TE_WIRE_CONFIG: e->on_config(e->arg, w->payload); return 0;
+    case TE_WIRE_ITEM: e->on_item(e->arg, w->payload); return 0;
+    case TE_WIRE_LINK: e->on_link(e->arg, w->byte != 0); return 0;
+    case TE_WIRE_QUIT: e->on_quit(e->arg); return 0;
+    case TE_WIRE_HELLO:
+    case TE_WIRE_DONE:
+    case TE_WIRE_WAITS:
+    case TE_WIRE_REQUEST:
+    case TE_WIRE_LOG: break;
   }
+  return TE_EPROTO;
 }
 
 static void hear_frames(te_child *c) {
   te_slice frame;
+  te_wire w;
   int rc;
   while ((rc = te_frame_next(c->frames, &frame)) > 0) {
-    if (frame.size == 0) rc = TE_EPROTO;
-    if (rc > 0) rc = hear(c, frame.data[0], behind(frame, 1));
+    rc = te_wire_read(frame, &w);
+    if (rc == 0) rc = hear(c, &w);
     if (rc < 0) break;
   }
   if (rc < 0) c->events.on_quit(c->events.arg);  // no master of ours
@@ -259,6 +226,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
 
 static void on_prepare(uv_prepare_t *prepare) {
   te_child *c = prepare->data;
+  start_tasks(c);
   if (te_buf_size(&c->out) > 0) te_child_flush(c);
 }
 

@@ -33,7 +33,8 @@ int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
 void te_child_set_concurrency(te_child *c, unsigned tasks);
 void te_child_free(te_child *c);  // before the loop is closed
 
-void te_child_hello(te_child *c, te_slice hello);
+// MessagePack: what was loaded, or why this child cannot run anything.
+void te_child_hello(te_child *c, bool is_ready, te_slice hello);
 // The task has ended with this record; on_task may be called within.
 void te_child_done(te_child *c, te_token token, te_slice record);
 // It waits for another task's outcome and takes no slot, or no more.

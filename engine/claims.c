@@ -3,12 +3,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <uv.h>
 
 #include "clock.h"
 
@@ -38,7 +42,7 @@ typedef struct claims_file {
 struct te_claims {
   claims_file *file;
   int fd;
-  char *path;         // to be unlinked; NULL for none
+  char *path;         // to be unlinked; NULL: not
   size_t free_count;  // the rest is the master's own, not shared
   uint32_t free_list[TE_CLAIMS_MAX];
 };
@@ -68,13 +72,35 @@ static int open_new(const char *path) {
   return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-static int open_and_map(te_claims *c, const char *path) {
-  c->fd = open_new(path);
-  if (c->fd < 0) return -errno;
-  c->path = path == NULL ? NULL : te_strdup(path);
+static int fill_new(te_claims *c) {
   if (flock(c->fd, LOCK_EX | LOCK_NB) < 0) return -errno;
   if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
-  return map_file(c);
+  int rc = map_file(c);
+  if (rc == 0) c->file->magic = MAGIC;
+  return rc;
+}
+
+static int create_unnamed(te_claims *c) {
+  c->fd = open_new(NULL);
+  return c->fd < 0 ? -errno : fill_new(c);
+}
+
+// It gets its name when it is locked and whole: whoever looks for dead ones
+// never meets it before.
+static int create_named(te_claims *c, const char *path) {
+  char draft[PATH_MAX];
+  int n = snprintf(draft, sizeof(draft), "%s.new", path);
+  if (n < 0 || (size_t)n >= sizeof(draft)) return UV_ENAMETOOLONG;
+  c->fd = open_new(draft);
+  if (c->fd < 0) return -errno;
+  int rc = fill_new(c);
+  if (rc == 0 && rename(draft, path) < 0) rc = -errno;
+  if (rc < 0) {
+    unlink(draft);
+    return rc;
+  }
+  c->path = te_strdup(path);
+  return 0;
 }
 
 static te_claims *claims_new(void) {
@@ -85,12 +111,11 @@ static te_claims *claims_new(void) {
 
 int te_claims_create(const char *path, te_claims **out) {
   te_claims *c = claims_new();
-  int rc = open_and_map(c, path);
+  int rc = path == NULL ? create_unnamed(c) : create_named(c, path);
   if (rc < 0) {
     te_claims_free(c);
     return rc;
   }
-  c->file->magic = MAGIC;
   // The lowest claim is given out first: few pages are touched.
   for (uint32_t i = 0; i < TE_CLAIMS_MAX; i++)
     c->free_list[i] = TE_CLAIMS_MAX - 1 - i;
@@ -110,6 +135,11 @@ void te_claims_free(te_claims *c) {
   if (c->fd >= 0) close(c->fd);
   te_free(c->path);
   te_free(c);
+}
+
+void te_claims_keep_file(te_claims *c) {
+  te_free(c->path);
+  c->path = NULL;
 }
 
 void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]) {
@@ -181,6 +211,11 @@ bool te_claims_is_executing(const te_claims *c, unsigned child,
   return atomic_load(&c->file->executing[child]) == token_number(token);
 }
 
+bool te_claims_is_busy(const te_claims *c, unsigned child) {
+  assert(child < TE_CHILDREN_MAX);
+  return atomic_load(&c->file->executing[child]) != 0;
+}
+
 void te_claims_reset_child(te_claims *c, unsigned child) {
   assert(child < TE_CHILDREN_MAX);
   atomic_store(&c->file->executing[child], 0);
@@ -201,20 +236,22 @@ int te_claims_attach(int fd, te_claims **out) {
 
 bool te_claims_take(te_claims *c, te_token token) {
   claim *slot = claim_of(c, token);
-  if (slot == NULL) return false;
   uint64_t offered = word_of(token.generation, OFFERED);
+  // The claim may be another's by now: its time is not to be touched then.
+  if (slot == NULL || atomic_load(&slot->word) != offered) return false;
   // The time first: a master that sees it taken finds the time there.
   atomic_store(&slot->taken_at_ms, te_clock_ms());
   return atomic_compare_exchange_strong(&slot->word, &offered,
                                         word_of(token.generation, TAKEN));
 }
 
-void te_claims_end(te_claims *c, te_token token, te_slice record) {
+bool te_claims_end(te_claims *c, te_token token, te_slice record) {
   claim *slot = claim_of(c, token);
-  if (slot == NULL || record.size > sizeof(slot->record)) return;
+  if (slot == NULL || record.size > sizeof(slot->record)) return false;
   slot->record_size = record.size;
   memcpy(slot->record, record.data, record.size);
   atomic_store(&slot->word, word_of(token.generation, ENDED));
+  return true;
 }
 
 void te_claims_execute(te_claims *c, unsigned child, te_token token) {

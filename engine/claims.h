@@ -31,9 +31,10 @@
 
 #define TE_CLAIMS_MAX             4096  // tasks in one worker's hands
 #define TE_CHILDREN_MAX           512
-#define TE_FIELD_BYTES            24  // id and delivery number: a task in flight
+#define TE_FIELD_BYTES            24   // id, delivery: a task in flight
 #define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
 #define TE_CLAIMS_NONE            UINT32_MAX
+#define TE_CLAIMS_SUFFIX          ".claims"  // of a file's name
 
 typedef struct te_claims te_claims;
 
@@ -48,8 +49,9 @@ typedef struct te_token {
  * unlinks the file.
  */
 int te_claims_create(const char *path, te_claims **out);
-int te_claims_fd(const te_claims *c);  // for a child to inherit
-void te_claims_free(te_claims *c);     // NULL is fine
+int te_claims_fd(const te_claims *c);    // for a child to inherit
+void te_claims_keep_file(te_claims *c);  // te_claims_free is not to unlink it
+void te_claims_free(te_claims *c);       // NULL is fine
 
 // The incarnation that the claims belong to; free claims only.
 void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]);
@@ -66,18 +68,19 @@ bool te_claims_outcome(const te_claims *c, te_token token, te_slice *record);
 void te_claims_clear(te_claims *c, te_token token);  // it is told: free again
 // Whether `child` is executing this task right now, or was when it died.
 bool te_claims_is_executing(const te_claims *c, unsigned child, te_token token);
+bool te_claims_is_busy(const te_claims *c, unsigned child);  // executes any
 void te_claims_reset_child(te_claims *c, unsigned child);
 
 // A child's side: maps what it inherited. 0, or a libuv code.
 int te_claims_attach(int fd, te_claims **out);
 bool te_claims_take(te_claims *c, te_token token);
-// Leaves the outcome in the claim, if it is short enough.
-void te_claims_end(te_claims *c, te_token token, te_slice record);
+// Leaves the outcome in the claim; false: it is too long for that.
+bool te_claims_end(te_claims *c, te_token token, te_slice record);
 void te_claims_execute(te_claims *c, unsigned child, te_token token);
 void te_claims_pause(te_claims *c, unsigned child);  // executes none
 
 /*
- * Another master's file. UV_EBUSY while that master lives.
+ * Another master's file. UV_EBUSY while that master or a child of its lives.
  * Otherwise it stays locked until te_claims_free, which removes it. `each` is
  * called for every task that had begun, with its outcome if it had ended.
  */

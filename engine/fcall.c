@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "record.h"
+
 void te_fcall_begin(te_redis *r, const char *prefix, const char *function,
                     size_t argc) {
   te_redis_begin(r, 4 + argc);
@@ -20,6 +22,15 @@ void te_fcall_add_number(te_redis *r, uint64_t v) {
   char text[24];
   int n = snprintf(text, sizeof(text), "%" PRIu64, v);
   te_redis_add(r, te_slice_of(text, (size_t)n));
+}
+
+void te_fcall_add_poisoned(te_redis *r) {
+  te_buf outcome;
+  te_buf_init(&outcome);
+  te_record_failure(&outcome, "WorkerLost",
+                    "worker after worker was lost while it held the task");
+  te_redis_add(r, te_buf_slice(&outcome));
+  te_buf_free(&outcome);
 }
 
 bool te_fcall_is_fenced(const te_reply *reply) {

@@ -8,7 +8,9 @@ void te_hand_init(te_hand *h) {
 }
 
 size_t te_hand_occupied(const te_hand *h) {
-  return h->count - h->waiting;
+  size_t free_of = h->waiting;
+  if (free_of > TE_HAND_WAITING_MAX) free_of = TE_HAND_WAITING_MAX;
+  return h->count - free_of;
 }
 
 static size_t tasks_ahead(const te_hand *h, double mean_us) {
@@ -74,8 +76,22 @@ te_task *te_hand_withdraw(te_hand *h, te_claims *claims) {
   return NULL;
 }
 
-const te_task *te_hand_culprit(const te_hand *h, const te_claims *claims,
-                               unsigned child) {
+te_task *te_hand_take_ended(te_hand *h, const te_claims *claims,
+                            uint64_t now_ms) {
+  te_slice outcome;
+  te_list_each (link, &h->tasks) {
+    te_task *t = te_container_of(link, te_task, link);
+    if (!te_claims_outcome(claims, t->token, &outcome)) continue;
+    if (t->end == TE_END_NONE) te_task_set_outcome(t, outcome);
+    te_hand_end(h, t, now_ms);
+    return t;
+  }
+  return NULL;
+}
+
+// NULL: none.
+static const te_task *find_culprit(const te_hand *h, const te_claims *claims,
+                                   unsigned child) {
   const te_task *only = NULL;
   size_t begun = 0;
   te_list_each (link, &h->tasks) {
@@ -89,9 +105,43 @@ const te_task *te_hand_culprit(const te_hand *h, const te_claims *claims,
   return begun == 1 ? only : NULL;
 }
 
+static void judge(te_task *t, const te_claims *claims, bool is_culprit,
+                  const char *why) {
+  te_slice outcome;
+  if (t->end != TE_END_NONE) return;  // its time was up
+  if (te_claims_outcome(claims, t->token, &outcome)) {
+    te_task_set_outcome(t, outcome);
+  } else if (is_culprit) {
+    te_task_fail(t, TE_END_LOST, "WorkerLost",
+                 "the process that ran it ended: %s", why);
+  } else {
+    te_task_end(t, TE_END_BACK, te_slice_str(NULL));
+  }
+}
+
+void te_hand_judge(te_hand *h, const te_claims *claims, unsigned child,
+                   bool is_killed, const char *why) {
+  const te_task *culprit = is_killed ? NULL : find_culprit(h, claims, child);
+  te_list_each (link, &h->tasks) {
+    te_task *t = te_container_of(link, te_task, link);
+    judge(t, claims, t == culprit, why);
+  }
+}
+
+te_task *te_hand_take_first(te_hand *h, uint64_t now_ms) {
+  te_list *first = te_list_first(&h->tasks);
+  if (first == NULL) return NULL;
+  te_task *t = te_container_of(first, te_task, link);
+  te_hand_end(h, t, now_ms);
+  return t;
+}
+
+bool te_hand_is_slow(const te_hand *h, uint64_t now_ms) {
+  return h->count > 0 && now_ms - h->moved_ms >= TE_HAND_STALL_MS;
+}
+
 bool te_hand_check_stall(te_hand *h, unsigned slots, uint64_t now_ms) {
-  if (te_hand_occupied(h) <= slots) return false;
-  if (now_ms - h->moved_ms < TE_HAND_STALL_MS) return false;
+  if (te_hand_occupied(h) <= slots || !te_hand_is_slow(h, now_ms)) return false;
   h->is_stalled = true;
   return true;
 }

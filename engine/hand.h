@@ -10,9 +10,11 @@
 #include "list.h"
 #include "task.h"
 
-#define TE_HAND_AHEAD_US  3000  // of work behind a child's slots
-#define TE_HAND_AHEAD_MAX 256   // tasks behind a child's slots
-#define TE_HAND_STALL_MS  10    // one that ends nothing for so long is slow
+#define TE_HAND_AHEAD_US    3000  // of work behind a child's slots
+#define TE_HAND_AHEAD_MAX   256   // tasks behind a child's slots
+#define TE_HAND_STALL_MS    10    // one that ends nothing for so long is slow
+// More tasks that wait for others than this take a slot each.
+#define TE_HAND_WAITING_MAX 1000
 
 typedef struct te_hand {
   te_list tasks;      // offered and begun, in the order of offering
@@ -39,7 +41,7 @@ te_task *te_hand_find(const te_hand *h, te_token token);
 
 void te_hand_set_waits(te_hand *h, te_task *t, bool waits);
 
-// The task has ended: it leaves the hand, but keeps its claim.
+// The task has ended and leaves the hand; its claim is kept.
 void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms);
 
 /*
@@ -49,12 +51,24 @@ void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms);
 te_task *te_hand_withdraw(te_hand *h, te_claims *claims);
 
 /*
- * Which task is to blame when the child has died: the one that it was
- * executing, or else the only one that had begun. NULL: none.
+ * A task that has ended, as its claim says, out of the hand; NULL when there
+ * is none. The child may be too busy to tell, or dead.
  */
-const te_task *te_hand_culprit(const te_hand *h, const te_claims *claims,
-                               unsigned child);
+te_task *te_hand_take_ended(te_hand *h, const te_claims *claims,
+                            uint64_t now_ms);
 
+/*
+ * The child has died and what had not begun was withdrawn: says of each task
+ * how it ends. To blame is the one that the child was executing, or else the
+ * only one that had begun, if any; with is_killed, by the master, none is.
+ */
+void te_hand_judge(te_hand *h, const te_claims *claims, unsigned child,
+                   bool is_killed, const char *why);
+
+te_task *te_hand_take_first(te_hand *h, uint64_t now_ms);  // NULL: empty
+
+// Whether it has ended nothing for TE_HAND_STALL_MS.
+bool te_hand_is_slow(const te_hand *h, uint64_t now_ms);
 // Whether tasks wait behind a long one; notes it as stalled then.
 bool te_hand_check_stall(te_hand *h, unsigned slots, uint64_t now_ms);
 

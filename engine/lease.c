@@ -6,7 +6,6 @@
 #include "clock.h"
 #include "fcall.h"
 #include "log.h"
-#include "record.h"
 
 #define RETRY_MS   200  // after Redis refused a call
 #define JITTER_MS  25   // so that not all workers reap or promote at once
@@ -72,7 +71,7 @@ int te_lease_check(te_lease *l, int status, const te_reply *reply) {
 
 static void on_promoted(void *arg, int status, const te_reply *reply) {
   te_lease *l = arg;
-  if (status < 0 || l->state != TE_LEASE_HELD) return;
+  if (l->state != TE_LEASE_HELD || te_lease_check(l, status, reply) < 0) return;
   if (reply->type == TE_REPLY_ARRAY && reply->count == 2)
     te_lease_note_due(l, reply->item[0]->integer, reply->item[1]->integer);
 }
@@ -111,26 +110,15 @@ static void on_reaped(void *arg, int status, const te_reply *reply) {
   if (l->state == TE_LEASE_HELD) send_heartbeat(l, on_renewed);
 }
 
-void te_lease_reap(te_lease *l, const char *wid, bool is_dead,
-                   const te_slice *begun, size_t begun_count) {
-  te_buf outcome;
-  te_buf_init(&outcome);
-  te_record_failure(&outcome, "WorkerLost",
-                    "worker after worker was lost while it held the task");
-  begin_call(l, "te1_reap", 3 + begun_count);
-  te_redis_add(l->redis, te_slice_of(wid, TE_ID_PRODUCER_BYTES));
-  add_str(l, is_dead ? "1" : "0");
-  te_redis_add(l->redis, te_buf_slice(&outcome));
-  for (size_t i = 0; i < begun_count; i++)
-    te_redis_add(l->redis, begun[i]);
-  te_redis_end(l->redis, 0, on_reaped, l);
-  te_buf_free(&outcome);
-}
-
 static void on_foreign(uv_timer_t *timer) {
   te_lease *l = timer->data;
-  te_slice all = te_slice_str("-");
-  if (l->state == TE_LEASE_HELD) te_lease_reap(l, l->foreign, false, &all, 1);
+  if (l->state != TE_LEASE_HELD) return;
+  begin_call(l, "te1_reap", 4);
+  add_str(l, l->foreign);
+  add_str(l, "0");
+  te_fcall_add_poisoned(l->redis);
+  add_str(l, "-");  // whether they had begun is not known
+  te_redis_end(l->redis, 0, on_reaped, l);
 }
 
 static void note_foreign(te_lease *l, int64_t now, int64_t deadline,
@@ -173,8 +161,8 @@ static void note_report(te_lease *l, const te_reply *r) {
 
 static void on_renewed(void *arg, int status, const te_reply *reply) {
   te_lease *l = arg;
-  if (te_lease_check(l, status, reply) == 0 && l->state == TE_LEASE_HELD)
-    note_report(l, reply);
+  if (l->state != TE_LEASE_HELD) return;  // asked under another name
+  if (te_lease_check(l, status, reply) == 0) note_report(l, reply);
 }
 
 static void hold(te_lease *l, const te_reply *held) {

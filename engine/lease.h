@@ -11,7 +11,8 @@
  *   any --(Redis says FENCED)--> lost
  *
  * The first `asking` under a name registers it; later ones ask whether the
- * lease is still held, and what Redis thinks the worker has in flight.
+ * lease is still held, and what Redis thinks the worker has in flight: what
+ * fetches before have handed out, for none of them is carried out any more.
  */
 #ifndef TE_LEASE_H
 #define TE_LEASE_H
@@ -85,9 +86,5 @@ void te_lease_pause(te_lease *l);  // it is not
  */
 int te_lease_check(te_lease *l, int status, const te_reply *reply);
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due);
-
-// Takes all from a worker; `begun`: see docs/protocol.md, te1_reap.
-void te_lease_reap(te_lease *l, const char *wid, bool is_dead,
-                   const te_slice *begun, size_t begun_count);
 
 #endif

@@ -8,8 +8,9 @@
  * that turns out to be long is withdrawn and given to others.
  *
  * A child that dies is replaced at once. Of its tasks the one that it was
- * executing is lost (TE_END_LOST), others that had begun go back
- * (TE_END_BACK), and those that had not begun are given to another child.
+ * executing is lost (TE_END_LOST) unless the master killed it, others that
+ * had begun go back (TE_END_BACK), and those that had not begun are given to
+ * another child.
  *
  * A hard time limit that is over ends a task with TimeLimitExceeded: the
  * child is killed when it is executing it, or does not end it within a
@@ -21,20 +22,15 @@
 #include <uv.h>
 
 #include "claims.h"
-#include "proc.h"
+#include "crew.h"
 #include "task.h"
 
 typedef struct te_pool te_pool;
 
-// A child process: an index that is used again, a serial that is not.
-typedef struct te_child_ref {
-  unsigned index;
-  uint32_t serial;
-} te_child_ref;
-
 typedef struct te_pool_events {
-  // A child has loaded its files and is ready. MessagePack, borrowed.
-  void (*on_hello)(void *arg, te_slice hello);
+  // A child has loaded its files and is ready, or could not. MessagePack,
+  // borrowed: what, or why not.
+  void (*on_hello)(void *arg, bool is_ready, te_slice hello);
   // A task is over; takes it. run_us: how long it ran, 0 when not known.
   void (*on_end)(void *arg, te_task *t, uint32_t run_us);
   // te_pool_reply answers it. `payload`: function and arguments, borrowed.
@@ -72,15 +68,17 @@ void te_pool_send_link(te_pool *p, bool is_up);  // to all
 
 // Ends with TE_END_UNSPENT what had not begun, and takes nothing any more.
 void te_pool_drain(te_pool *p);
+// Lets the children end by themselves; no child is started any more.
+void te_pool_quit(te_pool *p);
 /*
  * Kills every child; no child is started any more until te_pool_start. Their
- * tasks come back by on_end, or, with `give_up`, are dropped (the lease is
- * gone and others have them).
+ * tasks come back by on_end (TE_END_BACK: nobody is to blame), or, with
+ * `give_up`, are dropped (the lease is gone and others have them).
  */
 void te_pool_kill(te_pool *p, bool give_up);
 size_t te_pool_alive(const te_pool *p);  // children not gone yet
 
-// Once te_pool_alive is 0 (after drain or kill) or before start.
+// Once te_pool_alive is 0 (after quit or kill), or before start.
 void te_pool_free(te_pool *p);
 
 #endif

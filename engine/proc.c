@@ -77,7 +77,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     te_frame_grow(p->frames, (size_t)n);
     hand_out_frames(p);
   } else if (n < 0) {
-    uv_read_stop(stream);  // its end shows when the process is gone
+    uv_read_stop(stream);
+    fault(p, (int)n);  // it is ending, or has closed the channel: no child
   }
 }
 

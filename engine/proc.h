@@ -21,7 +21,8 @@ typedef struct te_proc te_proc;
 
 typedef struct te_proc_events {
   void (*on_frame)(void *arg, te_slice frame);  // borrowed for the call
-  // The child broke the protocol, or does not read: it should be killed.
+  // The child broke the protocol, closed the channel, or does not read: it
+  // should be killed. It may be about to end by itself.
   void (*on_fault)(void *arg, int code);
   // `why`: "killed by signal 9 (Killed)", "exited with status 1"; borrowed.
   void (*on_end)(void *arg, const char *why);

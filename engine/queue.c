@@ -25,6 +25,7 @@ struct te_queue {
   bool is_awake;       // there may be work
   bool sleeps;         // Redis has it among the sleepers
   bool stops;          // fetches nothing more
+  bool is_refused;     // Redis answered with an error: wait for on_work
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
   te_map held;         // every task of this worker, by field
@@ -72,9 +73,7 @@ static void tell_again(te_queue *q) {
 }
 
 static void end_of_call(te_queue *q) {
-  if (--q->under_way > 0) return;
-  if (q->unsettled == 0) q->events.on_settled(q->events.arg);
-  te_queue_wake(q);
+  if (--q->under_way == 0) te_queue_wake(q);
 }
 
 // A reply to a call of this round. Others came too late: on_down or on_lost
@@ -83,6 +82,7 @@ static bool is_of_round(te_queue *q, int status, const te_reply *reply,
                         int *rc) {
   if (q->lease.state != TE_LEASE_HELD) return false;
   *rc = te_lease_check(&q->lease, status, reply);
+  if (*rc == TE_EREPLY) q->is_refused = true;
   return q->lease.state == TE_LEASE_HELD;
 }
 
@@ -115,9 +115,15 @@ static void send_finish(te_queue *q) {
 
 static void take_envelope(te_queue *q, te_slice bytes) {
   te_task *t = te_task_new(bytes, q->lease.delivery);
-  if (t == NULL) return;  // te1_fetch lets no malformed one pass
+  if (t != NULL) {
+    te_map_set(&q->held, field_of(t), t);
+    q->events.on_task(q->events.arg, t);
+    return;
+  }
+  t = te_task_malformed(bytes, q->lease.delivery);
+  if (t == NULL) return;  // te1_fetch lets none of those pass
   te_map_set(&q->held, field_of(t), t);
-  q->events.on_task(q->events.arg, t);
+  te_queue_end(q, t);
 }
 
 static void on_fetched(void *arg, int status, const te_reply *reply) {
@@ -157,6 +163,7 @@ static void send_fetch(te_queue *q, size_t room) {
 
 static void start_round(te_queue *q) {
   if (q->lease.state != TE_LEASE_HELD || q->under_way > 0) return;
+  if (q->is_refused) return;
   if (!te_list_is_empty(&q->ended)) send_finish(q);
   if (!q->is_awake || q->stops) return;
   size_t room = q->events.room(q->events.arg);
@@ -164,8 +171,10 @@ static void start_round(te_queue *q) {
 }
 
 static void on_turn(uv_prepare_t *turn) {
+  te_queue *q = turn->data;
   uv_prepare_stop(turn);
-  start_round(turn->data);
+  start_round(q);
+  if (te_queue_is_settled(q)) q->events.on_settled(q->events.arg);
 }
 
 void te_queue_wake(te_queue *q) {
@@ -184,6 +193,7 @@ void te_queue_end(te_queue *q, te_task *t) {
 static void on_work(void *arg) {
   te_queue *q = arg;
   q->is_awake = true;
+  q->is_refused = false;
   te_queue_wake(q);
 }
 
@@ -192,10 +202,15 @@ static void on_item(void *arg, te_slice item) {
   q->events.on_item(q->events.arg, item);
 }
 
+static void on_gap(void *arg) {
+  te_queue *q = arg;
+  q->events.on_gap(q->events.arg);
+}
+
 static void open_bell(te_queue *q) {
   char key[256];
   int n = snprintf(key, sizeof(key), "%s%s", q->prefix, q->inbox);
-  te_bell_events events = {on_work, on_item, q};
+  te_bell_events events = {on_work, on_gap, on_item, q};
   q->bell = te_bell_new(q->loop, &q->redis_options, te_slice_of(key, (size_t)n),
                         &events);
 }
@@ -228,6 +243,7 @@ static void on_held(void *arg, bool is_new, const te_reply *held) {
 static void on_lost(void *arg) {
   te_queue *q = arg;
   q->under_way = 0;
+  q->is_refused = false;
   te_bell_close(q->bell);
   q->bell = NULL;
   free_tasks(q, &q->ended);
@@ -301,51 +317,9 @@ void te_queue_stop_fetching(te_queue *q) {
   q->stops = true;
 }
 
-size_t te_queue_unsettled(const te_queue *q) {
-  return q->unsettled;
-}
-
-/* A dead predecessor on this host. */
-
-typedef struct estate {
-  te_slice begun[TE_CLAIMS_MAX];
-  size_t begun_count;
-  te_slice ended[2 * TE_CLAIMS_MAX];  // fields and outcomes
-  size_t ended_count;
-} estate;
-
-static void sort_out(void *arg, te_slice field, te_slice outcome) {
-  estate *e = arg;
-  if (outcome.size == 0) {
-    e->begun[e->begun_count++] = field;
-  } else {
-    e->ended[e->ended_count++] = field;
-    e->ended[e->ended_count++] = outcome;
-  }
-}
-
-// In its name; when its lease is gone this does nothing.
-static void tell_for(te_queue *q, const char *wid, const estate *e) {
-  if (e->ended_count == 0) return;
-  te_fcall_begin(q->redis, q->prefix, "te1_finish", 2 + e->ended_count / 2 * 3);
-  te_redis_add(q->redis, te_slice_of(wid, TE_ID_PRODUCER_BYTES));
-  te_fcall_add_number(q->redis, q->lease.ms);
-  for (size_t i = 0; i < e->ended_count; i += 2) {
-    te_fcall_add_str(q->redis, "o");
-    te_redis_add(q->redis, e->ended[i]);
-    te_redis_add(q->redis, e->ended[i + 1]);
-  }
-  te_redis_end(q->redis, 0, NULL, NULL);
-}
-
-void te_queue_succeed(te_queue *q, const te_claims *dead) {
-  char wid[TE_ID_PRODUCER_BYTES];
-  estate *e = te_alloc_zero(1, sizeof(*e));
-  te_claims_owner(dead, wid);
-  te_claims_each_begun(dead, sort_out, e);
-  tell_for(q, wid, e);
-  te_lease_reap(&q->lease, wid, true, e->begun, e->begun_count);
-  te_free(e);
+bool te_queue_is_settled(const te_queue *q) {
+  return q->lease.state == TE_LEASE_HELD && q->under_way == 0 &&
+         q->unsettled == 0;
 }
 
 te_redis *te_queue_redis(te_queue *q) {
@@ -361,18 +335,19 @@ te_slice te_queue_inbox(const te_queue *q) {
 }
 
 typedef struct leaving {
-  void (*cb)(void *arg);
+  void (*cb)(void *arg, bool has_left);
   void *arg;
 } leaving;
 
 static void on_left(void *arg, int status, const te_reply *reply) {
-  (void)status, (void)reply;  // else the lease ends by itself
   leaving *l = arg;
-  l->cb(l->arg);
+  l->cb(l->arg,
+        status == 0 && reply->type == TE_REPLY_INTEGER && reply->integer == 1);
   te_free(l);
 }
 
-void te_queue_leave(te_queue *q, void (*cb)(void *arg), void *arg) {
+void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
+                    void *arg) {
   leaving *l = te_alloc(sizeof(*l));
   l->cb = cb;
   l->arg = arg;
@@ -384,8 +359,6 @@ void te_queue_leave(te_queue *q, void (*cb)(void *arg), void *arg) {
 static void on_part_closed(void *arg) {
   te_queue *q = arg;
   if (--q->open_handles > 0) return;
-  free_tasks(q, &q->ended);
-  free_tasks(q, &q->told);
   te_map_free(&q->held);
   te_free(q->prefix);
   te_free(q);
@@ -395,7 +368,24 @@ static void on_turn_close(uv_handle_t *handle) {
   on_part_closed(handle->data);
 }
 
+// What was not told stays in its claim, for an heir to tell.
+static void leave_to_heir(te_queue *q, te_list *list) {
+  te_list_each (link, list) {
+    te_task *t = task_of(link);
+    te_list_remove(link);
+    if (t->has_claim && t->end == TE_END_OUTCOME) {
+      te_claims_end(q->claims, t->token,
+                    te_slice_of(t->record, t->record_size));
+    } else if (t->has_claim && t->end != TE_END_LOST) {
+      te_claims_clear(q->claims, t->token);  // goes back unspent
+    }
+    te_task_free(t);
+  }
+}
+
 void te_queue_close(te_queue *q) {
+  leave_to_heir(q, &q->ended);
+  leave_to_heir(q, &q->told);
   te_bell_close(q->bell);
   q->bell = NULL;
   uv_close((uv_handle_t *)&q->turn, on_turn_close);

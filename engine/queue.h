@@ -34,8 +34,9 @@ typedef struct te_queue_events {
   // Drop them, then te_queue_start with another wid.
   void (*on_fenced)(void *arg);
   void (*on_item)(void *arg, te_slice item);  // an outcome that was awaited
-  void (*on_settled)(void *arg);              // nothing is left to be told
-  size_t (*room)(void *arg);  // how many tasks the worker would take now
+  void (*on_gap)(void *arg);      // such may have been lost: to be asked anew
+  void (*on_settled)(void *arg);  // te_queue_is_settled, at the end of a turn
+  size_t (*room)(void *arg);      // how many tasks the worker would take now
   void *arg;
 } te_queue_events;
 
@@ -59,19 +60,19 @@ void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
 void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
 void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);
-size_t te_queue_unsettled(const te_queue *q);  // ended and not told for sure
-
-// Takes all from the worker whose claims these are and that is dead: what had
-// ended is told, what had begun is lost once, the rest goes back unspent.
-void te_queue_succeed(te_queue *q, const te_claims *dead);
+// The lease is held, nothing is under way and nothing left to be told.
+bool te_queue_is_settled(const te_queue *q);
 
 // The connection and the prefix, for other calls.
 te_redis *te_queue_redis(te_queue *q);
 te_slice te_queue_prefix(const te_queue *q);
 te_slice te_queue_inbox(const te_queue *q);  // "b:<wid>"
 
-// Gives up the lease (nothing may be in flight), then calls cb.
-void te_queue_leave(te_queue *q, void (*cb)(void *arg), void *arg);
-void te_queue_close(te_queue *q);  // asynchronous, frees itself
+// Gives up the lease, then calls cb; false: it was not possible, something
+// may be in flight still.
+void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
+                    void *arg);
+// Asynchronous, frees itself; the claims are not needed any more.
+void te_queue_close(te_queue *q);
 
 #endif

@@ -34,6 +34,8 @@ struct te_relay {
   te_map awaited;  // by id
   te_list early;   // empty while no te1_await is under way
   size_t awaits;   // under way
+  size_t calls;    // under way, awaits among them
+  bool is_closed;
 };
 
 // A call under way.
@@ -173,8 +175,11 @@ void te_relay_item(te_relay *r, te_slice item) {
 
 /* Calls. */
 
-static void on_reply(void *arg, int status, const te_reply *reply) {
-  call *c = arg;
+static void release(te_relay *r) {
+  if (r->is_closed && r->calls == 0) te_free(r);
+}
+
+static void answer(const call *c, int status, const te_reply *reply) {
   te_relay *r = c->relay;
   te_buf out;
   te_buf_init(&out);
@@ -188,9 +193,17 @@ static void on_reply(void *arg, int status, const te_reply *reply) {
     pack_reply(&out, reply);
   }
   te_pool_reply(r->pool, c->from, c->request, status, te_buf_slice(&out));
-  if (c->is_await && --r->awaits == 0) drop_early(r);
   te_buf_free(&out);
+}
+
+static void on_reply(void *arg, int status, const te_reply *reply) {
+  call *c = arg;
+  te_relay *r = c->relay;
+  if (!r->is_closed) answer(c, status, reply);
+  if (c->is_await && --r->awaits == 0) drop_early(r);
   te_free(c);
+  r->calls--;
+  release(r);
 }
 
 // The next argument of a request, off its front; false at the end.
@@ -259,6 +272,7 @@ void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
     c->request = request;
     c->is_await = strcmp(f->name, "te1_await") == 0;
     if (c->is_await) r->awaits++;
+    r->calls++;
     forward(r, f, args + 1, n - 1, c);
   }
   te_free(args);
@@ -273,13 +287,18 @@ te_relay *te_relay_new(te_pool *pool, te_queue *queue) {
   return r;
 }
 
-void te_relay_free(te_relay *r) {
-  if (r == NULL) return;
+void te_relay_forget(te_relay *r) {
   size_t cursor = 0;
   awaited *a;
   while ((a = te_map_next(&r->awaited, &cursor, NULL)) != NULL)
     free_awaited(a);
   te_map_free(&r->awaited);
   drop_early(r);
-  te_free(r);
+}
+
+void te_relay_close(te_relay *r) {
+  if (r == NULL) return;
+  te_relay_forget(r);
+  r->is_closed = true;
+  release(r);
 }

@@ -41,10 +41,10 @@ size_t te_report_take(te_list *ended, te_list *told) {
   size_t args = 0;
   size_t bytes = 0;
   const te_task *before = NULL;
-  te_list *link;
   for (size_t n = 0; n < TE_REPORT_TASKS_MAX && bytes < TE_REPORT_BYTES_MAX;
        n++) {
-    if ((link = te_list_first(ended)) == NULL) break;
+    te_list *link = te_list_first(ended);
+    if (link == NULL) break;
     te_task *t = task_of(link);
     te_list_remove(link);
     te_list_add_last(told, link);

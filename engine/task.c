@@ -4,11 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "frame.h"
 #include "record.h"
 
-#define CANCEL_MS 1000
+#define CANCEL_MS          1000
+// It has to fit into a frame, with what stands before it there.
+#define ENVELOPE_BYTES_MAX (TE_FRAME_BYTES_MAX - 1024)
+
+static void set_delivery(te_task *t, uint32_t delivery) {
+  for (int i = TE_FIELD_BYTES - 1; i >= TE_ID_BYTES; i--, delivery >>= 8)
+    t->field[i] = (char)(delivery & 0xff);
+}
 
 te_task *te_task_new(te_slice envelope, uint32_t delivery) {
+  if (envelope.size > ENVELOPE_BYTES_MAX) return NULL;
   te_task *t = te_alloc_zero(1, sizeof(*t) + envelope.size);
   memcpy(t->bytes, envelope.data, envelope.size);
   t->size = envelope.size;
@@ -18,8 +27,15 @@ te_task *te_task_new(te_slice envelope, uint32_t delivery) {
   }
   te_list_init(&t->link);
   memcpy(t->field, t->bytes, TE_ID_BYTES);
-  for (int i = TE_FIELD_BYTES - 1; i >= TE_ID_BYTES; i--, delivery >>= 8)
-    t->field[i] = (char)(delivery & 0xff);
+  set_delivery(t, delivery);
+  return t;
+}
+
+te_task *te_task_malformed(te_slice envelope, uint32_t delivery) {
+  if (envelope.size < TE_ID_BYTES) return NULL;
+  te_task *t = te_task_of_field(te_slice_of(envelope.data, TE_ID_BYTES));
+  set_delivery(t, delivery);
+  te_task_fail(t, TE_END_OUTCOME, "Malformed", "not a task that can be run");
   return t;
 }
 
@@ -43,6 +59,17 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
   te_free(t->record);
   t->record = record.size > 0 ? te_slice_dup(record) : NULL;
   t->record_size = record.size;
+}
+
+void te_task_set_outcome(te_task *t, te_slice record) {
+  if (!te_slice_equal(record, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+    te_task_end(t, TE_END_OUTCOME, record);
+    return;
+  }
+  te_task_fail(t, TE_END_UNKNOWN, "NotRegistered",
+               "no worker of queue \"%.*s\" knows the task \"%.*s\"",
+               (int)t->envelope.queue.size, t->envelope.queue.data,
+               (int)t->envelope.name.size, t->envelope.name.data);
 }
 
 void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,

@@ -27,6 +27,9 @@ typedef enum te_end {
   TE_END_UNKNOWN = 'n',  // no such task here; with a record
 } te_end;
 
+// What a child says instead of an outcome: it has no such task.
+#define TE_OUTCOME_UNKNOWN "N"
+
 typedef struct te_task {
   te_list link;
   char field[TE_FIELD_BYTES];  // its key in flight
@@ -45,14 +48,20 @@ typedef struct te_task {
   char bytes[];  // the envelope
 } te_task;
 
-// A task fetched with this delivery number; NULL when the bytes are malformed.
+// A task fetched with this delivery number; NULL when the bytes are malformed
+// or more than a child could be sent.
 te_task *te_task_new(te_slice envelope, uint32_t delivery);
+// Such a one, ended as Malformed; NULL when there is not even an id.
+te_task *te_task_malformed(te_slice envelope, uint32_t delivery);
 // Only a field, to be handed back: a task whose envelope never arrived.
 te_task *te_task_of_field(te_slice field);
 void te_task_free(te_task *t);  // in no list any more; NULL is fine
 
 // Notes how it ends; the record is copied.
 void te_task_end(te_task *t, te_end end, te_slice record);
+
+// The outcome that a child reports, or that it does not know the task.
+void te_task_set_outcome(te_task *t, te_slice record);
 
 // A failure's record: F and { kind, message }.
 void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,

@@ -1,27 +1,26 @@
 #include "worker.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "claims.h"
+#include "heir.h"
 #include "id.h"
 #include "log.h"
 #include "pool.h"
 #include "queue.h"
 #include "relay.h"
 
-#define CLAIMS_SUFFIX        ".claims"
-#define SUCCESSION_MS        50
-#define SUCCESSION_TRIES_MAX 20
+#define QUIT_MS   2000  // for children to end by themselves
+#define SETTLE_MS 5000  // for the last words with Redis
 
 typedef enum stage {
   LOADING,  // no child has said hello yet
   RUNNING,
   DRAINING,  // what runs may end
-  KILLING,   // children are being killed
-  LEAVING,   // the last outcomes, then the lease
+  ENDING,    // children end
+  SETTLING,  // the last outcomes are told
+  LEAVING,   // the lease is given up
   STOPPED,
 } stage;
 
@@ -36,9 +35,8 @@ struct te_worker {
   te_pool *pool;
   te_queue *queue;  // NULL until it is connected
   te_relay *relay;
-  uv_timer_t grace;
-  uv_timer_t succession;
-  unsigned succession_tries;
+  te_heir *heir;           // NULL where no claims lie
+  uv_timer_t limit;        // for a stage on the way to STOPPED
   uv_prepare_t log_flush;  // log lines go out once in a turn of the loop
   int open_handles;
   stage stage;
@@ -92,55 +90,80 @@ static void on_log_flush(uv_prepare_t *prepare) {
 
 /* Stopping. */
 
-static void on_left(void *arg) {
-  te_worker *w = arg;
+static void become_stopped(te_worker *w) {
   if (w->stage == STOPPED) return;
   w->stage = STOPPED;
-  te_relay_free(w->relay);
-  w->relay = NULL;
+  uv_timer_stop(&w->limit);
+  te_relay_close(w->relay);
+  te_heir_close(w->heir);
   if (w->queue != NULL) te_queue_close(w->queue);
   w->queue = NULL;
   w->events.on_stopped(w->events.arg);
 }
 
-// Goes as far as it can.
-static void go_on_stopping(te_worker *w) {
-  if (w->stage == DRAINING && te_pool_in_hand(w->pool) == 0) {
-    w->stage = KILLING;
-    te_pool_kill(w->pool, false);
-  }
-  if (w->stage == KILLING && te_pool_alive(w->pool) == 0) {
+static void on_left(void *arg, bool has_left) {
+  te_worker *w = arg;
+  // Else Redis has tasks in flight here, or nobody knows.
+  if (!has_left) te_claims_keep_file(w->claims);
+  become_stopped(w);
+}
+
+static void on_limit(uv_timer_t *timer);
+
+static void enter(te_worker *w, stage next, uint64_t limit_ms) {
+  w->stage = next;
+  uv_update_time(w->loop);
+  uv_timer_start(&w->limit, on_limit, limit_ms, 0);
+}
+
+static void settle(te_worker *w) {
+  if (w->queue == NULL || w->is_fenced) {
+    become_stopped(w);
+  } else if (!te_redis_is_up(te_queue_redis(w->queue))) {
+    on_left(w, false);
+  } else if (te_queue_is_settled(w->queue)) {
     w->stage = LEAVING;
-    uv_timer_stop(&w->grace);
-  }
-  if (w->stage != LEAVING) return;
-  if (w->queue == NULL || w->is_fenced ||
-      !te_redis_is_up(te_queue_redis(w->queue))) {
-    on_left(w);
-  } else if (te_queue_unsettled(w->queue) == 0) {
     te_queue_leave(w->queue, on_left, w);
   }
 }
 
-static void on_grace_over(uv_timer_t *timer) {
+// Goes as far as it can.
+static void go_on_stopping(te_worker *w) {
+  if (w->stage == DRAINING && te_pool_in_hand(w->pool) == 0) {
+    enter(w, ENDING, QUIT_MS);
+    te_pool_quit(w->pool);
+  }
+  if (w->stage == ENDING && te_pool_alive(w->pool) == 0)
+    enter(w, SETTLING, SETTLE_MS);
+  if (w->stage == SETTLING) settle(w);
+}
+
+// What a stage was to bring about took too long.
+static void on_limit(uv_timer_t *timer) {
   te_worker *w = timer->data;
-  if (w->stage == DRAINING) {
-    w->stage = KILLING;
-    te_pool_kill(w->pool, false);
+  switch (w->stage) {
+    case DRAINING:
+    case ENDING:
+      w->stage = ENDING;
+      te_pool_kill(w->pool, w->is_fenced);
+      break;
+    case SETTLING:
+    case LEAVING: on_left(w, false); return;
+    case LOADING:
+    case RUNNING:
+    case STOPPED: return;
   }
   go_on_stopping(w);
 }
 
 void te_worker_stop(te_worker *w, bool is_cold) {
   if (w->stage == LOADING || w->stage == RUNNING) {
-    w->stage = DRAINING;
+    enter(w, DRAINING, w->grace_ms);
     if (w->queue != NULL) te_queue_stop_fetching(w->queue);
     te_pool_drain(w->pool);
-    uv_update_time(w->loop);
-    uv_timer_start(&w->grace, on_grace_over, w->grace_ms, 0);
   }
-  if (is_cold) {
-    on_grace_over(&w->grace);
+  if (is_cold && w->stage <= ENDING) {
+    on_limit(&w->limit);
   } else {
     go_on_stopping(w);
   }
@@ -155,30 +178,36 @@ static void incarnate(te_worker *w) {
                  w->queue_count);
 }
 
-static void on_fenced(void *arg) {
-  te_worker *w = arg;
-  te_log(TE_LOG_WARN, "the lease was lost: starting anew");
-  w->is_fenced = true;
-  te_pool_kill(w->pool, true);
-  if (te_pool_alive(w->pool) > 0) return;
-  w->is_fenced = false;
-  incarnate(w);
-}
-
 static void rise_again(te_worker *w) {
   w->is_fenced = false;
+  te_relay_forget(w->relay);
   incarnate(w);
   int rc = te_pool_start(w->pool);
   if (rc < 0) te_log(TE_LOG_ERROR, "no child: %s", te_strerror(rc));
 }
 
+static void on_all_gone(te_worker *w) {
+  if (w->is_fenced && w->stage == RUNNING) rise_again(w);
+  go_on_stopping(w);
+}
+
+static void on_fenced(void *arg) {
+  te_worker *w = arg;
+  te_log(TE_LOG_WARN, "the lease was lost: starting anew");
+  w->is_fenced = true;
+  te_pool_kill(w->pool, true);
+  if (te_pool_alive(w->pool) == 0) on_all_gone(w);
+}
+
 /* The pool's events. */
 
-static void on_hello(void *arg, te_slice hello) {
+static void on_hello(void *arg, bool is_ready, te_slice hello) {
   te_worker *w = arg;
   if (w->stage == LOADING) {
     w->stage = RUNNING;
     w->events.on_hello(w->events.arg, hello);
+  } else if (!is_ready) {
+    te_log(TE_LOG_ERROR, "a new child cannot load what the others have loaded");
   }
   if (w->queue != NULL) te_queue_wake(w->queue);
 }
@@ -211,13 +240,9 @@ static void on_death(void *arg, te_child_ref child, const char *why,
   te_worker *w = arg;
   if (w->stage <= DRAINING && !w->is_fenced)
     te_log(TE_LOG_WARN, "child %u %s", child.index, why);
-  if (w->stage == LOADING && !was_ready) {
+  if (w->stage == LOADING && !was_ready)
     w->events.on_trouble(w->events.arg, TE_ECLOSED, why, true);
-  } else if (w->is_fenced && te_pool_alive(w->pool) == 0 &&
-             w->stage <= RUNNING) {
-    rise_again(w);
-  }
-  go_on_stopping(w);
+  if (te_pool_alive(w->pool) == 0) on_all_gone(w);
 }
 
 /* The queue's events. */
@@ -232,7 +257,8 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
     w->events.on_recovered(w->events.arg);
   }
   w->was_down = !is_up;
-  if (w->stage == LEAVING) go_on_stopping(w);
+  if (is_up && w->heir != NULL) te_heir_look(w->heir);
+  go_on_stopping(w);
 }
 
 static void on_task(void *arg, te_task *t) {
@@ -250,6 +276,12 @@ static void on_item(void *arg, te_slice item) {
   te_relay_item(w->relay, item);
 }
 
+static void on_gap(void *arg) {
+  te_worker *w = arg;
+  // Tasks that wait ask anew.
+  if (!w->was_down) te_pool_send_link(w->pool, true);
+}
+
 static void on_settled(void *arg) {
   go_on_stopping(arg);
 }
@@ -259,52 +291,8 @@ static size_t room(void *arg) {
   return w->stage == RUNNING ? te_pool_room(w->pool) : 0;
 }
 
-/* Predecessors on this host that died without leaving. */
-
-// False when that one lives, or its children are about to die.
-static bool succeed(te_worker *w, const char *path) {
-  te_claims *dead;
-  int rc = te_claims_open_dead(path, &dead);
-  if (rc < 0) return rc != UV_EBUSY;
-  te_queue_succeed(w->queue, dead);
-  te_claims_free(dead);
-  return true;
-}
-
-static bool has_suffix(const char *name, const char *suffix) {
-  size_t n = strlen(name);
-  size_t m = strlen(suffix);
-  return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
-// Whether all of them were dealt with.
-static bool succeed_all(te_worker *w) {
-  DIR *dir = w->claims_dir == NULL ? NULL : opendir(w->claims_dir);
-  if (dir == NULL) return true;
-  bool is_all = true;
-  const struct dirent *entry;
-  while ((entry = readdir(dir)) != NULL) {
-    char path[4096];
-    int n = snprintf(path, sizeof(path), "%s/%s", w->claims_dir, entry->d_name);
-    if (has_suffix(entry->d_name, CLAIMS_SUFFIX) && n > 0 &&
-        (size_t)n < sizeof(path) && strcmp(path, w->claims_path) != 0)
-      is_all = succeed(w, path) && is_all;
-  }
-  closedir(dir);
-  return is_all;
-}
-
-// A predecessor's children hold its file until the kernel has killed them.
-static void on_succession(uv_timer_t *timer) {
-  te_worker *w = timer->data;
-  if (w->stage != RUNNING || w->is_fenced) return;
-  if (succeed_all(w) || ++w->succession_tries > SUCCESSION_TRIES_MAX) return;
-  uv_timer_start(timer, on_succession, SUCCESSION_MS, 0);
-}
-
 static void on_lease(void *arg) {
   te_worker *w = arg;
-  on_succession(&w->succession);
   w->events.on_ready(w->events.arg);
 }
 
@@ -320,6 +308,7 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
                             .on_task = on_task,
                             .on_fenced = on_fenced,
                             .on_item = on_item,
+                            .on_gap = on_gap,
                             .on_settled = on_settled,
                             .room = room,
                             .arg = w};
@@ -333,6 +322,10 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   w->queue_count = plan->queue_count;
   w->queue = te_queue_new(w->loop, &options, &events);
   w->relay = te_relay_new(w->pool, w->queue);
+  te_heir_options heir = {w->claims_dir, w->claims_path,
+                          te_queue_redis(w->queue), plan->prefix,
+                          plan->lease_ms};
+  if (w->claims_dir != NULL) w->heir = te_heir_new(w->loop, &heir);
   incarnate(w);
 }
 
@@ -341,8 +334,8 @@ static int make_claims(te_worker *w) {
   char name[TE_ID_PRODUCER_BYTES];
   char path[4096];
   te_id_producer(name);
-  int n = snprintf(path, sizeof(path), "%s/%.*s" CLAIMS_SUFFIX, w->claims_dir,
-                   TE_ID_PRODUCER_BYTES, name);
+  int n = snprintf(path, sizeof(path), "%s/%.*s" TE_CLAIMS_SUFFIX,
+                   w->claims_dir, TE_ID_PRODUCER_BYTES, name);
   if (n < 0 || (size_t)n >= sizeof(path)) return UV_ENAMETOOLONG;
   w->claims_path = te_strdup(path);
   return te_claims_create(path, &w->claims);
@@ -377,13 +370,12 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
     te_free(w);
     return rc;
   }
-  uv_timer_init(loop, &w->grace);
-  uv_timer_init(loop, &w->succession);
+  uv_timer_init(loop, &w->limit);
   uv_prepare_init(loop, &w->log_flush);
   uv_prepare_start(&w->log_flush, on_log_flush);
   uv_unref((uv_handle_t *)&w->log_flush);
-  w->grace.data = w->succession.data = w->log_flush.data = w;
-  w->open_handles = 3;
+  w->limit.data = w->log_flush.data = w;
+  w->open_handles = 2;
   te_log_gather(true);
   make_pool(w);
   *out = w;
@@ -416,7 +408,6 @@ void te_worker_free(te_worker *w) {
   te_pool_free(w->pool);
   te_claims_free(w->claims);
   te_log_gather(false);
-  uv_close((uv_handle_t *)&w->grace, on_handle_close);
-  uv_close((uv_handle_t *)&w->succession, on_handle_close);
+  uv_close((uv_handle_t *)&w->limit, on_handle_close);
   uv_close((uv_handle_t *)&w->log_flush, on_handle_close);
 }

@@ -8,10 +8,11 @@
 local layers = {
   "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "id", "log",
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
-  "stream", "wire", "greet", "pace", "pipeline", "redis", "instance", "users",
+  "stream", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "proc", "record", "task", "hand", "pool", "report", "bell",
-  "fcall", "lease", "queue", "runtime", "child", "relay", "worker", "main",
+  "claims", "wire", "proc", "record", "task", "hand", "crew", "pool", "report",
+  "bell", "fcall", "heir", "lease", "queue", "runtime", "child", "relay",
+  "worker", "main",
 }
 
 -- Which files may include a library's headers.

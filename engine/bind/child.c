@@ -41,11 +41,14 @@ static te_child *check_open(lua_State *L) {
   return c;
 }
 
-// Pushes a user value of the box, from a callback of the loop.
-static void push_value(box *b, enum handler which) {
+// Pushes a user value of the box, from a callback of the loop; false, and
+// nothing, when it is not set.
+static bool push_value(box *b, enum handler which) {
   lua_rawgetp(b->L, LUA_REGISTRYINDEX, CLASS);
-  lua_getiuservalue(b->L, -1, (int)which);
+  int type = lua_getiuservalue(b->L, -1, (int)which);
   lua_remove(b->L, -2);
+  if (type == LUA_TNIL) lua_pop(b->L, 1);
+  return type != LUA_TNIL;
 }
 
 static void push_token(lua_State *L, te_token token) {
@@ -61,7 +64,7 @@ static te_token check_token(lua_State *L, int arg) {
 }
 
 static void call_with_bytes(box *b, enum handler which, te_slice bytes) {
-  push_value(b, which);
+  if (!push_value(b, which)) return;
   lua_pushlstring(b->L, bytes.data, bytes.size);
   te_bind_call(b->L, 1);
 }
@@ -72,7 +75,7 @@ static void on_config(void *arg, te_slice config) {
 
 static void on_task(void *arg, te_token token, te_slice envelope) {
   box *b = arg;
-  push_value(b, ON_TASK);
+  if (!push_value(b, ON_TASK)) return;
   push_token(b->L, token);
   lua_pushlstring(b->L, envelope.data, envelope.size);
   te_bind_call(b->L, 2);
@@ -80,7 +83,7 @@ static void on_task(void *arg, te_token token, te_slice envelope) {
 
 static void on_cancel(void *arg, te_token token) {
   box *b = arg;
-  push_value(b, ON_CANCEL);
+  if (!push_value(b, ON_CANCEL)) return;
   push_token(b->L, token);
   te_bind_call(b->L, 1);
 }
@@ -121,7 +124,7 @@ static void on_reply(void *arg, uint32_t request, int status,
                      te_slice payload) {
   box *b = arg;
   lua_State *L = b->L;
-  push_value(b, REQUESTS);
+  if (!push_value(b, REQUESTS)) return;
   if (lua_rawgeti(L, -1, request) != LUA_TFUNCTION) {
     lua_pop(L, 2);
     return;
@@ -142,14 +145,14 @@ static void on_item(void *arg, te_slice item) {
 
 static void on_link(void *arg, bool is_up) {
   box *b = arg;
-  push_value(b, ON_LINK);
+  if (!push_value(b, ON_LINK)) return;
   lua_pushboolean(b->L, is_up);
   te_bind_call(b->L, 1);
 }
 
 static void on_quit(void *arg) {
   box *b = arg;
-  push_value(b, ON_QUIT);
+  if (!push_value(b, ON_QUIT)) return;
   te_bind_call(b->L, 0);
 }
 
@@ -256,12 +259,14 @@ static int child_set_concurrency(lua_State *L) {
 }
 
 /***
-Tells the master that the files are loaded.
+Tells the master that the files are loaded, or that they cannot be.
 @function hello
-@tparam string bytes MessagePack
+@tparam boolean is_ready whether tasks may come
+@tparam string bytes MessagePack: what was loaded, or why not
 */
 static int child_hello(lua_State *L) {
-  te_child_hello(check_open(L), te_bind_check_slice(L, 1));
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  te_child_hello(check_open(L), lua_toboolean(L, 1), te_bind_check_slice(L, 2));
   return 0;
 }
 

@@ -174,7 +174,8 @@ function child.main(index)
   core.child.on_quit(function()
     is_over = true
   end)
-  core.child.hello(assert(core.codec.encode(hello or { error = tasks })))
+  core.child.hello(hello ~= nil,
+    assert(core.codec.encode(hello or { error = tasks })))
   while not is_over or running and running.count > 0 do
     core.loop.run("once")
   end

@@ -1,0 +1,168 @@
+#include "heir.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "claims.h"
+#include "fcall.h"
+#include "log.h"
+#include "task.h"
+
+#define PAUSE_MS  50
+#define TRIES_MAX 20
+
+struct te_heir {
+  char *dir;
+  char *own_path;
+  te_redis *redis;
+  char *prefix;
+  uint64_t lease_ms;
+  uv_timer_t again;
+  unsigned tries;
+  size_t open_parts;  // the timer, and estates
+  bool is_closed;
+};
+
+// What a dead master held, until Redis has been told.
+typedef struct estate {
+  te_heir *heir;
+  te_claims *claims;
+  char wid[TE_ID_PRODUCER_BYTES];
+  te_slice begun[TE_CLAIMS_MAX];
+  size_t begun_count;
+  te_slice ended[2 * TE_CLAIMS_MAX];  // fields and outcomes
+  size_t ended_count;
+} estate;
+
+static void release(te_heir *h) {
+  if (--h->open_parts > 0) return;
+  te_free(h->dir);
+  te_free(h->own_path);
+  te_free(h->prefix);
+  te_free(h);
+}
+
+static void sort_out(void *arg, te_slice field, te_slice outcome) {
+  estate *e = arg;
+  if (outcome.size == 0) {
+    e->begun[e->begun_count++] = field;
+  } else if (!te_slice_equal(outcome, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+    e->ended[e->ended_count++] = field;
+    e->ended[e->ended_count++] = outcome;
+  }  // one that it did not know goes back
+}
+
+// In its name; when its lease is gone this does nothing.
+static void tell_ended(const estate *e) {
+  const te_heir *h = e->heir;
+  if (e->ended_count == 0) return;
+  te_fcall_begin(h->redis, h->prefix, "te1_finish", 2 + e->ended_count / 2 * 3);
+  te_redis_add(h->redis, te_slice_of(e->wid, sizeof(e->wid)));
+  te_fcall_add_number(h->redis, h->lease_ms);
+  for (size_t i = 0; i < e->ended_count; i += 2) {
+    te_fcall_add_str(h->redis, "o");
+    te_redis_add(h->redis, e->ended[i]);
+    te_redis_add(h->redis, e->ended[i + 1]);
+  }
+  te_redis_end(h->redis, 0, NULL, NULL);
+}
+
+static void on_reaped(void *arg, int status, const te_reply *reply) {
+  estate *e = arg;
+  bool is_done = status == 0 && reply->type == TE_REPLY_INTEGER;
+  if (is_done && reply->integer > 0) {
+    te_log(TE_LOG_INFO, "took %lld tasks over from a worker that died here",
+           (long long)reply->integer);
+  }
+  // Else the next look, or the next worker, finds them again.
+  if (!is_done) te_claims_keep_file(e->claims);
+  te_claims_free(e->claims);
+  release(e->heir);
+  te_free(e);
+}
+
+static void reap(estate *e) {
+  const te_heir *h = e->heir;
+  te_fcall_begin(h->redis, h->prefix, "te1_reap", 3 + e->begun_count);
+  te_redis_add(h->redis, te_slice_of(e->wid, sizeof(e->wid)));
+  te_fcall_add_str(h->redis, "1");  // it is dead, whatever its lease says
+  te_fcall_add_poisoned(h->redis);
+  for (size_t i = 0; i < e->begun_count; i++)
+    te_redis_add(h->redis, e->begun[i]);
+  te_redis_end(h->redis, 0, on_reaped, e);
+}
+
+// False when that one lives, or its children are about to die.
+static bool inherit(te_heir *h, const char *path) {
+  te_claims *dead;
+  int rc = te_claims_open_dead(path, &dead);
+  if (rc < 0) return rc != UV_EBUSY;
+  estate *e = te_alloc_zero(1, sizeof(*e));
+  e->heir = h;
+  e->claims = dead;
+  h->open_parts++;
+  te_claims_owner(dead, e->wid);
+  te_claims_each_begun(dead, sort_out, e);
+  tell_ended(e);
+  reap(e);
+  return true;
+}
+
+static bool has_suffix(const char *name, const char *suffix) {
+  size_t n = strlen(name);
+  size_t m = strlen(suffix);
+  return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+// Whether all of them were dealt with.
+static bool inherit_all(te_heir *h) {
+  DIR *dir = opendir(h->dir);
+  if (dir == NULL) return true;
+  bool is_all = true;
+  const struct dirent *entry;
+  while ((entry = readdir(dir)) != NULL) {
+    char path[4096];
+    int n = snprintf(path, sizeof(path), "%s/%s", h->dir, entry->d_name);
+    if (has_suffix(entry->d_name, TE_CLAIMS_SUFFIX) && n > 0 &&
+        (size_t)n < sizeof(path) && strcmp(path, h->own_path) != 0)
+      is_all = inherit(h, path) && is_all;
+  }
+  closedir(dir);
+  return is_all;
+}
+
+static void on_again(uv_timer_t *timer) {
+  te_heir *h = timer->data;
+  if (!te_redis_is_up(h->redis) || inherit_all(h)) return;
+  if (++h->tries > TRIES_MAX) return;
+  uv_timer_start(timer, on_again, PAUSE_MS, 0);
+}
+
+void te_heir_look(te_heir *h) {
+  h->tries = 0;
+  on_again(&h->again);
+}
+
+te_heir *te_heir_new(uv_loop_t *loop, const te_heir_options *options) {
+  te_heir *h = te_alloc_zero(1, sizeof(*h));
+  h->dir = te_strdup(options->dir);
+  h->own_path = te_strdup(options->own_path);
+  h->redis = options->redis;
+  h->prefix = te_strdup(options->prefix);
+  h->lease_ms = options->lease_ms;
+  uv_timer_init(loop, &h->again);
+  h->again.data = h;
+  h->open_parts = 1;
+  return h;
+}
+
+static void on_timer_close(uv_handle_t *handle) {
+  release(handle->data);
+}
+
+void te_heir_close(te_heir *h) {
+  if (h == NULL || h->is_closed) return;
+  h->is_closed = true;
+  uv_close((uv_handle_t *)&h->again, on_timer_close);
+}
