@@ -158,6 +158,7 @@ describe("taskengine call", function()
     ["unknown option '%-%-quue' %(did you mean '%-%-queue'%?%)"] =
       { "addition", "--quue", "x" },
     ["%-%-timeout needs a value: SECONDS"] = { "addition", "--timeout" },
+    ["%-%-timeout is for %-%-wait"] = { "addition", "--timeout", "1" },
     ["%-%-wait takes no value"] = { "addition", "--wait=yes" },
   } do
     it("refuses " .. table.concat(words, " "):gsub("\n", "\\n"), function()

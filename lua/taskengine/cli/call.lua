@@ -110,6 +110,9 @@ end
 -- @treturn int the exit code
 function call.run(given)
   local name, args = given[1], read_arguments(given[2])
+  if given.timeout and not given.wait then
+    exit.usage("call: --timeout is for --wait")
+  end
   if not check.name(name) then
     exit.usage(check.problem("call: NAME", check.name, name))
   end

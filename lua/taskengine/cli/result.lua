@@ -50,6 +50,9 @@ function command.run(given)
   if not check.name(id) then
     exit.usage(check.problem("result: ID", check.name, id))
   end
+  if given.timeout and not given.wait then
+    exit.usage("result: --timeout is for --wait")
+  end
   local one = result.new(link.open(given), id)
   if given.wait then
     return outcome.wait(one, given)

@@ -1,0 +1,180 @@
+local core = require("taskengine.core")
+local program = require("spec.support.program")
+
+local BUILD <const> = program.PATH:match("^(.*)/[^/]*$")
+
+describe("taskengine", function()
+  local place
+
+  setup(function()
+    place = program.place()
+  end)
+
+  teardown(function()
+    place:close()
+  end)
+
+  local function run(...)
+    return place:run { ... }
+  end
+
+  it("shows help", function()
+    for _, words in ipairs { { "--help" }, { "-h" }, { "help" } } do
+      local ended = run(table.unpack(words))
+      assert.same({ 0, "" }, { ended.code, ended.stderr })
+      assert.matches("^usage: taskengine COMMAND ", ended.stdout)
+      assert.matches("\n  worker +run the tasks", ended.stdout)
+    end
+  end)
+
+  it("shows the help of a command", function()
+    for _, words in ipairs { { "call", "--help" }, { "help", "call" },
+      { "call", "x", "-h" } } do
+      local ended = run(table.unpack(words))
+      assert.same({ 0, "" }, { ended.code, ended.stderr })
+      assert.matches("^usage: taskengine call NAME ", ended.stdout)
+    end
+  end)
+
+  it("shows its version", function()
+    for _, word in ipairs { "--version", "-V" } do
+      assert.matches("^taskengine %S+ %(Lua 5.4%)\n$", run(word).stdout)
+    end
+  end)
+
+  for message, words in pairs {
+    ["a command is missing"] = {},
+    ["unknown command 'wroker' (did you mean 'worker'?)"] = { "wroker" },
+    ["unknown command 'xyzzy'"] = { "xyzzy" },
+    ["unknown command 'a\\x1bb'"] = { "a\27b" },
+    ["unknown option '--versoin' (did you mean '--version'?)"] =
+      { "--versoin" },
+    ["unknown command 'statsu' (did you mean 'status'?)"] =
+      { "help", "statsu" },
+  } do
+    it("refuses '" .. table.concat(words, " "):gsub("%c", "?") .. "'",
+      function()
+        local ended = run(table.unpack(words))
+        assert.same({
+          2, "", "taskengine: " .. message
+            .. "\n  taskengine --help shows all commands\n",
+        }, { ended.code, ended.stdout, ended.stderr })
+      end)
+  end
+
+  it("says which commands are to come", function()
+    for _, name in ipairs { "inspect", "queues", "dashboard" } do
+      local ended = run(name, "x")
+      assert.equal(2, ended.code)
+      assert.matches("^taskengine: the command '" .. name
+        .. "' is not built yet\n", ended.stderr)
+    end
+  end)
+
+  it("does not take its inner commands for a user's", function()
+    for _, words in ipairs { { "child" }, { "child", "0" }, { "child", "x" },
+      { "child", "512" }, { "supervise" } } do
+      local ended = run(table.unpack(words))
+      assert.equal(2, ended.code)
+      assert.matches("^taskengine: %w+: ", ended.stderr)
+      assert.not_matches("traceback", ended.stderr)
+    end
+  end)
+
+  it("says when nobody can read what it says", function()
+    local ended = place:run({ "-c", program.PATH .. " --help >/dev/full" },
+      { program = "sh" })
+    assert.equal(1, ended.code)
+    assert.matches("taskengine: stdout cannot be written to\n", ended.stderr)
+  end)
+
+  it("tells a wrong configuration by its place", function()
+    place:write("wrong.lua", "return { brokr = 'redis://h' }")
+    local ended = run("status", "--config", "wrong.lua")
+    assert.equal(2, ended.code)
+    assert.matches("^taskengine: wrong.lua: unknown setting 'brokr'"
+      .. " %(did you mean 'broker'%?%)\n", ended.stderr)
+    ended = place:run({ "status" }, { env = { TASKENGINE_LEASE = "long" } })
+    assert.equal(2, ended.code)
+    assert.matches("^taskengine: TASKENGINE_LEASE: lease: seconds ",
+      ended.stderr)
+  end)
+
+  it("says why an embedded Redis cannot be there", function()
+    local env = {
+      XDG_STATE_HOME = place:write("file", ""),
+      TASKENGINE_BROKER_TIMEOUT = "0.3",
+    }
+    local folder = env.XDG_STATE_HOME .. "/taskengine"
+    for _, words in ipairs { { "status" }, { "call", "x" } } do
+      local ended = place:run(words, { env = env })
+      assert.equal(3, ended.code)
+      assert.matches("taskengine: the broker cannot be reached: cannot make the"
+        .. " folder " .. folder .. ": ", ended.stderr, 1, true)
+    end
+    place:write("tasks.lua", 'require("taskengine").app("x")'
+      .. ':task("t", function() end)')
+    local ended = place:run({ "worker", "tasks.lua" }, { env = env })
+    assert.equal(3, ended.code)
+    assert.matches("taskengine: embedded://default: cannot make the folder "
+      .. folder .. ": ", ended.stderr, 1, true)
+  end)
+
+  describe("env", function()
+    -- What lua5.4 says with the variables that the program prints.
+    local function lua_after_env(at, chunk, before)
+      local command = ([[
+        unset LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4
+        %s
+        eval "$('%s' env)"; eval "$('%s' env)"
+        cd /; exec lua5.4 -e '%s']]):format(before or "", at, at, chunk)
+      local ended = place:run({ "-c", command }, { program = "sh" })
+      return ended.stdout .. ended.stderr
+    end
+
+    local FIND <const> = [[
+      local core = require("taskengine.core")
+      io.write(package.searchpath("taskengine", package.path), " ",
+        package.searchpath("taskengine.core", package.cpath), " ",
+        type(require("taskengine").app))]]
+
+    it("lets plain Lua find the module of a build tree", function()
+      assert.equal(("%s/lua/taskengine/init.lua %s/lib/taskengine/core.so"
+        .. " function"):format(core.sys.cwd(), BUILD),
+        lua_after_env(program.PATH, FIND))
+    end)
+
+    it("lets plain Lua find the module that is installed", function()
+      local root = place.dir .. "/it's here"
+      assert(os.execute(([[
+        p="%s"; mkdir -p "$p/bin" "$p/lib/lua/5.4" "$p/share/lua/5.4" &&
+        cp "%s" "$p/bin/taskengine" && cp -R "%s/lib/taskengine" \
+          "$p/lib/lua/5.4/" && cp -R lua/taskengine "$p/share/lua/5.4/"
+        ]]):format(root, program.PATH, BUILD)))
+      local at = root:gsub("'", "'\\''") .. "/bin/taskengine"
+      assert.equal(("%s/share/lua/5.4/taskengine/init.lua"
+        .. " %s/lib/lua/5.4/taskengine/core.so function"):format(root, root),
+        lua_after_env(at, FIND))
+    end)
+
+    it("keeps what was there, once, and Lua's own default", function()
+      for _, name in ipairs { "LUA_PATH", "LUA_PATH_5_4" } do
+        local path = lua_after_env(program.PATH, "io.write(package.path)",
+          name .. "='/a/?.lua;;/b/?.lua'; export " .. name)
+        local ours = core.sys.cwd() .. "/lua/"
+        assert.equal(("%s?.lua;%s?/init.lua;/a/?.lua;/b/?.lua;"):format(ours,
+          ours), path:match("^.-/b/%?%.lua;"))
+        assert.matches(";./%?.lua", path)
+      end
+    end)
+
+    it("says when there is no module that belongs to it", function()
+      assert(os.execute(("cp '%s' '%s/alone'"):format(program.PATH,
+        place.dir)))
+      local ended = place:run({ "env" }, { program = place.dir .. "/alone" })
+      assert.same({ 1, "" }, { ended.code, ended.stdout })
+      assert.matches("^taskengine: the module that belongs to %S+/alone is not"
+        .. " where it is expected\n", ended.stderr)
+    end)
+  end)
+end)
