@@ -135,15 +135,16 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUADIR ?= $(PREFIX)/share/lua/5.4
 
+copy = find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(1))/{} \;
 install: all
 	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
 	install -D $(MODULE) $(DESTDIR)$(LIBDIR)/taskengine/core.so
-	cd lua && find * -name '*.lua' -exec \
-	  install -D -m 644 {} $(abspath $(DESTDIR)$(LUADIR))/{} \;
+	cd lua && $(call copy,$(LUADIR))
+	cd share && $(call copy,$(PREFIX)/share)
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/taskengine
-	rm -rf $(DESTDIR)$(LIBDIR)/taskengine $(DESTDIR)$(LUADIR)/taskengine
+	rm -rf $(addprefix $(DESTDIR),$(addsuffix /taskengine,$(BINDIR) $(LIBDIR) \
+	  $(LUADIR)) $(addprefix $(PREFIX)/share/,$(shell cd share; find * -type f)))
 
 clean:
 	rm -rf $(BUILD)

@@ -31,6 +31,8 @@ describe("make install", function()
     ]]):format(folder, folder)))
     assert.equals("", run(("cmp '%s/usr/bin/taskengine' '%s/taskengine'")
       :format(folder, release)))
+    assert.equals("", run(("diff -r --exclude lua share '%s/usr/share'")
+      :format(folder)))
   end)
 
   it("is undone by uninstall", function()
