@@ -1,5 +1,6 @@
 local core = require("taskengine.core")
 local loop, sys, testing = core.loop, core.sys, core.testing
+local wait_until = require("spec.support.wait").wait_until
 
 -- Runs a script in a Lua of its own: what it wrote, and how it ended.
 local function run_alone(script)
@@ -287,6 +288,29 @@ describe("taskengine.core.loop", function()
       watch:close()
       watch:close()
     end)
+
+    it("leaves the second one to the system if told to, noticed or not",
+      function()
+        for _, is_noticed in ipairs { true, false } do
+          local calls = 0
+          local watch <close> = loop.signal("WINCH", function()
+            calls = calls + 1
+          end, true)
+          os.execute("kill -WINCH " .. sys.pid())
+          if is_noticed then
+            wait_until(function()
+              return calls == 1
+            end)
+          end
+          os.execute("kill -WINCH " .. sys.pid()) -- means nothing by itself
+          wait_until(function()
+            return calls > 0
+          end)
+          loop.run("nowait")
+          assert.equal(1, calls)
+          watch:close()
+        end
+      end)
 
     it("does not keep the loop alive", function()
       local watch <close> = loop.signal("SIGUSR1", error)

@@ -29,6 +29,13 @@ describe("taskengine.core.sys", function()
     assert.equal(tonumber(output("nproc")), sys.ncpus())
   end)
 
+  it("ends with the process that started it, if that is still there", function()
+    local ask = [[lua5.4 -e 'io.write(tostring(
+      require("taskengine.core").sys.end_with_parent(%s)))'; :]]
+    assert.equal("true", output(ask:format("'$$'")))
+    assert.equal("false", output(ask:format("1")))
+  end)
+
   it("counts only the processors that it may use", function()
     assert.equal("1", output([[taskset -c 0 lua5.4 -e '
       print(require("taskengine.core").sys.ncpus())']]))
