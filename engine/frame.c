@@ -29,10 +29,6 @@ void te_frame_free(te_frame *f) {
   te_free(f);
 }
 
-void te_frame_feed(te_frame *f, te_slice bytes) {
-  te_buf_add_slice(&f->in, bytes);
-}
-
 char *te_frame_reserve(te_frame *f, size_t size) {
   return te_buf_reserve(&f->in, size);
 }

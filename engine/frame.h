@@ -18,11 +18,9 @@ typedef struct te_frame te_frame;
 te_frame *te_frame_new(void);     // caller frees with te_frame_free
 void te_frame_free(te_frame *f);  // NULL is fine
 
-void te_frame_feed(te_frame *f, te_slice bytes);  // copied
-
 /*
- * The same without a copy: room for `size` bytes to read into, and then how
- * many came. Borrowed, until the next call.
+ * Feeds it: room for `size` bytes to read into, and then how many came.
+ * Borrowed, until the next call.
  */
 char *te_frame_reserve(te_frame *f, size_t size);
 void te_frame_grow(te_frame *f, size_t read);
@@ -31,7 +29,7 @@ void te_frame_grow(te_frame *f, size_t read);
  * Takes the next whole frame. Returns 1 and fills `out`, 0 when more bytes
  * are needed, or TE_ELIMIT when the peer announces an oversized frame; after
  * that the stream is lost and must be closed.
- * `out` borrows from `f`, until the next feed, reserve or free.
+ * `out` borrows from `f`, until the next reserve or free.
  */
 int te_frame_next(te_frame *f, te_slice *out);
 

@@ -60,12 +60,6 @@ te_heap_node *te_heap_first(const te_heap *h) {
   return h->count == 0 ? NULL : at(h, 1);
 }
 
-te_heap_node *te_heap_take_first(te_heap *h) {
-  te_heap_node *first = te_heap_first(h);
-  if (first != NULL) te_heap_remove(h, first);
-  return first;
-}
-
 void te_heap_remove(te_heap *h, te_heap_node *node) {
   assert(te_heap_holds(node) && at(h, node->place) == node);
   te_heap_node *last = at(h, h->count--);

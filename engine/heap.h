@@ -30,7 +30,6 @@ void te_heap_free(te_heap *h);  // the nodes are the caller's
 
 void te_heap_add(te_heap *h, te_heap_node *node);  // keeps node until removed
 te_heap_node *te_heap_first(const te_heap *h);     // NULL when empty
-te_heap_node *te_heap_take_first(te_heap *h);      // NULL when empty
 void te_heap_remove(te_heap *h, te_heap_node *node);
 void te_heap_update(te_heap *h, te_heap_node *node);  // its order has changed
 

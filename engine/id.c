@@ -47,11 +47,6 @@ void te_id_format(char out[TE_ID_BYTES],
   }
 }
 
-bool te_id_is(te_slice id) {
-  uint64_t seq;
-  return te_id_seq(id, &seq) == 0;
-}
-
 int te_id_seq(te_slice id, uint64_t *seq) {
   // The first one is a letter.
   if (id.size != TE_ID_BYTES || digit_value(id.data[0]) < BASE - LETTERS) {

@@ -24,8 +24,6 @@ void te_id_producer(char out[TE_ID_PRODUCER_BYTES]);  // no NUL behind it
 void te_id_format(char out[TE_ID_BYTES],
                   const char producer[TE_ID_PRODUCER_BYTES], uint64_t seq);
 
-bool te_id_is(te_slice id);  // has the form of a task id of ours
-
 // 0, or TE_EMALFORMED when the id is not of that form.
 int te_id_seq(te_slice id, uint64_t *seq);
 

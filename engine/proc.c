@@ -207,10 +207,6 @@ int te_proc_new(uv_loop_t *loop, const te_proc_options *options,
   return rc;
 }
 
-int te_proc_pid(const te_proc *p) {
-  return p->process.pid;
-}
-
 te_buf *te_proc_out(te_proc *p) {
   return &p->out;
 }

@@ -40,8 +40,6 @@ typedef struct te_proc_options {
 int te_proc_new(uv_loop_t *loop, const te_proc_options *options,
                 const te_proc_events *events, te_proc **out);
 
-int te_proc_pid(const te_proc *p);
-
 // Frames go here (te_frame_begin, te_frame_end), then flush.
 te_buf *te_proc_out(te_proc *p);
 // Sends at the end of this turn of the loop, or at once when it is much.

@@ -426,11 +426,6 @@ int te_redis_why(const te_redis *r, const char **why) {
   return r->code;
 }
 
-void te_redis_call(te_redis *r, const te_slice *argv, size_t argc,
-                   te_redis_reply_cb cb, void *arg) {
-  te_redis_call_blocking(r, argv, argc, 0, cb, arg);
-}
-
 void te_redis_call_blocking(te_redis *r, const te_slice *argv, size_t argc,
                             uint64_t block_ms, te_redis_reply_cb cb,
                             void *arg) {

@@ -73,18 +73,17 @@ bool te_redis_is_up(const te_redis *r);
 int te_redis_why(const te_redis *r, const char **why);
 
 /*
- * Sends one command. argv is borrowed for the call. Commands of one turn of
- * the loop go out together. cb may be NULL.
+ * Sends one command that may block for block_ms on the server. argv is
+ * borrowed for the call. Commands of one turn of the loop go out together.
+ * cb may be NULL.
  */
-void te_redis_call(te_redis *r, const te_slice *argv, size_t argc,
-                   te_redis_reply_cb cb, void *arg);
-// The same for a command that may block for block_ms on the server.
 void te_redis_call_blocking(te_redis *r, const te_slice *argv, size_t argc,
                             uint64_t block_ms, te_redis_reply_cb cb, void *arg);
 
 /*
- * For long commands that are built piece by piece: begin, argc times add,
- * end. Nothing else may be called on `r` in between.
+ * For commands that are built piece by piece: begin, argc times add, end.
+ * Nothing else may be called on `r` in between. block_ms is 0 where the
+ * server answers at once.
  */
 void te_redis_begin(te_redis *r, size_t argc);
 void te_redis_add(te_redis *r, te_slice arg);

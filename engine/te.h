@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TE_NAME_BYTES_MAX    128                 // task, queue, namespace
-#define TE_MESSAGE_BYTES_MAX ((size_t)1024 * 1024)       // a task's arguments, default
-#define TE_RESULT_BYTES_MAX  (16 * 1024 * 1024)  // a result, default
+#define TE_NAME_BYTES_MAX    128                    // task, queue, namespace
+#define TE_MESSAGE_BYTES_MAX ((size_t)1024 * 1024)  // arguments, default
+#define TE_RESULT_BYTES_MAX  (16 * 1024 * 1024)     // a result, default
 #define TE_VALUE_DEPTH_MAX   100
 
 // X(name, code, text): the error codes of this project.

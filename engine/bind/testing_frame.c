@@ -49,16 +49,6 @@ Feeds bytes of the stream.
 @tparam string bytes
 */
 static int decoder_feed(lua_State *L) {
-  te_frame_feed(check_open(L), te_bind_check_slice(L, 2));
-  return 0;
-}
-
-/***
-Feeds bytes of the stream without te_frame_feed's copy.
-@function decoder:feed_reserved
-@tparam string bytes
-*/
-static int decoder_feed_reserved(lua_State *L) {
   te_slice bytes = te_bind_check_slice(L, 2);
   memcpy(te_frame_reserve(check_open(L), bytes.size + 100), bytes.data,
          bytes.size);
@@ -136,8 +126,9 @@ static int frame_encode_blank(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"feed", decoder_feed}, {"feed_reserved", decoder_feed_reserved},
-    {"next", decoder_next}, {"close", decoder_close},
+    {"feed", decoder_feed},
+    {"next", decoder_next},
+    {"close", decoder_close},
     {NULL, NULL},
 };
 

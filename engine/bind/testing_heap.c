@@ -103,7 +103,10 @@ Takes the first item out.
 @treturn int its key
 */
 static int heap_take_first(lua_State *L) {
-  return push_item(L, te_heap_take_first(&check(L)->heap));
+  te_heap *h = &check(L)->heap;
+  te_heap_node *first = te_heap_first(h);
+  if (first != NULL) te_heap_remove(h, first);
+  return push_item(L, first);
 }
 
 /***

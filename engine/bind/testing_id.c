@@ -52,22 +52,10 @@ static int id_seq(lua_State *L) {
   return 1;
 }
 
-/***
-Whether this is a task id of ours.
-@function is
-@tparam string id
-@treturn boolean
-*/
-static int id_is(lua_State *L) {
-  lua_pushboolean(L, te_id_is(te_bind_check_slice(L, 1)));
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
     {"producer", id_producer},
     {"format", id_format},
     {"seq", id_seq},
-    {"is", id_is},
     {NULL, NULL},
 };
 

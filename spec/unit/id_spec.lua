@@ -44,7 +44,6 @@ describe("id", function()
   it("reads its own numbers", function()
     for _, seq in ipairs { 0, 1, 61, 62, 3843, 3844, 62 ^ 8 // 1 - 1 } do
       assert.equal(seq, id.seq(id.format(producer, seq)))
-      assert.is_true(id.is(id.format(producer, seq)))
     end
   end)
 
@@ -56,7 +55,6 @@ describe("id", function()
       own:sub(1, 19) .. "\0", own:sub(1, 19) .. "\xe9",
       "550e8400-e29b-41d4-a716-446655440000",
     } do
-      assert.is_false(id.is(other))
       assert.same({ n = 3, nil, "EMALFORMED: malformed data", "EMALFORMED" },
         table.pack(id.seq(other)))
     end
