@@ -102,10 +102,6 @@ describe("taskengine.core.redis", function()
     end)
 
     it("goes on to the next address of a name", function()
-      if os.getenv("TE_BUILD"):find("[at]san$") then
-        pending("the interpreter of a sanitizer preloads its own")
-        return
-      end
       local addresses = os.tmpname()
       finally(function()
         os.remove(addresses)
