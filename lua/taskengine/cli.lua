@@ -102,6 +102,19 @@ local function keep(object)
   return debug.traceback(tostring(object), 2)
 end
 
+local function say_error(e)
+  e.place = nil -- a line of ours
+  if e.kind ~= "BrokerUnavailable" then
+    say.problem(tostring(e))
+  elseif e.indeterminate then
+    say.problem(e.message, "the task may have been accepted: with --id " .. e.id
+      .. " it can be repeated, and never becomes two")
+  else
+    say.problem(e.message, "-b URL, TASKENGINE_BROKER and the configuration"
+      .. " file say where it is")
+  end
+end
+
 local function conclude(object)
   if exit.is(object) then
     if object.text then
@@ -109,11 +122,7 @@ local function conclude(object)
     end
     return object.code
   elseif errors.is(object) then
-    object.place = nil -- a line of ours
-    local is_broker = object.kind == "BrokerUnavailable"
-    say.problem(is_broker and object.message or tostring(object),
-      is_broker and "-b URL, TASKENGINE_BROKER and the configuration file say"
-        .. " where it is" or nil)
+    say_error(object)
     return exit.code_of(object.kind)
   end
   say.problem("this is a bug of taskengine: " .. object)

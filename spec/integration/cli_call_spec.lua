@@ -182,9 +182,34 @@ describe("taskengine call", function()
   end)
 
   it("exits with 3 when Redis cannot be reached", function()
-    local ended = call("addition", "-b", "redis://127.0.0.1:1/0")
+    local ended = place:run({ "call", "addition" }, { env = {
+      TASKENGINE_BROKER = "redis://127.0.0.1:1/0",
+      TASKENGINE_BROKER_TIMEOUT = "0.3",
+    } })
     assert.equal(3, ended.code)
     assert.matches("127.0.0.1:1: connection refused", ended.stderr)
+  end)
+
+  it("says how to repeat what may have been accepted", function()
+    local other <close> = redis_server.start()
+    local env = {
+      TASKENGINE_BROKER = other.url,
+      TASKENGINE_BROKER_TIMEOUT = "0.5",
+    }
+    -- Whoever only looks is answered.
+    place:run({ "status" }, { env = env })
+    other:cli("CLIENT", "PAUSE", "60000", "WRITE")
+    local ended = place:run({ "call", "add", "[1, 2]" }, { env = env })
+    assert.equal(3, ended.code)
+    local id = ended.stderr:match("^taskengine: the broker did not answer"
+      .. " within 0.5 s\n  the task may have been accepted: with %-%-id (%w+)"
+      .. " it can be repeated, and never becomes two\n$")
+    other:cli("CLIENT", "UNPAUSE")
+    for _ = 1, 2 do
+      ended = place:run({ "call", "add", "[1, 2]", "--id", id }, { env = env })
+      assert.same({ 0, id .. "\n" }, { ended.code, ended.stdout })
+    end
+    assert.equal("1", other:cli("LLEN", "te:{default.0}:r:default"))
   end)
 
   it("leaves the worker as it was", function()

@@ -41,7 +41,8 @@ common.JSON = { long = "json", help = "print JSON" }
 common.LEVEL = {
   short = "l", long = "level", value = "LEVEL",
   accepts = check.one_of { "debug", "info", "warn", "error", "off" },
-  help = "log nothing below debug, info, warn or error; or off",
+  help = "log nothing below debug, info, warn or error; or off (default:"
+    .. " info; of run: warn)",
 }
 
 --- How many processes run tasks.
