@@ -172,9 +172,16 @@ static void finish(supervisor *s) {
 // The line that tells a new user how things stand; NULL for none. Borrowed
 // until the next call.
 static const char *greeting(const supervisor *s) {
-  static char line[256];
-  if (s->state != TE_SERVER_READY) return NULL;
-  snprintf(line, sizeof(line), "ready %s\n", s->where.socket);
+  static char line[sizeof(te_why) + 32];
+  if (s->state == TE_SERVER_READY) {
+    snprintf(line, sizeof(line), "ready %s\n", s->where.socket);
+  } else if (s->state == TE_SERVER_FAILED) {
+    const char *why;
+    int code = te_redis_server_why(s->server, &why);
+    snprintf(line, sizeof(line), "failed %d %s\n", code, why);
+  } else {
+    return NULL;
+  }
   return line;
 }
 
@@ -186,11 +193,9 @@ static void announce(supervisor *s) {
       break;
     case TE_SERVER_FAILED: {
       const char *why;
-      int code = te_redis_server_why(s->server, &why);
-      char line[sizeof(te_why) + 32];
-      snprintf(line, sizeof(line), "failed %d %s\n", code, why);
+      te_redis_server_why(s->server, &why);
       LOG("%s", why);
-      te_users_tell(s->users, line);
+      te_users_tell(s->users, greeting(s));
       break;
     }
     case TE_SERVER_PAUSED: {
@@ -241,9 +246,10 @@ static void check(supervisor *s, uint64_t now) {
 
 // Starts or stops the server as the users want. False: nothing is left to do.
 static bool decide(supervisor *s, uint64_t now) {
-  bool wanted = !s->is_ending &&
-                (te_users_count(s->users) > 0 || now < s->alone_until_ms);
-  if (s->state == TE_SERVER_FAILED) return false;
+  bool has_users = te_users_count(s->users) > 0;
+  bool wanted = !s->is_ending && (has_users || now < s->alone_until_ms);
+  // Not before somebody was told: who started us is still to come.
+  if (s->state == TE_SERVER_FAILED) return wanted && !has_users;
   if (s->state == TE_SERVER_OFF) {
     if (!wanted) return false;
     te_redis_server_start(s->server);

@@ -290,6 +290,21 @@ describe("taskengine.core.embedded", function()
       assert.is_true(sys.monotonic() - started < 5)
     end)
 
+    it("is told also to a user who comes later", function()
+      local log = home.state .. "/spec/supervisor.log"
+      assert(os.execute([[PATH=/nonexistent $(command -v lua5.4) -e '
+        require("taskengine.core").embedded.supervise("spec")' &]]))
+      support.wait("the failure", function()
+        return (support.read(log) or ""):find("not installed", 1, true)
+      end)
+      assert.equal("ENOSERVER", (failure("spec")))
+      support.wait("its end", function()
+        return support.read(log):find("ends\n")
+      end)
+      local _, begins = support.read(log):gsub(" begins\n", "")
+      assert.equal(1, begins)
+    end)
+
     it("is a folder that we may not write to", function()
       local folder = home.path .. "/locked"
       assert(sys.mkdir_p(folder, 320)) -- 0500
