@@ -102,7 +102,8 @@ format:
 
 docs:
 	@tools/install-packages lint
-	ldoc --quiet --dir $(BUILD)/docs .
+	@ldoc --quiet --dir $(BUILD)/docs . >/dev/null
+	@echo $(BUILD)/docs/index.html
 
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
