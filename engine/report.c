@@ -15,9 +15,11 @@ static bool keeps_result(const te_task *t) {
 }
 
 static bool go_together(const te_task *a, const te_task *b) {
-  return is_plain(a) && is_plain(b) && keeps_result(a) == keeps_result(b) &&
-         a->envelope.result_ttl_s == b->envelope.result_ttl_s &&
-         te_slice_equal(a->envelope.queue, b->envelope.queue);
+  if (!is_plain(a) || !is_plain(b)) return false;
+  if (!te_slice_equal(a->envelope.queue, b->envelope.queue)) return false;
+  if (!keeps_result(a)) return !keeps_result(b);
+  return keeps_result(b) &&
+         a->envelope.result_ttl_s == b->envelope.result_ttl_s;
 }
 
 static te_task *task_of(te_list *link) {

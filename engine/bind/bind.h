@@ -70,8 +70,10 @@ int te_bind_open_worker(lua_State *L);
 #ifdef TE_TESTING
 int te_bind_open_testing(lua_State *L);
 int te_bind_open_testing_buf(lua_State *L);
+int te_bind_open_testing_claims(lua_State *L);
 int te_bind_open_testing_codec(lua_State *L);
 int te_bind_open_testing_frame(lua_State *L);
+int te_bind_open_testing_hand(lua_State *L);
 int te_bind_open_testing_heap(lua_State *L);
 int te_bind_open_testing_id(lua_State *L);
 int te_bind_open_testing_list(lua_State *L);
@@ -79,6 +81,8 @@ int te_bind_open_testing_log(lua_State *L);
 int te_bind_open_testing_map(lua_State *L);
 int te_bind_open_testing_peer(lua_State *L);
 int te_bind_open_testing_redis(lua_State *L);
+int te_bind_open_testing_report(lua_State *L);
+int te_bind_open_testing_wire(lua_State *L);
 #endif
 
 #endif

@@ -142,8 +142,10 @@ static const luaL_Reg functions[] = {
 int te_bind_open_testing(lua_State *L) {
   static const luaL_Reg openers[] = {
       {"buf", te_bind_open_testing_buf},
+      {"claims", te_bind_open_testing_claims},
       {"codec", te_bind_open_testing_codec},
       {"frame", te_bind_open_testing_frame},
+      {"hand", te_bind_open_testing_hand},
       {"heap", te_bind_open_testing_heap},
       {"id", te_bind_open_testing_id},
       {"list", te_bind_open_testing_list},
@@ -151,6 +153,8 @@ int te_bind_open_testing(lua_State *L) {
       {"map", te_bind_open_testing_map},
       {"peer", te_bind_open_testing_peer},
       {"redis", te_bind_open_testing_redis},
+      {"report", te_bind_open_testing_report},
+      {"wire", te_bind_open_testing_wire},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

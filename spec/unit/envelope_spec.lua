@@ -1,0 +1,186 @@
+local core = require("taskengine.core")
+local reference = require("spec.support.envelope")
+
+local envelope = core.envelope
+
+local PRODUCER <const> = "AbcdefGHI012"
+local HEADER_BYTES <const> = 102
+
+-- With a value of its own in every field that the engine reads.
+local function full()
+  return {
+    id = reference.id(PRODUCER, 62), version = 1, flags = 7, attempt = 3,
+    deaths = 2, reaps = 9, priority = 5, delivery = 0xfffffffe,
+    expiry_ms = 1795342350123, sent_ms = 1795342350000,
+    time_limit_ms = 0xfffffffd, soft_time_limit_ms = 250, ttl_s = 86401,
+    queue = "mail", name = "send.it", limit_key = "per-user",
+    alias = "order-7", body = "\x91\x93\x01\xc0\xa1x",
+  }
+end
+
+local function read_by_engine(bytes)
+  local got = assert(envelope.read(bytes))
+  got.ttl_s, got.result_ttl_s = got.result_ttl_s, nil
+  return got
+end
+
+local function assert_malformed(bytes)
+  local got, why, code = envelope.read(bytes)
+  assert.is_nil(got)
+  assert.equal("EMALFORMED", code)
+  assert.matches("^EMALFORMED: ", why)
+end
+
+describe("taskengine.core.envelope", function()
+  it("reads every field of the header, and the names", function()
+    local parts = full()
+    assert.same(parts, read_by_engine(reference.new(parts)))
+  end)
+
+  it("reads names of the greatest length", function()
+    local parts = full()
+    for _, name in ipairs { "queue", "name", "limit_key", "alias" } do
+      parts[name] = name:sub(1, 1):rep(255)
+    end
+    assert.same(parts, read_by_engine(reference.new(parts)))
+  end)
+
+  it("refuses every truncation, whatever stands behind it", function()
+    local bytes = reference.new(full())
+    local body_at = #bytes - #full().body
+    for size = 0, body_at do
+      -- The string ends there, so that a sanitizer sees a read behind it.
+      assert_malformed(bytes:sub(1, size))
+    end
+    assert.is_table(envelope.read(bytes:sub(1, body_at + 1)))
+  end)
+
+  it("refuses one without a queue or a name", function()
+    for _, name in ipairs { "queue", "name" } do
+      local parts = full()
+      parts[name] = ""
+      assert_malformed(reference.new(parts))
+    end
+  end)
+
+  it("refuses to open every truncation of the body", function()
+    local parts = full()
+    parts.body = "\x92\x93\x01\xc0\xa1x\x81\xa1r\xa1y"
+    local bytes = reference.new(parts)
+    assert.same({ parts.id, parts.name, { r = "y" }, 1, nil, "x", n = 6 },
+      table.pack(envelope.open(bytes)))
+    for size = 0, #bytes - 1 do
+      local got, why, code = envelope.open(bytes:sub(1, size))
+      assert.is_nil(got)
+      assert.is_string(why)
+      assert.is_string(code)
+    end
+    assert.is_nil((envelope.open(bytes .. "\0")))
+  end)
+
+  it("opens arguments with and without more", function()
+    local parts = full()
+    parts.body = "\x91\x90"
+    assert.same({ parts.id, parts.name, nil, n = 3 },
+      table.pack(envelope.open(reference.new(parts))))
+    for _, body in ipairs { "\x90", "\x93\x90\x80\x80", "\x91\x01", "\x92\x90",
+      "\x91\x90\x80", "\xc0", "\x80" } do
+      parts.body = body
+      assert.is_nil((envelope.open(reference.new(parts))))
+    end
+  end)
+
+  it("packs what the protocol says", function()
+    local parts = full()
+    local template = envelope.template {
+      queue = parts.queue, name = parts.name, limit_key = parts.limit_key,
+      alias = parts.alias, priority = parts.priority, flags = parts.flags,
+      attempt = parts.attempt, time_limit_ms = parts.time_limit_ms,
+      soft_time_limit_ms = parts.soft_time_limit_ms,
+      result_ttl_s = parts.ttl_s,
+    }
+    local bytes = assert(envelope.pack(template, parts.id, { 1, nil, "x",
+      n = 3 }))
+    local got = reference.read(bytes)
+    assert.is_true(math.abs(got.sent_ms - os.time() * 1000) < 5000)
+    -- What only Redis sets.
+    parts.deaths, parts.reaps, parts.delivery, parts.expiry_ms = 0, 0, 0, 0
+    parts.sent_ms = got.sent_ms
+    assert.equal(reference.new(parts), bytes)
+    assert.equal(HEADER_BYTES - 20 + 4 + 7 + 8 + 7, #template)
+  end)
+
+  it("packs many, each with the next id", function()
+    local template = envelope.template { queue = "default", name = "add" }
+    local list, bytes = envelope.pack_many(template, PRODUCER, 62,
+      { { 1 }, { 2 }, { 3 } }, 2, 3, { r = "root" })
+    local sum = 0
+    for i, one in ipairs(list) do
+      sum = sum + #one
+      assert.same({ reference.id(PRODUCER, 61 + i), "add", { r = "root" },
+        i + 1, n = 4 }, table.pack(envelope.open(one)))
+    end
+    assert.same({ 2, sum }, { #list, bytes })
+    assert.same({ {}, 0 }, { envelope.pack_many(template, PRODUCER, 1, {}, 1,
+      0) })
+  end)
+
+  it("says which of many cannot travel", function()
+    local template = envelope.template { queue = "default", name = "add" }
+    local got, why, code = envelope.pack_many(template, PRODUCER, 1,
+      { { 1 }, { print } }, 1, 2)
+    assert.same({ nil, "ECANNOT" }, { got, code })
+    assert.matches("call 2: args%[1%]: a function cannot be sent", why)
+  end)
+
+  it("refuses fields that are none", function()
+    local function refused(fields, message)
+      fields.queue = fields.queue or "default"
+      fields.name = fields.name or "add"
+      local ok, why = pcall(envelope.template, fields)
+      assert.is_false(ok)
+      assert.matches(message, why, 1, true)
+    end
+    refused({ queue = "" }, "queue: not a valid name")
+    refused({ queue = ("q"):rep(129) }, "queue: not a valid name")
+    refused({ name = "a\nb" }, "name: not a valid name")
+    refused({ name = 7 }, "name: no string")
+    refused({ alias = "a b" }, "alias: not a valid name")
+    refused({ priority = 10 }, "priority: not an integer from 0 to 9")
+    refused({ priority = -1 }, "priority: not an integer from 0 to 9")
+    refused({ attempt = 256 }, "attempt: not an integer from 0 to 255")
+    refused({ flags = 1.5 }, "flags: not an integer from 0 to 255")
+    refused({ result_ttl_s = 2 ^ 32 | 0 }, "result_ttl_s: not an integer")
+  end)
+
+  it("refuses a template that is none", function()
+    local template = envelope.template { queue = "default", name = "add" }
+    local id = reference.id(PRODUCER, 1)
+    for size = 0, #template - 1 do
+      assert.is_false((pcall(envelope.pack, template:sub(1, size), id, {})))
+    end
+    assert.is_false((pcall(envelope.pack, template .. "x", id, {})))
+    assert.is_false((pcall(envelope.pack, "\2" .. template:sub(2), id, {})))
+    assert.is_false((pcall(envelope.pack, template, id .. "x", {})))
+  end)
+
+  it("counts ids in base 62", function()
+    for _, number in ipairs { 0, 1, 61, 62, 3843, 3844, 62 ^ 8 - 1 | 0 } do
+      local id = reference.id(PRODUCER, number)
+      assert.equal(id, envelope.id(PRODUCER, number))
+      assert.equal(number, envelope.seq(id))
+    end
+    assert.is_nil(envelope.seq("order-7"))
+    assert.is_nil(envelope.seq(PRODUCER .. "0000000_"))
+  end)
+
+  it("draws producers that are names of their own", function()
+    local seen = {}
+    for _ = 1, 100 do
+      local producer = envelope.new_producer()
+      assert.matches("^%a%w%w%w%w%w%w%w%w%w%w%w$", producer)
+      assert.is_nil(seen[producer])
+      seen[producer] = true
+    end
+  end)
+end)

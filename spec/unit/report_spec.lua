@@ -1,0 +1,131 @@
+local core = require("taskengine.core")
+local envelope = require("spec.support.envelope")
+
+local report = core.testing.report
+
+local NO_RESULT <const> = 1
+
+describe("report", function()
+  local r, count
+
+  before_each(function()
+    r, count = report.new(), 0
+  end)
+
+  local function field(n)
+    return envelope.field(envelope.id("AbcdefGHI012", n), 1)
+  end
+
+  local function add(operation, record, parts)
+    count = count + 1
+    parts = parts or {}
+    parts.id = envelope.id("AbcdefGHI012", count)
+    r:add(envelope.new(parts), operation, record)
+  end
+
+  -- The arguments; that they are as many as announced is checked each time.
+  local function write()
+    local announced, args = r:write()
+    assert.equal(announced, #args)
+    return args
+  end
+
+  it("says nothing of nothing", function()
+    assert.same({}, write())
+  end)
+
+  it("puts plain successes together", function()
+    add("o", "S\1")
+    add("o", "S\2")
+    add("o", "S\3")
+    assert.same({ "s", "default", "86400", "3", field(1), "S\1", field(2),
+      "S\2", field(3), "S\3" }, write())
+  end)
+
+  it("keeps nothing of those whose result is ignored or not kept", function()
+    add("o", "S\1", { flags = NO_RESULT })
+    add("o", "S\2", { ttl_s = 0 })
+    assert.same({ "d", "default", "2", field(1), field(2) },
+      write())
+  end)
+
+  it("begins anew with another queue, time to live or flag", function()
+    add("o", "S\1")
+    add("o", "S\2", { queue = "mail" })
+    add("o", "S\3", { queue = "mail", ttl_s = 7 })
+    add("o", "S\4", { queue = "mail", ttl_s = 7, flags = NO_RESULT })
+    add("o", "S\5", { flags = NO_RESULT })
+    assert.same({
+      "s", "default", "86400", "1", field(1), "S\1",
+      "s", "mail", "86400", "1", field(2), "S\2",
+      "s", "mail", "7", "1", field(3), "S\3",
+      "d", "mail", "1", field(4),
+      "d", "default", "1", field(5),
+    }, write())
+  end)
+
+  it("sends all else one by one, in order", function()
+    add("o", "S\1")
+    add("o", "Fx")
+    add("h")
+    add("b")
+    add("l", "Fl")
+    add("n", "Fn")
+    add("o", "S\7", { alias = "order-7" })
+    add("o", "S\8")
+    assert.same({
+      "s", "default", "86400", "1", field(1), "S\1",
+      "o", field(2), "Fx",
+      "h", field(3),
+      "b", field(4),
+      "l", field(5), "Fl",
+      "n", field(6), "Fn",
+      "o", field(7), "S\7",
+      "s", "default", "86400", "1", field(8), "S\8",
+    }, write())
+  end)
+
+  it("tells again one by one, however often", function()
+    add("o", "S\1")
+    add("o", "S\2", { flags = NO_RESULT })
+    write()
+    r:lose()
+    add("o", "S\3")
+    local again = {
+      "o", field(1), "S\1", "o", field(2), "S\2",
+      "s", "default", "86400", "1", field(3), "S\3",
+    }
+    assert.same(again, write())
+    r:lose()
+    assert.same({ "o", field(1), "S\1", "o", field(2), "S\2", "o", field(3),
+      "S\3" }, write())
+    assert.equal(0, r:confirm())
+    assert.same({}, write())
+  end)
+
+  it("takes so many tasks at a time", function()
+    for _ = 1, report.TASKS_MAX + 5 do
+      add("o", "S\1")
+    end
+    local args = write()
+    assert.equal(4 + 2 * report.TASKS_MAX, #args)
+    assert.equal(tostring(report.TASKS_MAX), args[4])
+    assert.equal(5, r:confirm())
+    assert.equal("5", write()[4])
+  end)
+
+  it("takes so many bytes at a time, but always one task", function()
+    local large = "S" .. ("x"):rep(report.BYTES_MAX)
+    add("o", large)
+    add("o", large)
+    assert.equal(6, #write())
+    assert.equal(1, r:confirm())
+    local half = "S" .. ("x"):rep(report.BYTES_MAX // 2)
+    for _ = 1, 4 do
+      add("o", half)
+    end
+    assert.equal("1", write()[4]) -- the other large one
+    assert.equal(4, r:confirm())
+    assert.equal("2", write()[4]) -- the second makes it too many
+  end)
+end)
