@@ -61,7 +61,7 @@ LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
 say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)# V=1 shows the commands
 
 .PHONY: all lint format docs demo bench check test asan tsan gcstress valgrind \
-  install uninstall clean
+  soak install uninstall clean
 all: $(PROGRAM) $(MODULE) $(NATIVE)
 .DELETE_ON_ERROR:
 
@@ -95,11 +95,9 @@ $(NATIVE): $(BIN)/lib/native/%.so: $(OUT)/recipes/native/%.o
 lint:
 	@tools/install-packages run lint
 	@tools/lint $(INCLUDES)
-
 format:
 	@tools/install-packages lint
 	clang-format -i $(shell find engine recipes spec -name '*.[ch]')
-
 docs:
 	@tools/install-packages lint
 	@ldoc --quiet --dir $(BUILD)/docs . >/dev/null
@@ -125,8 +123,10 @@ SPECS.asan := asan spec
 SPECS.tsan := tsan spec/unit
 SPECS.gcstress := test --helper=spec/support/gc_stress.lua spec
 SPECS.valgrind := valgrind spec/unit
+SPECS.soak := test spec/fault
+soak: export TE_FULL = 1
 
-check test asan tsan gcstress valgrind:
+check test asan tsan gcstress valgrind soak:
 	@tools/install-packages run test $(filter valgrind,$@)
 	$(call build,release)
 	$(call build,$(patsubst valgrind,test,$(firstword $(SPECS.$@))))
@@ -146,6 +146,5 @@ install: all
 uninstall:
 	rm -rf $(addprefix $(DESTDIR),$(addsuffix /taskengine,$(BINDIR) $(LIBDIR) \
 	  $(LUADIR)) $(addprefix $(PREFIX)/share/,$(shell cd share; find * -type f)))
-
 clean:
 	rm -rf $(BUILD)
