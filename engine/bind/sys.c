@@ -49,9 +49,10 @@ static int sys_pid(lua_State *L) {
 
 /***
 Asks the system for a SIGTERM when the process that started this one ends.
+Again, it only tells whether that has happened.
 @function end_with_parent
 @tparam int pid of that process
-@treturn boolean false when it has ended already
+@treturn boolean false when it has ended
 */
 static int sys_end_with_parent(lua_State *L) {
   lua_Integer pid = luaL_checkinteger(L, 1);

@@ -11,6 +11,9 @@ local pid = app:task("pid", function()
   return require("taskengine.core").sys.pid()
 end)
 local nap = app:task("nap", function(seconds) te.sleep(seconds) end)
+local gate = app:task("gate", function(file)
+  while not require("taskengine.core").sys.stat(file) do te.sleep(0.01) end
+end)
 local fail = app:task("fail", function() error("the task fails") end)
 local what = {}
 
@@ -22,6 +25,15 @@ function what.exit() nap:delay(0):get() os.exit(7) end
 function what.exit_closing() nap:delay(0):get() os.exit(8, true) end
 function what.busy() print(pid:delay():get()) io.stdout:flush()
   while true do end
+end
+function what.gates(count)
+  local list = {}
+  for i = 1, tonumber(count) do list[i] = { "gate-" .. i } end
+  local results = app:enqueue_many(gate, list)
+  print(results[1].id, results[#results].id)
+  io.stdout:flush()
+  for result in te.as_completed(results) do result:get() end
+  print("all done")
 end
 function what.catch() pcall(function() what.naps(1, 100) end)
   print("caught") error("and fails")
@@ -114,15 +126,15 @@ describe("taskengine run", function()
   it("shows where the script's main failed", function()
     local ended = run("script.lua", "err")
     assert.equal(1, ended.code)
-    assert.matches("^taskengine: script.lua:13: the main fails\n"
-      .. "stack traceback:\n\tscript.lua:13: in local 'f'\n", ended.stderr)
+    assert.matches("^taskengine: script.lua:16: the main fails\n"
+      .. "stack traceback:\n\tscript.lua:16: in local 'f'\n", ended.stderr)
     assert.not_matches("taskengine/", ended.stderr)
   end)
 
   it("exits with 1 when a task's failure ends the main", function()
     local ended = run("script.lua", "fail")
     assert.equal(1, ended.code)
-    assert.matches("taskengine: script.lua:12: Error: script.lua:7:"
+    assert.matches("taskengine: script.lua:15: Error: script.lua:10:"
       .. " the task fails %(task fail, %w+%)\n", ended.stderr)
   end)
 
@@ -183,7 +195,7 @@ describe("taskengine run", function()
   end)
 
   it("takes its worker along when it is killed", function()
-    local process = start("script.lua", "naps", "1", "0.2")
+    local process = start("script.lua", "gates", "1")
     process:heard("stdout", "\n")
     local worker = program.children(process.pid)[1]
     local child = wait_until(function()
@@ -198,7 +210,7 @@ describe("taskengine run", function()
 
   it("revokes at Ctrl-C what has not started, and waits for the rest",
     function()
-      local process = start("script.lua", "naps", "50", "0.5")
+      local process = start("script.lua", "gates", "50")
       local first, last = process:heard("stdout", "(%w+\t%w+)\n")
         :match("(%w+)\t(%w+)")
       wait_until(function()
@@ -206,6 +218,8 @@ describe("taskengine run", function()
           .stdout:find('"in_flight":[12]')
       end)
       process:kill("INT")
+      process:heard("stderr", "%d+ revoked")
+      place:write("gate-1", "")
       local ended = process:wait()
       assert.equal(130, ended.code)
       local revoked, running = ended.stderr:match("^taskengine: interrupted:"
@@ -230,15 +244,20 @@ describe("taskengine run", function()
   end)
 
   it("leaves it with --detach: the next run goes on with it", function()
-    local process = start("--detach", "script.lua", "naps", "4", "0.3")
+    local process = start("--detach", "script.lua", "gates", "4")
     local _, last = process:heard("stdout", "(%w+\t%w+)\n")
       :match("(%w+)\t(%w+)")
     process:kill("INT")
+    process:heard("stderr", "interrupted")
+    place:write("gate-1", "")
     local ended = process:wait()
     assert.equal(130, ended.code)
     assert.equal("taskengine: interrupted; what has not started stays in "
       .. private_broker() .. "\n", ended.stderr)
     assert.equal("PENDING", state_of(last))
+    for i = 2, 4 do
+      place:write("gate-" .. i, "")
+    end
     assert.equal(0, run("script.lua", "naps", "1", "0").code)
     assert.equal("SUCCESS", state_of(last))
   end)

@@ -5,9 +5,13 @@ local wait_until = require("spec.support.wait").wait_until
 
 local TASKS <const> = [[
 local te = require("taskengine")
+local exists = require("taskengine.core").sys.stat
 local app = te.app("tasks")
 app:task("addition", function(x, y) return x + y end)
-app:task("nap", function(seconds) te.sleep(seconds) return "rested" end)
+app:task("gate", function(file)
+  while not exists(file) do te.sleep(0.01) end
+  return "through"
+end)
 app:task("spin", function() while true do end end)
 app:task("broker", function() return os.getenv("TASKENGINE_BROKER") or "-" end)
 app:task("brew", { queue = "kitchen" }, function() end)
@@ -80,16 +84,16 @@ describe("taskengine worker", function()
     end)
 
     it("says which task is there twice, and where", function()
-      place:write("twice.lua", TASKS .. "app:task('nap', function() end)\n")
+      place:write("twice.lua", TASKS .. "app:task('gate', function() end)\n")
       local ended = worker("twice.lua")
       assert.equal(2, ended.code)
-      assert.matches("^taskengine: twice.lua:8: task: 'nap' is defined already,"
-        .. " at twice.lua:4\n", ended.stderr)
+      assert.matches("^taskengine: twice.lua:12: task: 'gate' is defined"
+        .. " already, at twice.lua:5\n", ended.stderr)
       place:write("other.lua", TASKS)
       ended = worker("tasks.lua", "other.lua")
       assert.equal(2, ended.code)
       assert.matches("^taskengine: two tasks are called '%w+':"
-        .. " at %w+.lua:%d and at %w+.lua:%d\n$", ended.stderr)
+        .. " at %w+.lua:%d+ and at %w+.lua:%d+\n$", ended.stderr)
     end)
 
     it("says that its process ended", function()
@@ -177,30 +181,30 @@ describe("taskengine worker", function()
     assert.equal(core.sys.hostname(), about.host)
     assert.equal(1, about.processes)
     assert.same({ "default", "kitchen" }, about.queues)
-    assert.same({ place = "tasks.lua:7", queue = "kitchen" },
+    assert.same({ place = "tasks.lua:11", queue = "kitchen" },
       about.tasks.brew)
     local text = place:run({ "status" }).stdout
     assert.matches("\ndefault +0 +1 +0 ", text)
     assert.matches("\nw%-1 +%S+ +" .. about.pid .. " +1 +0 +default,kitchen"
-      .. " +addition,brew,broker,nap,spin\n", text)
+      .. " +addition,brew,broker,gate,spin\n", text)
   end)
 
   it("stops after the tasks that run, and hands the rest back", function()
     local process = place:worker { "tasks.lua", "-P", "1" }
-    local id = result_of("nap", "[0.5]"):match("%w+")
-    local waiting = result_of("nap", "[0]"):match("%w+")
-    process:heard("stderr", "ready")
+    local id = result_of("gate", '["first"]'):match("%w+")
+    local waiting = result_of("gate", '["second"]'):match("%w+")
     wait_until(function()
-      return result_of("addition", "[1, 1]", "--queue", "elsewhere")
-        and place:run({ "status", "--json" }).stdout:find('"in_flight":[12]')
+      return place:run({ "status", "--json" }).stdout:find('"in_flight":[12]')
     end)
     process:kill("TERM")
+    process:heard("stderr", "again to stop now\n")
+    place:write("first", "")
     local ended = process:wait()
     assert.equal(0, ended.code)
     assert.matches("info  stopping: waiting up to 30 s for [12] tasks?;"
       .. " again to stop now\n", ended.stderr)
-    assert.matches("nap%[" .. id .. "%] succeeded", ended.stderr)
-    assert.equal("rested\n", place:run({ "result", id }).stdout)
+    assert.matches("gate%[" .. id .. "%] succeeded", ended.stderr)
+    assert.equal("through\n", place:run({ "result", id }).stdout)
     assert.equal(4, place:run({ "result", waiting }).code)
     assert.same({}, program.children(process.pid))
   end)
@@ -238,27 +242,29 @@ describe("taskengine worker", function()
 
   it("does not let a Ctrl-C in a terminal reach the tasks", function()
     local process = place:worker { "tasks.lua", "-P", "2" }
-    local id = result_of("nap", "[0.3]"):match("%w+")
+    local id = result_of("gate", '["file"]'):match("%w+")
     for _, pid in ipairs(program.children(process.pid)) do
       for _, signal in ipairs { "INT", "TERM", "QUIT" } do
         assert(os.execute(("kill -%s %d"):format(signal, pid)))
       end
     end
-    assert.equal("rested\n", place:run({ "result", id, "--wait" }).stdout)
+    place:write("file", "")
+    assert.equal("through\n", place:run({ "result", id, "--wait" }).stdout)
     assert.not_matches("child", process:stderr())
   end)
 
   it("lets a successor take over what a killed one had", function()
     local process = place:worker { "tasks.lua", "-P", "1" }
-    local id = result_of("nap", "[1]"):match("%w+")
+    local id = result_of("gate", '["file"]'):match("%w+")
     wait_until(function()
       return place:run({ "status", "--json" }).stdout:find('"in_flight":1')
     end)
     process:kill("KILL")
     process:wait()
+    place:write("file", "")
     local began = core.sys.monotonic()
     place:worker { "tasks.lua", "-P", "1" }
-    assert.equal("rested\n", place:run({ "result", id, "--wait" }).stdout)
+    assert.equal("through\n", place:run({ "result", id, "--wait" }).stdout)
     assert.is_true(core.sys.monotonic() - began < 10, "it waited for the lease")
   end)
 

@@ -208,8 +208,10 @@ local function stop(self, is_cold)
 end
 
 local function watch_signals(self)
+  local parent = self.plan.parent
   local function on_stop_signal()
-    stop(self, false)
+    -- A parent that was killed wants nothing more.
+    stop(self, parent and not core.sys.end_with_parent(parent))
   end
   core.loop.signal("TERM", on_stop_signal)
   core.loop.signal("INT", on_stop_signal)
@@ -258,6 +260,7 @@ end
 -- @tparam ?{string,...} plan.queues
 -- @tparam ?string plan.broker where it is named outside of the files
 -- @tparam ?string plan.claims_dir
+-- @tparam ?int plan.parent the process without which it is of no use
 -- @tparam table plan.children what they are asked to load, see
 -- @{taskengine.child}
 -- @treturn int the exit code

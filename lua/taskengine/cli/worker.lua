@@ -129,6 +129,7 @@ function worker.run(given)
     processes = given.processes or core.sys.ncpus(),
     concurrency = children.concurrency,
     queues = given.queues,
+    parent = given.parent,
     broker = broker,
     claims_dir = claims_folder(given, known),
     children = children,
