@@ -135,7 +135,6 @@ check test asan tsan gcstress valgrind soak:
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUADIR ?= $(PREFIX)/share/lua/5.4
-
 copy = find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(1))/{} \;
 install: all
 	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
