@@ -364,6 +364,26 @@ describe("taskengine worker, on a Redis with a password,", function()
     assert.not_matches(PASSWORD, everything_shown_of(process))
   end)
 
+  it("shows the password to nobody: run, which starts a worker", function()
+    place:write("script.lua", TASKS .. [[
+      app:main(function()
+        io.stdout:write(app:send_task("broker"):get(), "\n"):flush()
+        app:send_task("gate", { "file" }):get()
+      end)]])
+    local process = place:start { "run", "-P", "1", "-b", server.tcp_url,
+      "script.lua" }
+    assert.equal("-", process:heard("stdout", "^(.*)\n"))
+    local worker = program.children(process.pid)[1]
+    local shown = everything_shown_of(process)
+      .. read(("/proc/%d/cmdline"):format(worker))
+    assert.matches("redis://:%*%*%*%*%*%*@127.0.0.1", shown)
+    assert.matches("worker\0script.lua\0", shown, 1, true)
+    -- The worker's environment, which only its user may read, has the URL.
+    assert.not_matches(PASSWORD, (shown:gsub("TASKENGINE_BROKER=%Z*", "")))
+    place:write("file", "")
+    assert.equal(0, process:wait().code)
+  end)
+
   it("exits with 3 when the password is wrong", function()
     local url = ("redis://:wr0ng@127.0.0.1:%d/0"):format(server.port)
     local ended = place:run { "worker", "tasks.lua", "-b", url }
