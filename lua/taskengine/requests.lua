@@ -91,6 +91,18 @@ local function expire(self, request)
   })
 end
 
+-- The loop looks at its timers before it reads. What came while this program
+-- computed counts, so it is read first: between the first turn and the second.
+local function on_timer(self, request)
+  core.loop.defer(function()
+    core.loop.defer(function()
+      if self.pending[request.number] then
+        expire(self, request)
+      end
+    end)
+  end)
+end
+
 --- Sends a request.
 -- @tparam string name the function in Redis
 -- @tparam {string,...} args
@@ -106,7 +118,7 @@ function Requests:send(name, args, timeout_ms, callback)
     timeout_ms = timeout_ms,
   }
   request.timer = core.loop.timer(math.max(timeout_ms, 0), function()
-    expire(self, request)
+    on_timer(self, request)
   end)
   self.pending[request.number] = request
   transmit(self, request)

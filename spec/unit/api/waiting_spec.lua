@@ -434,6 +434,7 @@ describe("waiting for results", function()
       local a, b, c = send(3)
       finish(1, success(1))
       later(1, finish, 1, success(2))
+      te.wait { a, b }
       local done, pending = te.wait({ a, b, c }, 0.02)
       assert.same({ { a, b }, { c } }, { done, pending })
       later(1, finish, 1, success(3))
