@@ -16,3 +16,29 @@ void te_record_failure(te_buf *out, const char *kind, const char *message) {
   add_text(out, "message");
   add_text(out, message);
 }
+
+// The text behind `key` in the map that `r` stands before.
+static te_slice find_text(te_reader *r, te_slice key) {
+  te_slice none = {"", 0};
+  te_item item;
+  te_slice raw;
+  if (te_reader_next(r, &item) < 0 || item.kind != TE_ITEM_MAP) return none;
+  for (size_t left = item.count; left > 0; left--) {
+    if (te_reader_next_key(r, &item) < 0) return none;
+    bool is_it = te_item_is_bytes(&item) && te_slice_equal(item.bytes, key);
+    if (!is_it) {
+      if (te_reader_skip(r, TE_VALUE_DEPTH_MAX, &raw) < 0) return none;
+      continue;
+    }
+    if (te_reader_next(r, &item) < 0 || !te_item_is_bytes(&item)) return none;
+    return item.bytes;
+  }
+  return none;
+}
+
+te_slice te_record_text(te_slice record, const char *key) {
+  if (record.size < 2 || (record.data[0] != 'F' && record.data[0] != 'R'))
+    return te_slice_of("", 0);
+  te_reader r = te_reader_of(te_slice_of(record.data + 1, record.size - 1));
+  return find_text(&r, te_slice_str(key));
+}

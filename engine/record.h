@@ -1,5 +1,6 @@
 /*
- * record: outcomes that the engine itself writes, see docs/protocol.md.
+ * record: outcomes as bytes, those that the engine itself writes or shows. See
+ * docs/protocol.md.
  */
 #ifndef TE_RECORD_H
 #define TE_RECORD_H
@@ -8,5 +9,11 @@
 
 // Appends a failure: F and { kind = kind, message = message }.
 void te_record_failure(te_buf *out, const char *kind, const char *message);
+
+/*
+ * What a failure (F or R) says of itself: its `kind` or its `message`. Empty
+ * when it has none, or is no failure. Borrows from the record.
+ */
+te_slice te_record_text(te_slice record, const char *key);
 
 #endif

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "pool.h"
 #include "queue.h"
+#include "record.h"
 #include "relay.h"
 
 #define QUIT_MS   2000  // for children to end by themselves
@@ -67,8 +68,13 @@ static void log_end(const te_task *t, uint32_t run_us) {
     level = TE_LOG_INFO;
   }
   if (!te_log_enabled(level)) return;
-  te_log(level, "%.*s[%.*s] %s in %.3f ms", (int)e->name.size, e->name.data,
-         (int)e->id.size, e->id.data, how, run_us / 1000.0);
+  te_slice record = te_slice_of(t->record, t->record_size);
+  te_slice kind = te_record_text(record, "kind");
+  te_slice message = te_record_text(record, "message");
+  te_log(level, "%.*s[%.*s] %s in %.3f ms%s%.*s%s%.*s", (int)e->name.size,
+         e->name.data, (int)e->id.size, e->id.data, how, run_us / 1000.0,
+         kind.size > 0 ? ": " : "", (int)kind.size, kind.data,
+         message.size > 0 ? ": " : "", (int)message.size, message.data);
 }
 
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {
