@@ -45,10 +45,23 @@ static void on_retry(uv_timer_t *timer) {
   if (l->state == TE_LEASE_HELD) l->events.on_work(l->events.arg);
 }
 
+static void send_reap(te_lease *l, const char *wid, bool is_dead,
+                      te_redis_reply_cb cb) {
+  begin_call(l, "te1_reap", 4);
+  add_str(l, wid);
+  add_str(l, is_dead ? "1" : "0");
+  te_fcall_add_poisoned(l->redis);
+  add_str(l, "-");  // whether they had begun is not known
+  te_redis_end(l->redis, 0, cb, l);
+}
+
 static void lose(te_lease *l) {
   if (l->state == TE_LEASE_LOST) return;
   l->state = TE_LEASE_LOST;
   stop_timers(l);
+  // Whoever took the lease has the tasks, too. If it went otherwise (keys were
+  // deleted by hand), they are taken back here.
+  send_reap(l, l->wid, true, NULL);
   l->events.on_lost(l->events.arg);
 }
 
@@ -113,12 +126,7 @@ static void on_reaped(void *arg, int status, const te_reply *reply) {
 static void on_foreign(uv_timer_t *timer) {
   te_lease *l = timer->data;
   if (l->state != TE_LEASE_HELD) return;
-  begin_call(l, "te1_reap", 4);
-  add_str(l, l->foreign);
-  add_str(l, "0");
-  te_fcall_add_poisoned(l->redis);
-  add_str(l, "-");  // whether they had begun is not known
-  te_redis_end(l->redis, 0, on_reaped, l);
+  send_reap(l, l->foreign, false, on_reaped);
 }
 
 static void note_foreign(te_lease *l, int64_t now, int64_t deadline,

@@ -287,7 +287,11 @@ te.register("reap", function(keys, args)
   local P, wid, outcome = keys[1], args[1], args[3]
   local now = te.now()
   local deadline = call("ZSCORE", P .. "w", wid)
-  if not deadline or args[2] ~= "1" and tonumber(deadline) > now then
+  if deadline then
+    if args[2] ~= "1" and tonumber(deadline) > now then
+      return -1
+    end
+  elseif call("EXISTS", P .. "f:" .. wid) == 0 then
     return -1
   end
   local all, started = args[4] == "-", {}
