@@ -71,10 +71,12 @@ static void log_end(const te_task *t, uint32_t run_us) {
   te_slice record = te_slice_of(t->record, t->record_size);
   te_slice kind = te_record_text(record, "kind");
   te_slice message = te_record_text(record, "message");
-  te_log(level, "%.*s[%.*s] %s in %.3f ms%s%.*s%s%.*s", (int)e->name.size,
-         e->name.data, (int)e->id.size, e->id.data, how, run_us / 1000.0,
-         kind.size > 0 ? ": " : "", (int)kind.size, kind.data,
-         message.size > 0 ? ": " : "", (int)message.size, message.data);
+  char time[32] = "";  // not known of a child that died
+  if (run_us > 0) snprintf(time, sizeof(time), " in %.3f ms", run_us / 1000.0);
+  te_log(level, "%.*s[%.*s] %s%s%s%.*s%s%.*s", (int)e->name.size, e->name.data,
+         (int)e->id.size, e->id.data, how, time, kind.size > 0 ? ": " : "",
+         (int)kind.size, kind.data, message.size > 0 ? ": " : "",
+         (int)message.size, message.data);
 }
 
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {

@@ -284,6 +284,22 @@ static int sys_setenv(lua_State *L) {
 }
 
 /***
+The names of all environment variables.
+@function environment
+@treturn {string,...}
+*/
+static int sys_environment(lua_State *L) {
+  lua_newtable(L);
+  for (lua_Integer i = 0; environ[i] != NULL; i++) {
+    const char *end = strchr(environ[i], '=');
+    size_t size = end == NULL ? strlen(environ[i]) : (size_t)(end - environ[i]);
+    lua_pushlstring(L, environ[i], size);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/***
 Bytes that nobody can foresee.
 @function random
 @tparam int count 1 to 4096
@@ -339,6 +355,7 @@ static const luaL_Reg functions[] = {
     {"isatty", sys_isatty},
     {"term_width", sys_term_width},
     {"getenv", sys_getenv},
+    {"environment", sys_environment},
     {"setenv", sys_setenv},
     {"random", sys_random},
     {"digest", sys_digest},

@@ -73,8 +73,34 @@ local function from_text(known, name, text)
   return text
 end
 
-local function read_environment(getenv)
-  local given = {}
+-- Variables of ours that are no settings.
+local OTHER_VARIABLES <const> = {
+  "TASKENGINE_CONFIG", "TASKENGINE_LUA_DIR", "TASKENGINE_PROGRAM",
+  "TASKENGINE_EMBEDDED_LINGER",
+}
+
+-- What is wrong with the variables' names; nil when nothing is.
+local function misnamed(names)
+  local known, list = {}, { table.unpack(OTHER_VARIABLES) }
+  for name in pairs(settings.KNOWN) do
+    list[#list + 1] = "TASKENGINE_" .. name:upper()
+  end
+  for _, name in ipairs(list) do
+    known[name] = true
+  end
+  for _, name in ipairs(names) do
+    if name:find("^TASKENGINE_") and not known[name] then
+      return ("there is no setting for the variable %s%s"):format(name,
+        suggest.hint(name, list))
+    end
+  end
+end
+
+local function read_environment(getenv, names)
+  local given, unknown = {}, misnamed(names)
+  if unknown then
+    return nil, unknown
+  end
   for name, known in pairs(settings.KNOWN) do
     local variable = "TASKENGINE_" .. name:upper()
     local text = getenv(variable)
@@ -103,6 +129,7 @@ end
 -- @tparam[opt] table sources.app settings of the app
 -- @tparam[opt] string sources.file path of the configuration file
 -- @tparam[opt] function sources.getenv
+-- @tparam[opt] {string,...} sources.variables the names that getenv knows
 -- @tparam[opt] table sources.command_line
 -- @treturn[1] table a value for each setting that has one
 -- @return[2] nil
@@ -112,6 +139,7 @@ function config.resolve(sources)
     app = {},
     file = config.command_line.file,
     getenv = core.sys.getenv,
+    variables = core.sys.environment(),
     command_line = config.command_line.settings or {},
   } })
   local path, problem = file_path(sources), nil
@@ -120,7 +148,7 @@ function config.resolve(sources)
     file, problem = config.load(path)
   end
   if file then
-    environment, problem = read_environment(sources.getenv)
+    environment, problem = read_environment(sources.getenv, sources.variables)
   end
   problem = problem or config.problem(sources.command_line)
   if problem then

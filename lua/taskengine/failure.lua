@@ -47,16 +47,32 @@ local function value_of(object)
   end
 end
 
---- Describes an error; a message handler for `xpcall`.
--- @param object what was raised
--- @treturn table `kind`, `message`, `traceback`, `value`
-function failure.describe(object)
+local function describe(object)
   return {
     kind = kind_of(object),
     message = shortened(message_of(object)),
-    traceback = traceback.user(2),
+    traceback = traceback.user(4), -- behind pcall and the handler
     value = value_of(object),
   }
+end
+
+--- Describes an error; a message handler for `xpcall`.
+--
+-- After a stack overflow Lua 5.4 leaves a handler a small reserve of stack,
+-- and takes it back whenever the collector comes by; then the handler fails
+-- with another overflow, is called for that one, and so on, with the whole
+-- stack moved each time. So the collector rests meanwhile.
+-- @param object what was raised
+-- @treturn table `kind`, `message`, `traceback`, `value`; or a string when
+-- there was no memory for it
+function failure.describe(object)
+  local rests = not collectgarbage("isrunning")
+  collectgarbage("stop")
+  local _, description = pcall(describe, object)
+  if not rests then
+    collectgarbage("restart")
+  end
+  return description
 end
 
 return failure

@@ -125,12 +125,12 @@ end
 -- Keeps the embedded Redis for as long as the worker lives.
 local function connect_embedded(self, name)
   self.embedded = core.embedded.new(name)
-  self.embedded:ensure(ENSURE_MS, function(answers, why)
+  self.embedded:ensure(ENSURE_MS, function(answers, why, code)
     if answers then
       connect(self, url_of_socket(self.embedded:socket()))
     else
-      fail(self, exit.UNREACHABLE, ("%s: %s"):format(self.shown_broker,
-        sentence(why)))
+      fail(self, code == "EACCES" and exit.USAGE or exit.UNREACHABLE,
+        ("%s: %s"):format(self.shown_broker, sentence(why)))
     end
   end)
 end

@@ -1,6 +1,14 @@
 local config = require("taskengine.config")
 local script = require("spec.support.script")
 
+local function names_of(environment)
+  local names = { "PATH" }
+  for name in pairs(environment) do
+    names[#names + 1] = name
+  end
+  return names
+end
+
 describe("taskengine.config", function()
   -- Settings from these sources alone.
   local function resolve(sources)
@@ -12,6 +20,7 @@ describe("taskengine.config", function()
       getenv = function(name)
         return environment[name]
       end,
+      variables = names_of(environment),
     }
   end
 
@@ -26,6 +35,14 @@ describe("taskengine.config", function()
       grace = 30,
       timezone = "UTC",
     }, resolve {})
+  end)
+
+  it("refuses a variable that stands for no setting", function()
+    local settings, why = resolve { environment = { TASKENGINE_BROKR = "x" } }
+    assert.is_nil(settings)
+    assert.equal("there is no setting for the variable TASKENGINE_BROKR"
+      .. " (did you mean 'TASKENGINE_BROKER'?)", why)
+    assert.is_table(resolve { environment = { TASKENGINE_LUA_DIR = "x" } })
   end)
 
   it("lets the later win: app, file, environment, command line", function()

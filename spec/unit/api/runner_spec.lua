@@ -191,12 +191,17 @@ describe("taskengine.runner", function()
       assert.is_true(#e.traceback < 3000)
     end)
 
-    it("survives a stack overflow", function()
+    it("survives a stack overflow, also beside much garbage", function()
       local function forever()
         return 1 + forever()
       end
       app:task("deep", forever)
+      local garbage = {}
+      for i = 1, 200000 do
+        garbage[i] = { tostring(i) }
+      end
       assert.matches("stack overflow", run("deep").error.message)
+      assert.is_true(collectgarbage("isrunning"))
     end)
 
     it("names a yield that nobody is there for", function()
