@@ -202,6 +202,7 @@ describe("taskengine.runner", function()
       end
       assert.matches("stack overflow", run("deep").error.message)
       assert.is_true(collectgarbage("isrunning"))
+      assert.equal(200000, #garbage)
     end)
 
     it("names a yield that nobody is there for", function()
