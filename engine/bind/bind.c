@@ -1,8 +1,10 @@
 #include "bind/bind.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "assets.h"
 #include "runtime.h"
@@ -73,11 +75,23 @@ static void ignore_broken_pipes(void) {
   sigaction(SIGPIPE, &now, NULL);
 }
 
+// Where a standard stream is closed, the loop would get its number: what is
+// meant for stderr would go into a descriptor of the loop's, and libuv aborts
+// when it is to close one so low. Writing to it fails as it did.
+static void occupy_standard_streams(void) {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDONLY);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
 uv_loop_t *te_bind_loop(lua_State *L) {
   loop_box *box = find_box(L);
   assert(box != NULL);
   if (box->is_closed) luaL_error(L, "this Lua state is being closed");
   if (!box->is_open) {
+    occupy_standard_streams();
     int rc = uv_loop_init(&box->loop);
     if (rc < 0) luaL_error(L, "no event loop: %s", te_strerror(rc));
     box->is_open = true;

@@ -3,8 +3,9 @@ local loop, sys, testing = core.loop, core.sys, core.testing
 local wait_until = require("spec.support.wait").wait_until
 
 -- Runs a script in a Lua of its own: what it wrote, and how it ended.
-local function run_alone(script)
-  local process = assert(io.popen(("lua5.4 -e '%s' 2>&1"):format(script)))
+local function run_alone(script, redirections)
+  local process = assert(io.popen(("lua5.4 -e '%s' %s"):format(script,
+    redirections or "2>&1")))
   local output = process:read("a")
   local ok, _, code = process:close()
   return output, ok and 0 or code
@@ -492,6 +493,19 @@ describe("taskengine.core.loop", function()
       assert.error_matches(function()
         loop.on_error(1)
       end, "function expected")
+    end)
+  end)
+
+  describe("where standard streams are closed", function()
+    it("leaves them closed, and takes none of their numbers", function()
+      local output, code = run_alone([[
+        local core = require("taskengine.core")
+        core.loop.timer(1, function() io.stderr:write("to nobody") end)
+        core.loop.run()
+        local _, why = io.stderr:write("to nobody")
+        print(why)
+      ]], "0<&- 2>&-")
+      assert.same({ "Bad file descriptor\n", 0 }, { output, code })
     end)
   end)
 
