@@ -17,6 +17,10 @@ local transport_child = require("taskengine.transport_child")
 
 local child = {}
 
+local EXIT_INTERNAL <const> = 70 -- EX_SOFTWARE
+-- A task may have broken what it found in the globals.
+local exit, tostring = os.exit, tostring
+
 -- What a task prints becomes lines of the worker's log.
 local function redirect_print()
   _G.print = function(...)
@@ -124,6 +128,15 @@ local function wait_for_config()
   return bytes and assert(core.codec.decode(bytes))
 end
 
+-- An error that is no task's: what it left undone nobody would ever end. The
+-- master starts another process, and knows whose code ran.
+local function die(problem)
+  core.child.log("error", nil, "a process that runs tasks is broken: "
+    .. tostring(problem))
+  core.child.flush()
+  exit(EXIT_INTERNAL)
+end
+
 local function serve(asked, hello, tasks)
   local running = runner.new {
     tasks = tasks,
@@ -139,6 +152,7 @@ local function serve(asked, hello, tasks)
     running:cancel(token)
   end)
   core.child.set_concurrency(asked.concurrency)
+  core.loop.on_error(die)
   return running
 end
 
