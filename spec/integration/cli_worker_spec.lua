@@ -210,7 +210,7 @@ describe("taskengine worker", function()
   end)
 
   for _, signals in ipairs { { "INT", "INT" }, { "TERM", "INT" },
-    { "QUIT" } } do
+    { "HUP", "TERM" }, { "QUIT" } } do
     it("stops at once by " .. table.concat(signals, " and "), function()
       local process = place:worker { "tasks.lua", "-P", "1" }
       local id = result_of("spin"):match("%w+")
@@ -244,7 +244,7 @@ describe("taskengine worker", function()
     local process = place:worker { "tasks.lua", "-P", "2" }
     local id = result_of("gate", '["file"]'):match("%w+")
     for _, pid in ipairs(program.children(process.pid)) do
-      for _, signal in ipairs { "INT", "TERM", "QUIT" } do
+      for _, signal in ipairs { "INT", "TERM", "HUP", "QUIT" } do
         assert(os.execute(("kill -%s %d"):format(signal, pid)))
       end
     end

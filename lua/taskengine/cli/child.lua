@@ -23,7 +23,7 @@ local is_index = check.integer(0, 511)
 -- When it ends is for the worker to say. A Ctrl-C in a terminal and a service
 -- manager that stops a service reach every process of it.
 local function leave_signals_to_the_worker()
-  for _, signal in ipairs { "INT", "TERM", "QUIT" } do
+  for _, signal in ipairs { "INT", "TERM", "HUP", "QUIT" } do
     core.loop.signal(signal, function() end)
   end
 end

@@ -213,8 +213,9 @@ local function watch_signals(self)
     -- A parent that was killed wants nothing more.
     stop(self, parent and not core.sys.end_with_parent(parent))
   end
-  core.loop.signal("TERM", on_stop_signal)
-  core.loop.signal("INT", on_stop_signal)
+  for _, signal in ipairs { "TERM", "INT", "HUP" } do
+    core.loop.signal(signal, on_stop_signal)
+  end
   core.loop.signal("QUIT", function()
     stop(self, true)
   end)
