@@ -117,12 +117,13 @@ bench:
 	@eval "$$($(BUILD)/taskengine env)" && $(LUA) bench/run.lua
 
 # The variant and what to run on it. tsan: only libuv's pool has threads.
+# valgrind would take a quarter of an hour for those that are Lua alone.
 SPECS.check := test spec
 SPECS.test := test spec/unit
 SPECS.asan := asan spec
 SPECS.tsan := tsan spec/unit
 SPECS.gcstress := test --helper=spec/support/gc_stress.lua spec
-SPECS.valgrind := valgrind spec/unit
+SPECS.valgrind := valgrind --exclude-pattern=interleavings spec/unit
 SPECS.soak := test spec/fault
 soak: export TE_FULL = 1
 
