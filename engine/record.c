@@ -36,9 +36,15 @@ static te_slice find_text(te_reader *r, te_slice key) {
   return none;
 }
 
-te_slice te_record_text(te_slice record, const char *key) {
-  if (record.size < 2 || (record.data[0] != 'F' && record.data[0] != 'R'))
-    return te_slice_of("", 0);
-  te_reader r = te_reader_of(te_slice_of(record.data + 1, record.size - 1));
+te_slice te_record_field(te_slice map, const char *key) {
+  if (map.size == 0) return te_slice_of("", 0);
+  te_reader r = te_reader_of(map);
   return find_text(&r, te_slice_str(key));
+}
+
+te_slice te_record_text(te_slice record, const char *key) {
+  bool is_failure =
+      record.size > 0 && (record.data[0] == 'F' || record.data[0] == 'R');
+  if (!is_failure) return te_slice_of("", 0);
+  return te_record_field(te_slice_of(record.data + 1, record.size - 1), key);
 }

@@ -16,4 +16,7 @@ void te_record_failure(te_buf *out, const char *kind, const char *message);
  */
 te_slice te_record_text(te_slice record, const char *key);
 
+// The text behind `key` in a map in MessagePack; empty when there is none.
+te_slice te_record_field(te_slice map, const char *key);
+
 #endif

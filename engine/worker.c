@@ -214,8 +214,10 @@ static void on_hello(void *arg, bool is_ready, te_slice hello) {
   if (w->stage == LOADING) {
     w->stage = RUNNING;
     w->events.on_hello(w->events.arg, hello);
-  } else if (!is_ready) {
-    te_log(TE_LOG_ERROR, "a new child cannot load what the others have loaded");
+  } else if (!is_ready && w->stage == RUNNING) {
+    te_slice why = te_record_field(hello, "error");
+    te_log(TE_LOG_ERROR, "a new child cannot load its files: %.*s",
+           (int)why.size, why.data);
   }
   if (w->queue != NULL) te_queue_wake(w->queue);
 }
