@@ -21,6 +21,13 @@ uint64_t te_pace_backoff_ms(unsigned failures, uint32_t chance) {
   return pause < BACKOFF_MS_MIN ? BACKOFF_MS_MIN : pause;
 }
 
+uint64_t te_pace_reconnect_ms(unsigned failures, uint64_t away_ms,
+                              uint32_t chance) {
+  uint64_t most = away_ms / 2;
+  if (most < BACKOFF_MS_FIRST) most = BACKOFF_MS_FIRST;
+  return min(te_pace_backoff_ms(failures, chance), most);
+}
+
 uint64_t te_pace_ping_ms(uint64_t timeout_ms) {
   return min(timeout_ms, PING_MS_MAX);
 }

@@ -13,6 +13,8 @@
 #define WHY_BYTES_MAX      640
 // Up for so long, a loss is news and not one more failure to connect.
 #define STEADY_MS          1000
+// Up for so long, the server was there: what came before is over.
+#define USEFUL_MS          100
 /*
  * A program that has computed past a deadline finds the reply in its socket
  * only after the loop has run its timers: one more look before giving up.
@@ -49,8 +51,9 @@ struct te_redis {
   bool is_suspect;    // silent for too long, one look is left
   bool is_unstamped;  // since_ms is to be set when the commands go out
   bool keeps_loop;
-  bool is_ref;        // what the handles are set to
-  unsigned failures;  // attempts in a row
+  bool is_ref;             // what the handles are set to
+  unsigned failures;       // attempts in a row
+  uint64_t away_since_ms;  // the first of them, or the loss before
   uint64_t since_ms;  // silence began: bytes came, or the first call went out
   uint64_t due_ms;    // of the timer
   uint64_t up_ms;
@@ -135,7 +138,9 @@ static void plan_attempt(te_redis *r) {
   }
   r->phase = PHASE_PAUSING;
   uv_update_time(r->loop);
-  set_timer(r, uv_now(r->loop) + te_pace_backoff_ms(r->failures, chance));
+  uint64_t now = uv_now(r->loop);
+  uint64_t away_ms = now - r->away_since_ms;
+  set_timer(r, now + te_pace_reconnect_ms(r->failures, away_ms, chance));
 }
 
 static bool is_fatal(int code) {
@@ -151,9 +156,10 @@ drop(te_redis *r, int code, const char *format, ...) {
   vsnprintf(r->why, sizeof(r->why), format, args);
   va_end(args);
   r->code = code;
-  bool was_steady =
-      r->phase == PHASE_UP && uv_now(r->loop) - r->up_ms >= STEADY_MS;
-  r->failures = was_steady ? 0 : r->failures + 1;
+  uint64_t now = uv_now(r->loop);
+  uint64_t up_for_ms = r->phase == PHASE_UP ? now - r->up_ms : 0;
+  r->failures = up_for_ms >= STEADY_MS ? 0 : r->failures + 1;
+  if (up_for_ms >= USEFUL_MS) r->away_since_ms = now;
   if (r->stream != NULL) te_stream_close(r->stream);
   r->stream = NULL;
   r->is_suspect = r->is_unstamped = false;
@@ -399,7 +405,10 @@ te_redis *te_redis_new(uv_loop_t *loop, const te_redis_options *options) {
 }
 
 void te_redis_start(te_redis *r) {
-  if (r->phase == PHASE_NEW) plan_attempt(r);
+  if (r->phase != PHASE_NEW) return;
+  uv_update_time(r->loop);
+  r->away_since_ms = uv_now(r->loop);
+  plan_attempt(r);
 }
 
 void te_redis_ready(te_redis *r, int status, const char *socket,

@@ -123,6 +123,23 @@ static int testing_backoff_ms(lua_State *L) {
 }
 
 /***
+The same for a server that was there before.
+@function reconnect_ms
+@tparam int failures in a row
+@tparam int away_ms
+@tparam int chance 32 bits
+@treturn int
+*/
+static int testing_reconnect_ms(lua_State *L) {
+  unsigned failures = (unsigned)luaL_checkinteger(L, 1);
+  uint64_t away_ms = (uint64_t)luaL_checkinteger(L, 2);
+  uint32_t chance = (uint32_t)luaL_checkinteger(L, 3);
+  uint64_t pause_ms = te_pace_reconnect_ms(failures, away_ms, chance);
+  lua_pushinteger(L, (lua_Integer)pause_ms);
+  return 1;
+}
+
+/***
 When silence is broken by a PING, and how long its answer may take.
 @function ping_ms
 @tparam int timeout_ms
@@ -149,11 +166,9 @@ static const luaL_Reg meta[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"reader", testing_reader},
-    {"command", testing_command},
-    {"backoff_ms", testing_backoff_ms},
-    {"ping_ms", testing_ping_ms},
-    {NULL, NULL},
+    {"reader", testing_reader},         {"command", testing_command},
+    {"backoff_ms", testing_backoff_ms}, {"reconnect_ms", testing_reconnect_ms},
+    {"ping_ms", testing_ping_ms},       {NULL, NULL},
 };
 
 int te_bind_open_testing_redis(lua_State *L) {
