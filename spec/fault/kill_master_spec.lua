@@ -1,76 +1,169 @@
 local chaos = require("spec.support.chaos")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
+local workers = require("spec.support.workers")
 
-local PROCESSES <const> = 2
-local TASKS <const> = chaos.FULL and 100000 or 10000
-local KILLS <const> = chaos.FULL and 200 or 30
-local RUN_S <const> = 0.001
-local LEASE_S <const> = 2
-
--- Kills the master; its children follow within a second.
-local function kill_master(run)
-  local orphans = run:children()
-  run:kill(run.worker.pid)
-  run.worker:wait()
-  wait_until(function()
-    for _, pid in ipairs(orphans) do
-      if chaos.is_alive(pid) then
-        return false
-      end
-    end
-    return true
-  end, 1, "the end of the children of a dead master")
-end
-
-describe("A worker that is killed", function()
-  it("and started again takes its tasks back at once", function()
-    local run <close> = chaos.run { processes = PROCESSES }
+describe("A worker that is killed and started again", function()
+  it("loses no task and starts few twice", function()
+    local run <close> = chaos.run { processes = 2, concurrency = 2 }
+    local kills_max = chaos.size(30, 200)
+    local slowest_s = 0
+    run:send("wait", chaos.size(10000, 100000), 0.002)
     run:start()
-    run:send(TASKS, RUN_S)
-    while run.kills < KILLS and not run:is_done() do
-      chaos.pause(0.05, 0.2)
-      kill_master(run)
+    while run.kills < kills_max and not run:is_done() do
+      chaos.pause(0.02, 0.3)
+      local dead = run.site:wids()[1]
+      run:kill_worker()
+      local began = te.now()
       run:start()
+      wait_until(function()
+        return run.site:key("EXISTS", "f:" .. dead) == 0
+      end, 10, "the tasks of the dead one")
+      slowest_s = math.max(slowest_s, te.now() - began)
     end
     run:finish()
 
-    local lost, twice, unexpected = run:audit()
-    local bound = run.kills * PROCESSES
-    run:report("F2", twice, bound)
-    assert.equal(0, lost)
-    assert.equal(0, unexpected)
-    assert.is_true(twice <= bound, twice .. " starts too many")
-    assert.equal(TASKS, run:count("done"))
-    -- What had been handed out and had not begun counts nothing.
-    assert.is_true(run:count("lost") <= bound)
-    assert.equal(0, run:stop().code)
-    assert.same({}, run:leftovers())
+    local bound = run.kills * run.processes * run.concurrency
+    local found = run:report("F2", bound, ("back=%.2fs"):format(slowest_s))
+    assert.equal(kills_max, run.kills)
+    assert.same({ 0, 0 }, { found.lost, found.unexpected })
+    assert.is_true(found.twice <= bound)
+    assert.equal(run.sent, found.done)
+    -- Long before the lease was over, each time.
+    assert.is_true(slowest_s < 10)
+    -- What was handed out and had not begun counts nothing.
+    assert.is_true(run.site:count("lost") <= bound)
+    local ended = run:stop()
+    assert.same({ 0, {} }, { ended.code, ended.left })
   end)
 
-  it("leaves its tasks to one on another host, after its lease", function()
-    local run <close> = chaos.run { processes = PROCESSES }
-    run:start { TASKENGINE_LEASE = tostring(LEASE_S) }
-    run:send(2, 1000) -- one in each child, for ever
-    wait_until(function()
-      local ledger <close> = io.open(run.ledger)
-      return ledger and select(2, ledger:read("a"):gsub("\n", "")) == 2
-    end, 10, "two tasks that run")
-    kill_master(run)
+  describe("takes over", function()
+    local site
 
-    -- A folder of its own for the claims: nothing of the first is in it.
-    os.execute("chmod 700 " .. run.place.dir)
-    run:start {
-      TASKENGINE_LEASE = tostring(LEASE_S),
-      XDG_RUNTIME_DIR = run.place.dir,
-    }
-    wait_until(function()
-      return run:count("lost") == 2
-    end, LEASE_S + 1 + 5, "the end of the lease") -- 5: a busy machine
-    wait_until(function()
-      local _, twice = run:audit()
-      return twice == 2
-    end, 10, "both tasks, started again")
-    run.worker:kill("QUIT")
-    assert.equal(0, run.worker:wait(30).code)
+    before_each(function()
+      site = workers.site()
+    end)
+
+    after_each(function()
+      site:close()
+    end)
+
+    local function kill(worker)
+      local children = workers.children(worker)
+      workers.kill(worker.pid)
+      worker:wait()
+      workers.wait_gone(children, 1)
+    end
+
+    -- The same worker again, as far as its claims go; it runs nothing.
+    local function start_idle_heir()
+      return site:worker { "-P", "1", "-Q", "other" }
+    end
+
+    it("what had not begun, in its order and uncounted", function()
+      local worker = site:worker { "-P", "1" }
+      -- The child knows how short tasks are, and gets many at a time.
+      for i = 1, 300 do
+        site:send("add", i, i)
+      end
+      site:send("busy_until_file", "go", "notes", "first")
+      for i = 1, 50 do
+        site:send("note", "notes", i)
+      end
+      site:wait_lines("notes", 1)
+      wait_until(function()
+        return #site:in_flight() > 10 and site:count("done") == 300
+      end)
+      local count = #site:in_flight()
+      kill(worker)
+      start_idle_heir()
+      wait_until(function()
+        return #site:ready() == 51
+      end)
+      for i, envelope in ipairs(site:ready()) do
+        local is_first = i == 1
+        assert.equal(is_first and "busy_until_file" or "note", envelope.name)
+        assert.same({ 0, is_first and 1 or 0, i <= count and 1 or 0 },
+          { envelope.deaths, envelope.reaps, envelope.delivery })
+      end
+      assert.equal(1, site:count("lost"))
+
+      site.place:write("go", "")
+      site:worker { "-P", "1" }
+      local lines = site:wait_lines("notes", 52)
+      for i = 1, 50 do
+        assert.equal(tostring(i), lines[2 + i])
+      end
+    end)
+
+    it("what had ended, without doing it again", function()
+      local worker = site:worker { "-P", "1" }
+      local r = site:send("busy_until_file", "go", "notes")
+      site:wait_lines("notes", 1)
+      site.server:kill("STOP")
+      site.place:write("go", "")
+      worker:heard("stderr", "busy_until_file%S+ succeeded")
+      kill(worker)
+      site.server:kill("CONT")
+      start_idle_heir()
+      assert.equal("seen", r:get { timeout = 20 })
+      assert.equal(1, #site:lines("notes"))
+      assert.equal(0, site:count("lost"))
+    end)
+
+    it("again, when Redis was lost on the way", function()
+      local own = site
+      site = workers.site { config = { "appendonly yes",
+        "appendfsync always" } }
+      own:close()
+      local worker = site:worker { "-P", "1" }
+      site:send("busy_until_file", "go", "notes")
+      site:wait_lines("notes", 1)
+      kill(worker)
+      -- It finds the dead one only now that Redis refuses to hear of it.
+      site.server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
+      local heir = site:start { "-P", "1", "-Q", "other" }
+      heir:heard("stderr", "Redis refuses")
+      site.server:kill("KILL")
+      site.server:restart()
+      wait_until(function()
+        return #site:ready() == 1
+      end)
+      assert.equal(1, site:ready()[1].reaps)
+    end)
+
+    it("nothing from one that lives", function()
+      local worker = site:worker { "-P", "1" }
+      site:send("busy_until_file", "go", "notes")
+      site:wait_lines("notes", 1)
+      start_idle_heir()
+      wait_until(function()
+        return site:key("SCARD", "sl:other") == 1
+      end)
+      assert.equal(1, #site:in_flight())
+      site.place:write("go", "")
+      wait_until(function()
+        return site:count("done") == 1
+      end)
+      assert.equal(0, site:stop(worker).code)
+    end)
+  end)
+
+  it("ends a task with which ten of it were lost", function()
+    local site <close> = workers.site()
+    local r = site:send("busy_until_file", "go", "notes")
+    for i = 1, 10 do
+      local worker = site:worker { "-P", "1" }
+      site:wait_lines("notes", i)
+      workers.kill(worker.pid)
+      worker:wait()
+    end
+    site:worker { "-P", "1" }
+    local ok, e = r:wait(20)
+    assert.is_false(ok)
+    assert.same({ "WorkerLost",
+      "worker after worker was lost while it held the task" },
+      { e.kind, e.message })
+    assert.equal(10, #site:lines("notes"))
   end)
 end)

@@ -53,16 +53,30 @@ function workers.site(opts)
   return self
 end
 
---- Starts a worker and waits until it serves.
--- @tparam[opt] {string,...} words of the command line
+--- Starts a worker.
+-- @tparam[opt] {string|int,...} words of the command line
 -- @tparam[opt] table opts
 -- @tparam[opt] string opts.file of spec/support/tasks, default `basics`
 -- @tparam[opt] table opts.env variables to set
 -- @treturn Process
-function Site:worker(words, opts)
+function Site:start(words, opts)
   opts = opts or {}
-  local file = ("%s/%s.lua"):format(FOLDER, opts.file or "basics")
-  return self.place:worker({ file, table.unpack(words or {}) }, opts)
+  local command = { "worker",
+    ("%s/%s.lua"):format(FOLDER, opts.file or "basics") }
+  for _, word in ipairs(words or {}) do
+    command[#command + 1] = tostring(word)
+  end
+  return self.place:start(command, opts)
+end
+
+--- Starts a worker and waits until it says that it serves.
+-- @tparam[opt] {string|int,...} words of the command line, but for its level
+-- @tparam[opt] table opts as for @{Site:start}
+-- @treturn Process
+function Site:worker(words, opts)
+  local worker = self:start(words, opts)
+  worker:heard("stderr", "ready: ")
+  return worker
 end
 
 --- Asks a worker to stop and waits until it has ended.

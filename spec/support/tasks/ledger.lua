@@ -1,4 +1,4 @@
---- Tasks that leave a line in a file outside Redis for every start.
+--- Tasks that leave a line in a file outside Redis each time they start.
 
 local core = require("taskengine.core")
 local te = require("taskengine")
@@ -6,25 +6,33 @@ local te = require("taskengine")
 local app = te.app("ledger")
 local files = {}
 
-local function ledger(path)
+-- Lines of several processes never mix: the file is opened to append, and
+-- each line is one write.
+local function note(path, number)
   local file = files[path]
   if not file then
     file = assert(io.open(path, "a"))
     file:setvbuf("full", 4096)
     files[path] = file
   end
-  return file
+  file:write(number, " ", core.sys.pid(), "\n")
+  file:flush()
 end
 
--- One write for each line, and O_APPEND: lines never mix.
-app:task("work", function(number, path, run_s)
-  local file = ledger(path)
-  file:write(number, "\n")
-  file:flush()
-  local over = core.sys.monotonic() + run_s
+-- Computes for so long.
+app:task("work", function(number, path, seconds)
+  note(path, number)
+  local over = core.sys.monotonic() + seconds
   while core.sys.monotonic() < over do
     math.random()
   end
+  return number
+end)
+
+-- Waits for so long, and lets others run meanwhile.
+app:task("wait", function(number, path, seconds)
+  note(path, number)
+  te.sleep(seconds)
   return number
 end)
 
