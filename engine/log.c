@@ -145,6 +145,19 @@ static void add_bytes(te_slice bytes) {
   }
 }
 
+static void add_line(te_log_level level, te_slice text) {
+  bool is_cut = text.size >= TE_LOG_TEXT_BYTES_MAX;
+  if (is_cut) text.size = TE_LOG_TEXT_BYTES_MAX - 1;
+  add_time();
+  te_buf_addf(&lines, "%-5s ", names[level]);
+  add_bytes(text);
+  te_buf_add_str(&lines, is_cut ? "...\n" : "\n");
+  if (!gathers || level == TE_LOG_ERROR ||
+      te_buf_size(&lines) >= GATHERED_BYTES_MAX) {
+    te_log_flush();
+  }
+}
+
 void te_log(te_log_level level, const char *format, ...) {
   if (!te_log_enabled(level)) return;
   static char text[TE_LOG_TEXT_BYTES_MAX];
@@ -152,15 +165,11 @@ void te_log(te_log_level level, const char *format, ...) {
   va_start(args, format);
   int size = vsnprintf(text, sizeof(text), format, args);
   va_end(args);
-  if (size < 0) return;  // a wide character that nothing of ours prints
-  bool is_cut = (size_t)size >= sizeof(text);
+  // Negative: a wide character, which nothing of ours prints.
+  if (size < 0) return;
+  add_line(level, te_slice_of(text, (size_t)size));
+}
 
-  add_time();
-  te_buf_addf(&lines, "%-5s ", names[level]);
-  add_bytes(te_slice_of(text, is_cut ? sizeof(text) - 1 : (size_t)size));
-  te_buf_add_str(&lines, is_cut ? "...\n" : "\n");
-  if (!gathers || level == TE_LOG_ERROR ||
-      te_buf_size(&lines) >= GATHERED_BYTES_MAX) {
-    te_log_flush();
-  }
+void te_log_bytes(te_log_level level, te_slice text) {
+  if (te_log_enabled(level)) add_line(level, text);
 }

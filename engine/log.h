@@ -37,6 +37,8 @@ bool te_log_enabled(te_log_level level);
 void te_log(te_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+void te_log_bytes(te_log_level level, te_slice text);  // NULs and all
+
 void te_log_gather(bool gather);
 void te_log_flush(void);
 

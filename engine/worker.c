@@ -82,13 +82,17 @@ static void log_end(const te_task *t, uint32_t run_us) {
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {
   (void)arg;
   if (level < TE_LOG_DEBUG || level > TE_LOG_ERROR) level = TE_LOG_INFO;
-  if (about == NULL) {
-    te_log((te_log_level)level, "%.*s", (int)text.size, text.data);
-    return;
+  te_buf line;
+  te_buf_init(&line);
+  if (about != NULL) {
+    te_buf_add_slice(&line, about->envelope.name);
+    te_buf_add_u8(&line, '[');
+    te_buf_add_slice(&line, about->envelope.id);
+    te_buf_add_str(&line, "] ");
   }
-  const te_envelope *e = &about->envelope;
-  te_log((te_log_level)level, "%.*s[%.*s] %.*s", (int)e->name.size,
-         e->name.data, (int)e->id.size, e->id.data, (int)text.size, text.data);
+  te_buf_add_slice(&line, text);
+  te_log_bytes((te_log_level)level, te_buf_slice(&line));
+  te_buf_free(&line);
 }
 
 static void on_log_flush(uv_prepare_t *prepare) {

@@ -43,8 +43,7 @@ Writes a line. Control characters and bytes that are not UTF-8 are escaped.
 static int log_write(lua_State *L) {
   te_log_level level = check_level(L, 1);
   te_slice text = te_bind_check_slice(L, 2);
-  if (text.size > TE_LOG_TEXT_BYTES_MAX) text.size = TE_LOG_TEXT_BYTES_MAX;
-  te_log(level, "%.*s", (int)text.size, text.data);
+  te_log_bytes(level, text);
   return 0;
 }
 

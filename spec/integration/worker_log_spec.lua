@@ -8,7 +8,7 @@ app:task("fails", function()
   error("no\nsuch \27[31mluck")
 end)
 app:task("says", function()
-  print("one", 2)
+  print("one", 2, "\0x")
   return true
 end)
 return app
@@ -33,7 +33,7 @@ describe("A worker's log", function()
     place:write("tasks.lua", FILE)
     local worker = place:worker { "tasks.lua" }
     place:run { "call", "says", "--wait" }
-    worker:heard("stderr", "info  says%[%w+%] one 2\n")
+    worker:heard("stderr", "info  says%[%w+%] one 2 \\x00x\n")
     worker:heard("stderr", "info  says%[%w+%] succeeded in [%d.]+ ms\n")
   end)
 end)
