@@ -105,7 +105,7 @@ describe("A lease", function()
     run:finish()
 
     local bound = stops * run.processes
-    local found = run:report("F9, stopped workers", bound,
+    local found = run:report("stopped workers", bound,
       ("stops=%d"):format(stops))
     assert.same({ 0, 0 }, { found.lost, found.unexpected })
     assert.is_true(found.twice <= bound)

@@ -82,6 +82,27 @@ describe("A worker", function()
       assert.same({ true, 42 }, { site:outcome("ask", 41) })
     end)
 
+    it("what a task gets from another, when it was lost on the way", function()
+      local worker = site:worker { "-P", "1", "-Q", "default" }
+      local wid = site:wids()[1]
+      local r = send("ask_elsewhere", { "go", "notes" })
+      wait_until(function()
+        return site:key("EXISTS", "y") == 1
+      end, 20, "a task that waits")
+      -- The worker cannot see how its bell's connection is cut, how the bell
+      -- rings, and how that is lost.
+      workers.kill(worker.pid, "STOP")
+      local id = site:call("CLIENT", "LIST"):match("id=(%d+)[^\n]*cmd=blmpop")
+      site:call("CLIENT", "KILL", "ID", id)
+      site:worker { "-P", "1", "-Q", "elsewhere" }
+      site.place:write("go", "")
+      wait_until(function()
+        return site:key("LPOP", "b:" .. wid)
+      end, 20, "the bell")
+      workers.kill(worker.pid, "CONT")
+      assert.equal("seen", r:get { timeout = 20 })
+    end)
+
     it("what tasks get from others, many at a time", function()
       site:worker { "-P", "2", "-c", "1" }
       local list = {}
@@ -196,22 +217,15 @@ describe("A worker", function()
     end)
 
     it("short tasks past a long one, in whatever child it is", function()
-      site:worker { "-P", "2" }
-      -- The children know how short tasks are, and get many at a time.
-      local warm = {}
-      for i = 1, 500 do
-        warm[i] = send("add", { i, i })
-      end
-      for r in te.as_completed(warm, 30) do
-        r:get()
-      end
       local list = {}
-      for i = 1, 500 do
-        if i == 100 then
+      for i = 1, 1000 do
+        -- The children know by then how short tasks are, and get many.
+        if i == 500 then
           send("busy_until_file", { "go", "notes" })
         end
         list[#list + 1] = send("add", { i, i })
       end
+      site:worker { "-P", "2" }
       site:wait_lines("notes", 1)
       for r in te.as_completed(list, 30) do
         r:get()
@@ -358,12 +372,14 @@ describe("A worker", function()
     end)
 
     it("keeps what had ended", function()
-      local worker = site:worker { "-P", "1" }
+      -- All is there before: the child gets many at a time, and has not told
+      -- of the last ones when it begins to compute.
       local list = {}
       for i = 1, 300 do
         list[i] = send("add", { i, i })
       end
       list[301] = send("busy_until_file", { "go", "notes" })
+      local worker = site:worker { "-P", "1" }
       site:wait_lines("notes", 1)
       for i = 1, 300 do
         assert.equal(2 * i, list[i]:get { timeout = 20 })
@@ -475,6 +491,25 @@ describe("A worker", function()
       stops_with(worker, 0)
       assert.is_true(te.now() - began >= 0.29)
       assert.equal(0, site:ready()[1].deaths)
+      assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("hands back what its dying child was running", function()
+      local worker = site:worker { "-P", "2" }
+      local running = send("until_file", { "go", "notes", "a" })
+      site:wait_lines("notes", 1)
+      send("nap", { 30, "notes", "b" })
+      local pid = site:wait_lines("notes", 2)[2]:match("%d+")
+      worker:kill("TERM")
+      worker:heard("stderr", "stopping: waiting")
+      workers.kill(tonumber(pid))
+      wait_until(function()
+        return #site:ready() == 1
+      end)
+      site.place:write("go", "")
+      assert.equal("seen", running:get { timeout = 20 })
+      assert.equal(0, worker:wait(20).code)
+      assert.equal(1, site:ready()[1].deaths)
       assert.same({ "r:default" }, site:leftovers())
     end)
 

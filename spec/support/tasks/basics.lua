@@ -103,6 +103,12 @@ app:task("ask", function(x)
   return app:send_task("add", { x, 1 }):get { timeout = 20 }
 end)
 
+-- The same, of a worker of another queue.
+app:task("ask_elsewhere", function(path, notes)
+  return app:send_task("until_file", { path, notes }, { queue = "elsewhere" })
+    :get { timeout = 20 }
+end)
+
 -- Written when the process ends by itself, and only then.
 app:task("buffer", function(path, text)
   local file = assert(io.open(path, "a"))

@@ -262,6 +262,15 @@ describe("Workers:", function()
         assert.same(before, s.fake:dump())
       end)
 
+    it("takes back what nobody has a lease for any more", function()
+      p:plain(1)
+      s:take(A, 1)
+      s:redis("ZREM", "w", A) -- by hand: no function leaves it so
+      assert.equal(1, reap(A, "0", "F", "-"))
+      assert.equal(1, s:redis("LLEN", "r:default"))
+      assert.equal(-1, reap(A, "0", "F", "-"))
+    end)
+
     it("takes all tasks back, in the order of fetching", function()
       local plain = p:plain(3)
       local urgent = { p:add { priority = 4 }, p:add { priority = 4 } }
