@@ -8,7 +8,7 @@ describe("A worker that is killed and started again", function()
     local run <close> = chaos.run { processes = 2, concurrency = 2 }
     local kills_max = chaos.size(30, 200)
     local slowest_s = 0
-    run:send("wait", chaos.size(10000, 100000), 0.002)
+    run:send("wait", chaos.size(10000, 100000), 0.004)
     run:start()
     while run.kills < kills_max and not run:is_done() do
       chaos.pause(0.02, 0.3)
