@@ -29,7 +29,7 @@
 #include "id.h"
 #include "te.h"
 
-#define TE_CLAIMS_MAX             4096  // tasks in one worker's hands
+#define TE_CLAIMS_MAX             16384  // tasks in one worker's hands
 #define TE_CHILDREN_MAX           512
 #define TE_FIELD_BYTES            24   // id, delivery: a task in flight
 #define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome

@@ -48,7 +48,7 @@ static void on_hello(child *c, const te_wire *w) {
   te_crew *crew = c->crew;
   c->is_ready = w->byte != 0;
   if (c->is_ready) crew->failed_starts = 0;
-  crew->events.on_hello(crew->events.arg, c->is_ready, w->payload);
+  crew->events.on_hello(crew->events.arg, c->ref, c->is_ready, w->payload);
   if (!c->is_ready) kill_child(c);  // the next one may be able to
 }
 

@@ -22,7 +22,8 @@ typedef struct te_child_ref {
 typedef struct te_crew_events {
   // A child has loaded its files and is ready, or could not (then it is
   // killed). MessagePack, borrowed: what, or why not.
-  void (*on_hello)(void *arg, bool is_ready, te_slice hello);
+  void (*on_hello)(void *arg, te_child_ref child, bool is_ready,
+                   te_slice hello);
   // Anything else that one says. Negative: it may not say this.
   int (*on_wire)(void *arg, te_child_ref child, const te_wire *w);
   // One has died, and all that it had said was heard. is_killed: by the

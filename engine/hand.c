@@ -1,16 +1,16 @@
 #include "hand.h"
 
-void te_hand_init(te_hand *h) {
+void te_hand_init(te_hand *h, size_t waiting_max) {
   te_list_init(&h->tasks);
+  h->waiting_max = waiting_max;
   h->count = h->waiting = 0;
   h->moved_ms = 0;
   h->is_stalled = false;
 }
 
 size_t te_hand_occupied(const te_hand *h) {
-  size_t free_of = h->waiting;
-  if (free_of > TE_HAND_WAITING_MAX) free_of = TE_HAND_WAITING_MAX;
-  return h->count - free_of;
+  bool is_over = h->waiting > h->waiting_max;
+  return h->count - (is_over ? h->waiting_max : h->waiting);
 }
 
 static size_t tasks_ahead(const te_hand *h, double mean_us) {

@@ -10,21 +10,20 @@
 #include "list.h"
 #include "task.h"
 
-#define TE_HAND_AHEAD_US    3000  // of work behind a child's slots
-#define TE_HAND_AHEAD_MAX   256   // tasks behind a child's slots
-#define TE_HAND_STALL_MS    10    // one that ends nothing for so long is slow
-// More tasks that wait for others than this take a slot each.
-#define TE_HAND_WAITING_MAX 1000
+#define TE_HAND_AHEAD_US  3000  // of work behind a child's slots
+#define TE_HAND_AHEAD_MAX 256   // tasks behind a child's slots
+#define TE_HAND_STALL_MS  10    // one that ends nothing for so long is slow
 
 typedef struct te_hand {
-  te_list tasks;      // offered and begun, in the order of offering
-  size_t count;       // of them
-  size_t waiting;     // of them: wait for another task and take no slot
-  uint64_t moved_ms;  // when one last ended
-  bool is_stalled;    // gets no more than its slots hold
+  te_list tasks;       // offered and begun, in the order of offering
+  size_t count;        // of them
+  size_t waiting;      // of them: wait for another task and take no slot
+  size_t waiting_max;  // more than this take a slot each
+  uint64_t moved_ms;   // when one last ended
+  bool is_stalled;     // gets no more than its slots hold
 } te_hand;
 
-void te_hand_init(te_hand *h);
+void te_hand_init(te_hand *h, size_t waiting_max);
 
 // Tasks that take a slot, or wait for one.
 size_t te_hand_occupied(const te_hand *h);

@@ -7,8 +7,9 @@
 #include "fcall.h"
 #include "log.h"
 
-#define RETRY_MS   200  // after Redis refused a call
-#define JITTER_MS  25   // so that not all workers reap or promote at once
+#define RETRY_MS   200   // after Redis refused a call
+#define REFUSED_MS 5000  // so long without a refusal, the next one is news
+#define JITTER_MS  25    // so that not all workers reap or promote at once
 #define DUE_MS_MAX ((uint64_t)3600 * 1000)
 
 static void begin_call(te_lease *l, const char *function, size_t argc) {
@@ -65,11 +66,18 @@ static void lose(te_lease *l) {
   l->events.on_lost(l->events.arg);
 }
 
+// Calls are repeated until they are not refused: one line says so for all.
+static void note_refusal(te_lease *l, te_slice why) {
+  uint64_t now = te_clock_ms();
+  if (l->refused_ms == 0 || now - l->refused_ms > REFUSED_MS)
+    te_log(TE_LOG_WARN, "Redis refuses: %.*s", (int)why.size, why.data);
+  l->refused_ms = now;
+}
+
 int te_lease_check(te_lease *l, int status, const te_reply *reply) {
   if (status < 0) return status;
   if (reply->type == TE_REPLY_ERROR) {
-    te_log(TE_LOG_WARN, "Redis refuses: %.*s", (int)reply->text.size,
-           reply->text.data);
+    note_refusal(l, reply->text);
     set_timer(l, TE_LEASE_RETRY, RETRY_MS, on_retry);
     return TE_EREPLY;
   }

@@ -54,6 +54,7 @@ typedef struct te_lease {
   bool was_held;  // under this name
   const char *prefix;
   uint64_t ms;
+  uint64_t refused_ms;  // when Redis last answered with an error; 0: never
   char wid[TE_ID_PRODUCER_BYTES + 1];
   te_buf description;
   char **queues;

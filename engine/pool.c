@@ -5,8 +5,9 @@
 #include "clock.h"
 #include "hand.h"
 
-#define PATROL_MS 10
-#define WEIGHT    8  // of the past in the mean run time
+#define PATROL_MS   10
+#define WAITING_MAX 1000  // tasks of a child that wait for others
+#define WEIGHT      8     // of the past in the mean run time
 
 struct te_pool {
   uv_loop_t *loop;
@@ -22,8 +23,9 @@ struct te_pool {
   double mean_us;         // of recent run times; 0 before the first
   uint64_t patrol_at_ms;  // 0: not running
   uv_timer_t patrol;
-  bool is_draining;  // takes no tasks
-  bool gives_up;     // drops all tasks, however they end
+  bool is_draining;   // takes no tasks
+  bool is_link_down;  // as children are told
+  bool gives_up;      // drops all tasks, however they end
 };
 
 static size_t child_room(const te_pool *p, unsigned child) {
@@ -247,8 +249,15 @@ static int on_wire(void *arg, te_child_ref from, const te_wire *w) {
 
 /* How children come and go. */
 
-static void on_hello(void *arg, bool is_ready, te_slice hello) {
+static void tell_link(te_pool *p, unsigned child) {
+  te_wire w = {.kind = TE_WIRE_LINK, .byte = !p->is_link_down};
+  te_crew_tell(p->crew, child, &w);
+}
+
+static void on_hello(void *arg, te_child_ref child, bool is_ready,
+                     te_slice hello) {
   te_pool *p = arg;
+  if (p->is_link_down) tell_link(p, child.index);
   p->events.on_hello(p->events.arg, is_ready, hello);
   offer_held(p);
 }
@@ -280,6 +289,12 @@ int te_pool_start(te_pool *p) {
   return te_crew_start(p->crew);
 }
 
+// At least half of the claims is for tasks that others wait for.
+static size_t waiting_max(unsigned processes) {
+  size_t share = TE_CLAIMS_MAX / 2 / processes;
+  return share < WAITING_MAX ? share : WAITING_MAX;
+}
+
 te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
                      const te_pool_events *events, te_claims *claims) {
   te_pool *p = te_alloc_zero(1, sizeof(*p));
@@ -294,7 +309,7 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
   p->crew = te_crew_new(loop, &crew, &crew_events);
   p->hands = te_alloc_zero(p->processes, sizeof(*p->hands));
   for (unsigned i = 0; i < p->processes; i++)
-    te_hand_init(&p->hands[i]);
+    te_hand_init(&p->hands[i], waiting_max(p->processes));
   te_list_init(&p->held);
   uv_timer_init(loop, &p->patrol);
   p->patrol.data = p;
@@ -318,9 +333,9 @@ void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item) {
 }
 
 void te_pool_send_link(te_pool *p, bool is_up) {
-  te_wire w = {.kind = TE_WIRE_LINK, .byte = is_up};
+  p->is_link_down = !is_up;
   for (unsigned i = 0; i < p->processes; i++)
-    te_crew_tell(p->crew, i, &w);
+    tell_link(p, i);
 }
 
 void te_pool_drain(te_pool *p) {

@@ -64,7 +64,7 @@ void te_pool_submit(te_pool *p, te_task *t);  // takes
 void te_pool_reply(te_pool *p, te_child_ref to, uint32_t request, int status,
                    te_slice payload);
 void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item);
-void te_pool_send_link(te_pool *p, bool is_up);  // to all
+void te_pool_send_link(te_pool *p, bool is_up);  // also to those that come
 
 // Ends with TE_END_UNSPENT what had not begun, and takes nothing any more.
 void te_pool_drain(te_pool *p);

@@ -16,8 +16,8 @@
 
 #include <uv.h>
 
+#include "claims.h"
 #include "redis.h"
-#include "te.h"
 
 typedef struct te_worker te_worker;
 

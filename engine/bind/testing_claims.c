@@ -324,5 +324,7 @@ static const luaL_Reg functions[] = {
 int te_bind_open_testing_claims(lua_State *L) {
   te_bind_class(L, CLASS, methods, meta);
   luaL_newlib(L, functions);
+  lua_pushinteger(L, TE_CLAIMS_MAX);
+  lua_setfield(L, -2, "MAX");
   return 1;
 }

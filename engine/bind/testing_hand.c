@@ -150,15 +150,17 @@ An empty hand.
 @function new
 @tparam claims claims
 @tparam int child
+@tparam int waiting_max
 @treturn hand
 */
 static int hand_new(lua_State *L) {
   te_claims *claims = te_bind_check_claims(L, 1);
   unsigned child = (unsigned)luaL_checkinteger(L, 2);
+  size_t waiting_max = (size_t)luaL_checkinteger(L, 3);
   hand_handle *h = lua_newuserdatauv(L, sizeof(*h), 1);
   h->claims = claims;
   h->child = child;
-  te_hand_init(&h->hand);
+  te_hand_init(&h->hand, waiting_max);
   luaL_setmetatable(L, HAND);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
@@ -169,7 +171,7 @@ static int hand_free(lua_State *L) {
   hand_handle *h = check_hand(L);
   te_list_each (link, &h->hand.tasks)
     te_task_free(te_container_of(link, te_task, link));
-  te_hand_init(&h->hand);
+  te_hand_init(&h->hand, 0);
   return 0;
 }
 

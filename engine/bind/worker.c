@@ -265,5 +265,7 @@ int te_bind_open_worker(lua_State *L) {
   static const luaL_Reg meta[] = {{NULL, NULL}};
   te_bind_class(L, CLASS, methods, meta);
   luaL_newlib(L, functions);
+  lua_pushinteger(L, TE_CLAIMS_MAX);
+  lua_setfield(L, -2, "TASKS_MAX");  // in one worker's hands
   return 1;
 }

@@ -7,7 +7,7 @@ local hand = core.testing.hand
 local CHILD <const> = 3
 local AHEAD_US <const>, AHEAD_MAX <const> = 3000, 256
 local STALL_MS <const> = 10
-local WAITING_MAX <const> = 1000
+local WAITING_MAX <const> = 5
 
 local function id(n)
   return envelope.id("AbcdefGHI012", n)
@@ -23,7 +23,7 @@ describe("hand", function()
   before_each(function()
     master = assert(claims.create(nil))
     child = assert(master:attach())
-    h = hand.new(master, CHILD)
+    h = hand.new(master, CHILD, WAITING_MAX)
     tokens = {}
   end)
 
@@ -104,7 +104,7 @@ describe("hand", function()
     offer(5, { 1, 3 })
     assert.same({ field(5), field(4), field(2) }, withdraw_all())
     assert.equal(2, h:occupied())
-    assert.equal(4096 - 2, master:free_count())
+    assert.equal(claims.MAX - 2, master:free_count())
     assert.is_false(child:take(tokens[4]))
     assert.same({}, withdraw_all())
   end)

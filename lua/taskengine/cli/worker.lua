@@ -107,10 +107,22 @@ local function claims_folder(given, known)
   return path
 end
 
+-- More slots than tasks that it can have in its hands would never be filled.
+local function check_slots(processes, concurrency)
+  local slots = processes * concurrency
+  if slots > core.worker.TASKS_MAX then
+    exit.usage(("worker: %d processes (-P) with %d tasks each (-c) make %d, one"
+      .. " worker runs %d at most"):format(processes, concurrency, slots,
+      core.worker.TASKS_MAX), "several workers can serve the same queues")
+  end
+end
+
 --- Runs the command.
 -- @tparam table given
 -- @treturn int the exit code
 function worker.run(given)
+  local processes = given.processes or core.sys.ncpus()
+  check_slots(processes, given.concurrency or 1)
   core.log.set_level(given.level or "info")
   for _, path in ipairs(given) do
     common.check_file(path)
@@ -126,7 +138,7 @@ function worker.run(given)
   core.sys.setenv("TASKENGINE_BROKER", nil) -- children inherit the rest
   return master.run {
     name = name,
-    processes = given.processes or core.sys.ncpus(),
+    processes = processes,
     concurrency = children.concurrency,
     queues = given.queues,
     parent = given.parent,
