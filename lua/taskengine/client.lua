@@ -136,8 +136,8 @@ end
 
 --- What is known of a task now.
 -- @tparam string id any
--- @treturn string an outcome; `=` and the engine's id when it waits or runs;
--- `?` when it was never enqueued
+-- @treturn string an outcome, `-` when that is gone; `=` and the engine's id
+-- when it waits or runs; `?` when it was never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Client:outcome(id)
   return self:ask("te1_outcome", { id })[1]
@@ -148,10 +148,11 @@ end
 -- wait does not begin while Redis cannot be reached; one that has begun
 -- outlasts that.
 -- @tparam string id any
+-- @tparam ?boolean is_old its outcome may be gone already: Redis is asked
 -- @treturn string `=` and the engine's id; or what @{Client:outcome} says
 -- @raise TaskError of kind BrokerUnavailable
-function Client:resolve(id)
-  if core.envelope.seq(id) and not self.transport:why() then
+function Client:resolve(id, is_old)
+  if not is_old and core.envelope.seq(id) and not self.transport:why() then
     return "=" .. id
   end
   return self:outcome(id)
@@ -160,10 +161,11 @@ end
 --- Waits for a task to end.
 -- @tparam string id any
 -- @tparam ?number timeout in seconds; for ever when missing
+-- @tparam ?boolean is_old see @{Client:resolve}
 -- @treturn ?string the outcome, or `?`; nil when the time is up
 -- @raise TaskError of kind BrokerUnavailable
-function Client:wait(id, timeout)
-  local known = self:resolve(id)
+function Client:wait(id, timeout, is_old)
+  local known = self:resolve(id, is_old)
   if known:sub(1, 1) ~= "=" then
     return known
   end

@@ -49,7 +49,8 @@ end
 function record.read(bytes, id, name)
   local letter = bytes:sub(1, 1)
   if bytes == "-" then
-    return unknown("Forgotten", "its result was forgotten", id, name)
+    return unknown("Forgotten", "its result is gone: it has expired, was"
+      .. " forgotten or never kept", id, name)
   elseif bytes == "?" then
     return unknown("Forgotten", "no such task was ever enqueued, or nothing"
       .. " is remembered of it", id, name)

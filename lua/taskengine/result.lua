@@ -21,13 +21,16 @@ Result.__index = Result
 --- Makes one.
 -- @tparam Client client
 -- @tparam string id any
--- @tparam[opt] table about `name` of the task, `engine_id`, `keeps_result`
+-- @tparam[opt] table about `name` of the task, `engine_id`, `keeps_result`;
+-- without it the task was sent by whomever, whenever
 -- @treturn Result
 function result.new(client, id, about)
+  local is_old = about == nil
   about = about or {}
   return setmetatable({
     id = id,
     client = client,
+    is_old = is_old,
     name = about.name,
     engine_id = about.engine_id or id,
     keeps_result = about.keeps_result ~= false,
@@ -76,7 +79,7 @@ local function wait(self, timeout)
   if timeout == 0 then
     bytes = self.client:outcome(self.engine_id)
   else
-    bytes = self.client:wait(self.engine_id, timeout)
+    bytes = self.client:wait(self.engine_id, timeout, self.is_old)
   end
   if bytes and bytes:sub(1, 1) ~= "=" then
     return self:settle(bytes)
@@ -164,7 +167,7 @@ end
 
 --- What state the task is in.
 -- @treturn string `PENDING` while it waits or runs, `SUCCESS`, `FAILURE`,
--- `REVOKED`, or `UNKNOWN`: forgotten, or never enqueued
+-- `REVOKED`, or `UNKNOWN`: gone (see `result_expires`), or never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Result:state()
   check_kept(self, "state")

@@ -1,7 +1,9 @@
 --- Who waits for which task's outcome.
 --
 -- Redis is told once of each task that somebody waits for (te1_await), and
--- lays its outcome into our inbox. Several may wait for one task.
+-- lays its outcome into our inbox. Several may wait for one task. After a
+-- silence it is asked what became of them (te1_outcome): an outcome that has
+-- expired comes to no inbox.
 -- @module taskengine.waits
 
 local core = require("taskengine.core")
@@ -11,6 +13,9 @@ local waits = {}
 local IDS_MAX <const> = 1000 -- in one call
 local CALLS_MAX <const> = 4 -- under way
 local ID_BYTES <const> = 20
+-- How long a silence is that is looked into, at first and at most.
+local SILENCE_MS <const>, SILENCE_MS_MAX <const> = 2000, 60000
+local SILENT_MAX <const> = 100 -- ids in one question, outcomes and all
 
 --- The waits of one client.
 -- @type Waits
@@ -21,19 +26,29 @@ Waits.__index = Waits
 -- @tparam table transport see @{taskengine.requests}
 -- @tparam Requests requests
 -- @tparam number timeout_ms for requests
+-- @tparam ?number silence_ms what is a silence at first
 -- @treturn Waits
-function waits.new(transport, requests, timeout_ms)
+function waits.new(transport, requests, timeout_ms, silence_ms)
   return setmetatable({
     transport = transport,
     requests = requests,
     timeout_ms = timeout_ms,
     listeners = {}, -- id to a function, or to a set of them
     count = 0, -- ids
-    to_ask = {}, -- ids that Redis is to be told of
+    to_ask = {}, -- ids that Redis is to be told of, from first to last
+    first = 1,
+    last = 0,
     ids_max = IDS_MAX,
     asking = 0, -- calls under way
     to_end = {}, -- ids that nobody waits for any more
+    silence_ms_min = silence_ms or SILENCE_MS,
+    heard = 0, -- outcomes
   }, Waits)
+end
+
+local function will_ask(self, id)
+  self.last = self.last + 1
+  self.to_ask[self.last] = id
 end
 
 local function add_listener(self, id, fn)
@@ -65,6 +80,7 @@ end
 
 local function deliver(self, id, record, problem)
   local there = take_listeners(self, id)
+  self.heard = self.heard + 1
   if type(there) == "function" then
     there(id, record, problem)
   elseif there then
@@ -75,9 +91,11 @@ local function deliver(self, id, record, problem)
 end
 
 local function take_ids(self)
-  local ids, left = {}, self.to_ask
-  while #left > 0 and #ids < self.ids_max do
-    local id = table.remove(left)
+  local ids = {}
+  while self.first <= self.last and #ids < self.ids_max do
+    local id = self.to_ask[self.first]
+    self.to_ask[self.first] = nil
+    self.first = self.first + 1
     if self.listeners[id] then
       ids[#ids + 1] = id
     end
@@ -127,7 +145,9 @@ end
 -- reply, fewer will do.
 local function on_loss(self, ids)
   self.ids_max = math.max(self.ids_max // 4, 1)
-  table.move(ids, 1, #ids, #self.to_ask + 1, self.to_ask)
+  for _, id in ipairs(ids) do
+    will_ask(self, id)
+  end
   if not self.transport:why() then
     flush_soon(self)
   end
@@ -166,7 +186,7 @@ end
 
 --- Tells Redis what is new.
 function Waits:flush()
-  while self.asking < CALLS_MAX and #self.to_ask > 0 do
+  while self.asking < CALLS_MAX and self.first <= self.last do
     local ids = take_ids(self)
     if #ids > 0 then
       ask(self, ids)
@@ -175,6 +195,61 @@ function Waits:flush()
   if next(self.to_end) then
     end_waits(self)
   end
+end
+
+local function ids_awaited(self)
+  local ids = {}
+  for id in pairs(self.listeners) do
+    ids[#ids + 1] = id
+  end
+  return ids
+end
+
+-- What is no more will not come to the inbox: the wait for that ends.
+local function settle_silent(self, ids, reply)
+  for i, id in ipairs(ids) do
+    if reply[i]:sub(1, 1) ~= "=" and self.listeners[id] then
+      self.to_end[id] = true
+      deliver(self, id, reply[i])
+    end
+  end
+  self:flush()
+end
+
+local function ask_silent(self)
+  local ids = ids_awaited(self)
+  for from = 1, #ids, SILENT_MAX do
+    local some = table.move(ids, from, math.min(from + SILENT_MAX - 1, #ids),
+      1, {})
+    self.requests:send("te1_outcome", some, self.timeout_ms, function(reply)
+      if reply then -- else there will be another silence
+        settle_silent(self, some, reply)
+      end
+    end)
+  end
+end
+
+-- From the first wait on, until a silence finds that nobody waits.
+local function watch_silence(self)
+  if self.silence then
+    return
+  end
+  local heard, silence_ms = self.heard, self.silence_ms_min
+  local function on_time()
+    self.silence:close()
+    self.silence = nil
+    if self.count == 0 then
+      return
+    elseif self.heard ~= heard then
+      silence_ms = self.silence_ms_min
+    elseif not self.transport:why() then
+      silence_ms = math.min(2 * silence_ms, SILENCE_MS_MAX)
+      ask_silent(self)
+    end
+    heard = self.heard
+    self.silence = core.loop.timer(silence_ms, on_time)
+  end
+  self.silence = core.loop.timer(silence_ms, on_time)
 end
 
 --- Waits for a task.
@@ -187,8 +262,9 @@ function Waits:add(id, fn)
     if self.count == 1 then
       self.transport:listen(true)
     end
-    self.to_ask[#self.to_ask + 1] = id
+    will_ask(self, id)
     flush_soon(self)
+    watch_silence(self)
   end
 end
 
@@ -222,22 +298,19 @@ end
 --- Ends all waits.
 -- @tparam string reason a sentence
 function Waits:give_up(reason)
-  local ids = {}
-  for id in pairs(self.listeners) do
-    ids[#ids + 1] = id
-  end
-  for _, id in ipairs(ids) do
+  for _, id in ipairs(ids_awaited(self)) do
     deliver(self, id, nil, { reason = reason, sent = false })
+  end
+  if self.silence then
+    self.silence:close()
+    self.silence = nil
   end
 end
 
 --- Asks for all anew, because items may have been missed.
 function Waits:ask_again()
-  local ids = {}
-  for id in pairs(self.listeners) do
-    ids[#ids + 1] = id
-  end
-  self.to_ask = ids
+  self.to_ask = ids_awaited(self)
+  self.first, self.last = 1, #self.to_ask
   self:flush()
 end
 

@@ -662,8 +662,13 @@ end
 
 function Model:outcome(...)
   local reply = {}
-  for i, id in ipairs { ... } do
-    reply[i] = outcome(self, resolve(self, id))
+  for i, any in ipairs { ... } do
+    local id = resolve(self, any)
+    reply[i] = outcome(self, id)
+    if reply[i] == "=" .. id and not self.tasks[id] and not any_ready(self)
+    then
+      reply[i] = "-"
+    end
   end
   return reply
 end

@@ -16,10 +16,39 @@ local function outcome(P, id)
     or "?"
 end
 
+-- The ids of all that workers have in hand, as a set.
+local function ids_in_flight(P)
+  local ids, wids = {}, call("ZRANGE", P .. "w", 0, -1)
+  for i = 1, #wids do
+    local fields = call("HKEYS", P .. "f:" .. wids[i])
+    for k = 1, #fields do
+      ids[sub(fields[k], 1, 20)] = true
+    end
+  end
+  return ids
+end
+
+-- Whether a task that was enqueued is nowhere any more. Nobody can tell
+-- while there are ready lists: no task is found in those. What it has seen
+-- of the shard is kept for the next question of the same call.
+local function is_gone(P, id, seen)
+  if seen.any_ready == nil then
+    seen.any_ready = te.any_ready(P)
+    seen.in_flight = not seen.any_ready and ids_in_flight(P)
+  end
+  return not seen.any_ready
+    and not seen.in_flight[id]
+    and call("HEXISTS", P .. "t", id) == 0
+end
+
 te.register("outcome", function(keys, args)
-  local P, out = keys[1], {}
+  local P, out, seen = keys[1], {}, {}
   for i = 1, #args do
-    out[i] = outcome(P, te.resolve(P, args[i]))
+    local id = te.resolve(P, args[i])
+    out[i] = outcome(P, id)
+    if sub(out[i], 1, 1) == "=" and is_gone(P, id, seen) then
+      out[i] = "-"
+    end
   end
   return out
 end, { "no-writes" })
@@ -99,20 +128,6 @@ te.register("forget", function(keys, args)
   return forgotten
 end)
 
--- Whether a live worker has it in hand.
-local function is_in_flight(P, id)
-  local wids = call("ZRANGE", P .. "w", 0, -1)
-  for i = 1, #wids do
-    local fields = call("HKEYS", P .. "f:" .. wids[i])
-    for k = 1, #fields do
-      if sub(fields[k], 1, 20) == id then
-        return true
-      end
-    end
-  end
-  return false
-end
-
 -- Takes a task out of the due set or a prioritised set. The timer that a
 -- worker has set for it may be gone with its next report.
 local function take_waiting(P, id)
@@ -146,7 +161,7 @@ local function revoke(P, id, record, ttl_ms, now)
     te.count(P, te.queue(env), "revoked", 1)
   elseif not te.was_enqueued(P, id) then
     return "unknown"
-  elseif is_in_flight(P, id) then
+  elseif ids_in_flight(P)[id] then
     return "running"
   elseif not te.any_ready(P) then
     return "finished"

@@ -40,7 +40,7 @@ describe("taskengine.record", function()
 
   it("says what is not known", function()
     for bytes, message in pairs {
-      ["-"] = "its result was forgotten",
+      ["-"] = "its result is gone: it has expired, was forgotten or never kept",
       ["?"] = "no such task was ever enqueued, or nothing is remembered of it",
     } do
       local outcome = record.read(bytes, ID)

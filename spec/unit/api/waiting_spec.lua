@@ -77,7 +77,7 @@ describe("waiting for results", function()
     end)
     assert.same({}, way.waits.listeners)
     assert.equal(0, way.waits.count)
-    assert.is_false(transport.is_listening)
+    assert.is_falsy(transport.is_listening)
     assert.equal(0, s:redis("EXISTS", "y"))
   end
 
@@ -205,7 +205,8 @@ describe("waiting for results", function()
     r:get()
     assert.is_true(r:forget())
     local _, e = pcall(r.get, r)
-    assert.same({ "Forgotten", "its result was forgotten" },
+    assert.same({ "Forgotten", "its result is gone: it has"
+      .. " expired, was forgotten or never kept" },
       { e.kind, e.message })
     assert.equal("UNKNOWN", r:state())
     assert.is_true(r:ready())
@@ -307,6 +308,7 @@ describe("waiting for results", function()
         assert.equal(1000, #one:get())
       end
       assert.is_true(outages < 10)
+      assert_no_waits()
     end)
 
     it("outlasts it, but does not begin in it", function()
@@ -334,6 +336,105 @@ describe("waiting for results", function()
     end)
   end)
 
+  describe("after a silence", function()
+    before_each(function()
+      way.waits.silence_ms_min = 5
+    end)
+
+    local function wait_for_silence()
+      wait_until(function()
+        return calls("te1_outcome") > 0
+      end)
+    end
+
+    it("ends for an outcome that has expired", function()
+      local r = send()
+      finish(1, success(7))
+      s:advance(60001)
+      local _, e = pcall(r.get, r)
+      assert.equal("Forgotten", e.kind)
+      assert_no_waits()
+    end)
+
+    it("ends when all was deleted", function()
+      local r = send()
+      later(2, s.redis, s, "DEL", "i:" .. r.id:sub(1, 12),
+        shard.PREFIX .. "r:default", shard.PREFIX .. "y", shard.PREFIX .. "yt")
+      local _, e = pcall(r.get, r)
+      assert.equal("Forgotten", e.kind)
+      assert_no_waits()
+    end)
+
+    it("brings what never came to the inbox", function()
+      local r = send()
+      local one = te.spawn(r.get, r)
+      wait_until(function()
+        return calls("te1_await") == 1 and #transport.under_way == 0
+      end)
+      finish(1, success(7))
+      s:redis("DEL", transport:inbox())
+      assert.equal(7, one:get())
+      assert_no_waits()
+    end)
+
+    it("goes on for tasks that wait or run", function()
+      local r, other = send(2)
+      local both = { te.spawn(r.get, r), te.spawn(other.get, other) }
+      local field = s:take("w1", 1)[1]
+      wait_for_silence()
+      s:finish("w1", "o", field, success(7))
+      transport:deliver()
+      assert.equal(7, both[1]:get())
+      later(1, finish, 1, success(8))
+      assert.equal(8, both[2]:get())
+      assert_no_waits()
+    end)
+
+    it("outlasts that Redis cannot answer", function()
+      local r = send()
+      local one = te.spawn(r.get, r)
+      function transport.decide(name)
+        return name == "te1_outcome" and "refused" or "done"
+      end
+      wait_for_silence()
+      function transport.decide()
+        return "done"
+      end
+      later(1, finish, 1, success(7))
+      assert.equal(7, one:get())
+    end)
+
+    it("is rarer the longer it lasts", function()
+      local r = send()
+      local one = te.spawn(r.get, r)
+      te.sleep(0.2) -- 5 + 10 + 20 + 40 + 80 ms, and a rest
+      assert.is_true(calls("te1_outcome") <= 5)
+      later(1, finish, 1, success(7))
+      assert.equal(7, one:get())
+    end)
+
+    it("is looked for while somebody waits", function()
+      local r = send()
+      later(1, finish, 1, success(7))
+      r:get()
+      wait_until(function()
+        return way.waits.silence == nil
+      end)
+      assert.equal(0, calls("te1_outcome"))
+    end)
+  end)
+
+  it("asks at once about a task of long ago", function()
+    local r = send()
+    finish(1, success(7))
+    s:advance(60001)
+    local _, e = pcall(function()
+      return result.new(way, r.id):get()
+    end)
+    assert.equal("Forgotten", e.kind)
+    assert.equal(0, calls("te1_await"))
+  end)
+
   it("ends when the client is closed", function()
     local r = send()
     later(2, way.close, way)
@@ -353,6 +454,18 @@ describe("waiting for results", function()
   end)
 
   describe("in the order of their ends", function()
+    it("begins with the first that had ended before", function()
+      local list = { send(5) }
+      finish(5, success(7))
+      local order = {}
+      for r in te.as_completed(list) do
+        order[#order + 1] = r.id
+      end
+      for i, r in ipairs(list) do
+        assert.equal(r.id, order[i])
+      end
+    end)
+
     it("brings each once, also what is listed twice", function()
       local list = { send(5) }
       list[6] = list[2]

@@ -45,6 +45,21 @@ describe("Results:", function()
           envelope.id("nobodyxxxxxx", 1)))
     end)
 
+    it("is gone when it has expired, as far as one can see", function()
+      local id, other = p:plain(1, { ttl_s = 1 })[1], p:plain(1)[1]
+      end_next()
+      s:advance(1001)
+      assert.equal("=" .. id, outcome(id)) -- it may be ready
+      s:take(A, 1)
+      assert.same({ "-", "=" .. other }, s:call("outcome", id, other))
+    end)
+
+    it("is gone when nothing was kept", function()
+      local id = p:plain(1, { flags = NO_RESULT })[1]
+      end_next()
+      assert.equal("-", outcome(id))
+    end)
+
     it("knows the caller's id", function()
       local id = p:add({ alias = "mine" }, { unique = "umine" })
       assert.equal("=" .. id, outcome("mine"))
@@ -191,7 +206,7 @@ describe("Results:", function()
       assert.equal(1, s:call("forget", id))
       assert.equal("-", outcome(id))
       s:advance(1001)
-      assert.equal("=" .. id, outcome(id))
+      assert.equal("-", outcome(id))
     end)
 
     it("counts what it forgot, once", function()
