@@ -7,15 +7,15 @@
 -- @module taskengine.waits
 
 local core = require("taskengine.core")
+local silence = require("taskengine.silence")
 
 local waits = {}
 
 local IDS_MAX <const> = 1000 -- in one call
 local CALLS_MAX <const> = 4 -- under way
 local ID_BYTES <const> = 20
--- How long a silence is that is looked into, at first and at most.
 local SILENCE_MS <const>, SILENCE_MS_MAX <const> = 2000, 60000
-local SILENT_MAX <const> = 100 -- ids in one question, outcomes and all
+local SILENT_MAX <const> = 100 -- ids in one question after a silence
 
 --- The waits of one client.
 -- @type Waits
@@ -26,10 +26,9 @@ Waits.__index = Waits
 -- @tparam table transport see @{taskengine.requests}
 -- @tparam Requests requests
 -- @tparam number timeout_ms for requests
--- @tparam ?number silence_ms what is a silence at first
 -- @treturn Waits
-function waits.new(transport, requests, timeout_ms, silence_ms)
-  return setmetatable({
+function waits.new(transport, requests, timeout_ms)
+  local self = setmetatable({
     transport = transport,
     requests = requests,
     timeout_ms = timeout_ms,
@@ -41,9 +40,11 @@ function waits.new(transport, requests, timeout_ms, silence_ms)
     ids_max = IDS_MAX,
     asking = 0, -- calls under way
     to_end = {}, -- ids that nobody waits for any more
-    silence_ms_min = silence_ms or SILENCE_MS,
-    heard = 0, -- outcomes
   }, Waits)
+  self.silence = silence.new(SILENCE_MS, SILENCE_MS_MAX, function()
+    return self:look()
+  end)
+  return self
 end
 
 local function will_ask(self, id)
@@ -80,7 +81,7 @@ end
 
 local function deliver(self, id, record, problem)
   local there = take_listeners(self, id)
-  self.heard = self.heard + 1
+  self.silence:heard()
   if type(there) == "function" then
     there(id, record, problem)
   elseif there then
@@ -216,8 +217,10 @@ local function settle_silent(self, ids, reply)
   self:flush()
 end
 
-local function ask_silent(self)
-  local ids = ids_awaited(self)
+--- Asks what became of the tasks that nothing is heard of.
+-- @treturn boolean whether anybody waits
+function Waits:look()
+  local ids = self.transport:why() and {} or ids_awaited(self)
   for from = 1, #ids, SILENT_MAX do
     local some = table.move(ids, from, math.min(from + SILENT_MAX - 1, #ids),
       1, {})
@@ -227,29 +230,7 @@ local function ask_silent(self)
       end
     end)
   end
-end
-
--- From the first wait on, until a silence finds that nobody waits.
-local function watch_silence(self)
-  if self.silence then
-    return
-  end
-  local heard, silence_ms = self.heard, self.silence_ms_min
-  local function on_time()
-    self.silence:close()
-    self.silence = nil
-    if self.count == 0 then
-      return
-    elseif self.heard ~= heard then
-      silence_ms = self.silence_ms_min
-    elseif not self.transport:why() then
-      silence_ms = math.min(2 * silence_ms, SILENCE_MS_MAX)
-      ask_silent(self)
-    end
-    heard = self.heard
-    self.silence = core.loop.timer(silence_ms, on_time)
-  end
-  self.silence = core.loop.timer(silence_ms, on_time)
+  return self.count > 0
 end
 
 --- Waits for a task.
@@ -264,7 +245,7 @@ function Waits:add(id, fn)
     end
     will_ask(self, id)
     flush_soon(self)
-    watch_silence(self)
+    self.silence:watch()
   end
 end
 
@@ -301,10 +282,7 @@ function Waits:give_up(reason)
   for _, id in ipairs(ids_awaited(self)) do
     deliver(self, id, nil, { reason = reason, sent = false })
   end
-  if self.silence then
-    self.silence:close()
-    self.silence = nil
-  end
+  self.silence:stop()
 end
 
 --- Asks for all anew, because items may have been missed.

@@ -338,7 +338,7 @@ describe("waiting for results", function()
 
   describe("after a silence", function()
     before_each(function()
-      way.waits.silence_ms_min = 5
+      way.waits.silence.min_ms = 5
     end)
 
     local function wait_for_silence()
@@ -404,21 +404,12 @@ describe("waiting for results", function()
       assert.equal(7, one:get())
     end)
 
-    it("is rarer the longer it lasts", function()
-      local r = send()
-      local one = te.spawn(r.get, r)
-      te.sleep(0.2) -- 5 + 10 + 20 + 40 + 80 ms, and a rest
-      assert.is_true(calls("te1_outcome") <= 5)
-      later(1, finish, 1, success(7))
-      assert.equal(7, one:get())
-    end)
-
     it("is looked for while somebody waits", function()
       local r = send()
       later(1, finish, 1, success(7))
       r:get()
       wait_until(function()
-        return way.waits.silence == nil
+        return way.waits.silence.timer == nil
       end)
       assert.equal(0, calls("te1_outcome"))
     end)
