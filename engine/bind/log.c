@@ -24,17 +24,6 @@ static int log_set_level(lua_State *L) {
 }
 
 /***
-Whether lines of this level are written.
-@function enabled
-@tparam string level
-@treturn boolean
-*/
-static int log_enabled(lua_State *L) {
-  lua_pushboolean(L, te_log_enabled(check_level(L, 1)));
-  return 1;
-}
-
-/***
 Writes a line. Control characters and bytes that are not UTF-8 are escaped.
 @function write
 @tparam string level
@@ -50,7 +39,6 @@ static int log_write(lua_State *L) {
 int te_bind_open_log(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"set_level", log_set_level},
-      {"enabled", log_enabled},
       {"write", log_write},
       {NULL, NULL},
   };

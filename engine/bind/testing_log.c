@@ -59,16 +59,6 @@ static int log_log(lua_State *L) {
 }
 
 /***
-Sets the lowest level that is written.
-@function set_level
-@tparam string level
-*/
-static int log_set_level(lua_State *L) {
-  te_log_set_level(check_level(L, 1));
-  return 0;
-}
-
-/***
 Whether lines of a level are written.
 @function enabled
 @tparam string level
@@ -100,10 +90,13 @@ static int log_flush(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"capture", log_capture}, {"captured", log_captured},
-    {"log", log_log},         {"set_level", log_set_level},
-    {"enabled", log_enabled}, {"gather", log_gather},
-    {"flush", log_flush},     {NULL, NULL},
+    {"capture", log_capture},
+    {"captured", log_captured},
+    {"log", log_log},
+    {"enabled", log_enabled},
+    {"gather", log_gather},
+    {"flush", log_flush},
+    {NULL, NULL},
 };
 
 int te_bind_open_testing_log(lua_State *L) {

@@ -1,12 +1,14 @@
-local testing = require("taskengine.core").testing
-local log = testing.log
+local core = require("taskengine.core")
+
+local testing = core.testing
+local log, set_level = testing.log, core.log.set_level
 
 describe("log", function()
   local prefix = "2026-11-22T09:00:00.123Z info  "
 
   before_each(function()
     testing.clock_set_fake { wall_ms = 1795338000123 }
-    log.set_level("info")
+    set_level("info")
     log.capture(true)
     log.captured()
   end)
@@ -14,7 +16,7 @@ describe("log", function()
   after_each(function()
     log.gather(false)
     log.capture(false)
-    log.set_level("info")
+    set_level("info")
     testing.clock_set_fake(nil)
   end)
 
@@ -47,7 +49,7 @@ describe("log", function()
   it("leaves out what lies below the level", function()
     local levels = { "debug", "info", "warn", "error" }
     for at, level in ipairs { "debug", "info", "warn", "error", "off" } do
-      log.set_level(level)
+      set_level(level)
       for i, other in ipairs(levels) do
         assert.equal(i >= at, log.enabled(other))
         log.log(other, "text")
@@ -59,8 +61,8 @@ describe("log", function()
 
   it("knows no other levels", function()
     assert.error_matches(function()
-      log.set_level("loud")
-    end, "unknown level")
+      set_level("loud")
+    end, "not a level")
   end)
 
   it("keeps a text in its line, whatever it holds", function()

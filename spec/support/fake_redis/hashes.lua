@@ -27,17 +27,7 @@ local function hsetnx(keys, argv)
 end
 
 local function hdel(keys, argv)
-  local hash, deleted = keys:find(argv[1], "hash"), 0
-  if not hash then
-    return 0
-  end
-  for i = 2, #argv do
-    if hash:delete(argv[i]) then
-      deleted = deleted + 1
-    end
-  end
-  keys:settle(argv[1])
-  return deleted
+  return keys:remove(argv[1], "hash", argv)
 end
 
 local function hget(keys, argv)

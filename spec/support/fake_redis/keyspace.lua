@@ -88,6 +88,26 @@ function Keyspace:settle(key)
   end
 end
 
+--- Deletes members of an aggregate.
+-- @tparam string key
+-- @tparam string kind the aggregate's
+-- @tparam {string,...} argv a command's, with the members from the second on
+-- @treturn int how many there were
+-- @raise WRONGTYPE
+function Keyspace:remove(key, kind, argv)
+  local value, deleted = self:find(key, kind), 0
+  if not value then
+    return 0
+  end
+  for i = 2, #argv do
+    if value:delete(argv[i]) then
+      deleted = deleted + 1
+    end
+  end
+  self:settle(key)
+  return deleted
+end
+
 --- Puts a string in place of whatever a key held.
 -- @tparam string key
 -- @tparam string value

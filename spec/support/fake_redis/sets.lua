@@ -16,17 +16,7 @@ local function sadd(keys, argv)
 end
 
 local function srem(keys, argv)
-  local set, deleted = keys:find(argv[1], "set"), 0
-  if not set then
-    return 0
-  end
-  for i = 2, #argv do
-    if set:delete(argv[i]) then
-      deleted = deleted + 1
-    end
-  end
-  keys:settle(argv[1])
-  return deleted
+  return keys:remove(argv[1], "set", argv)
 end
 
 local function scard(keys, argv)

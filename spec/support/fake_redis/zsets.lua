@@ -99,17 +99,7 @@ local function zincrby(keys, argv)
 end
 
 local function zrem(keys, argv)
-  local zset, deleted = keys:find(argv[1], "zset"), 0
-  if not zset then
-    return 0
-  end
-  for i = 2, #argv do
-    if zset:delete(argv[i]) then
-      deleted = deleted + 1
-    end
-  end
-  keys:settle(argv[1])
-  return deleted
+  return keys:remove(argv[1], "zset", argv)
 end
 
 local function score_of(zset, member)
