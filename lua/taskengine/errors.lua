@@ -59,7 +59,19 @@ function TaskError:__tostring()
   return ("%s%s: %s%s"):format(place, self.kind, self.message, whose)
 end
 
+--- A message of the core without the name of the error that it begins with.
+-- @tparam string message e.g. `"ENOENT: no such file or directory"`
+-- @treturn string
+function errors.sentence(message)
+  return (message:gsub("^%u[%u%d_]*: ", ""))
+end
+
 local kind_of_code = { ELIMIT = "TooLarge" }
+
+-- Where a value lies, as its owner sees it: headers travel under a short name.
+local function as_given(text)
+  return (text:gsub("^options%.h%f[^%w_]", "options.headers"))
+end
 
 --- The error of a value that cannot be sent.
 -- @tparam string problem as the codec says it: `"ECANNOT: args[1]: ..."`
@@ -69,7 +81,7 @@ local kind_of_code = { ELIMIT = "TooLarge" }
 function errors.cannot_travel(problem, code, name)
   return errors.new {
     kind = kind_of_code[code] or "CannotTravel",
-    message = problem:gsub("^%u+: ", ""),
+    message = as_given(errors.sentence(problem)),
     name = name,
   }
 end

@@ -7,6 +7,7 @@
 local bound = require("taskengine.bound")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
+local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
 local record = require("taskengine.record")
 local scheduler = require("taskengine.scheduler")
@@ -51,7 +52,7 @@ end
 local function failed_to_send(why, code)
   return record.failure {
     kind = code == "ELIMIT" and "TooLarge" or "CannotTravel",
-    message = why:gsub("^%u+: ", ""),
+    message = errors.sentence(why),
   }
 end
 

@@ -3,6 +3,7 @@
 
 local check = require("taskengine.check")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 
 local settings = {}
 
@@ -17,7 +18,7 @@ local function broker_problem(value)
     return check.problem("broker", check.string, value)
   end
   local parsed, why = core.url.parse(value)
-  return not parsed and "broker: " .. why:gsub("^%u+: ", "") or nil
+  return not parsed and "broker: " .. errors.sentence(why) or nil
 end
 
 -- Where the system has its zones, it has to know this one.

@@ -4,6 +4,7 @@
 -- @module taskengine.transport_child
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 
 local transport_child = {}
 
@@ -56,7 +57,7 @@ end
 function ChildTransport:fcall(name, args, callback)
   core.child.request(function(reply, why, code)
     if code then
-      callback(nil, why:gsub("^%u+: ", "", 1), code)
+      callback(nil, errors.sentence(why), code)
     else
       callback(reply)
     end

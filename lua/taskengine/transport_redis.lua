@@ -6,6 +6,7 @@
 -- @module taskengine.transport_redis
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local library = require("taskengine.library")
 
 local transport_redis = {}
@@ -18,13 +19,9 @@ local UNREAD_MS_MAX <const> = 600 * 1000
 
 --- Two connections to a Redis.
 -- @type RedisTransport
+-- @tfield string url
 local RedisTransport = {}
 RedisTransport.__index = RedisTransport
-
--- Messages of the core begin with the name of the error.
-local function sentence(message)
-  return (message:gsub("^%u+: ", ""))
-end
 
 -- An embedded Redis is started before each attempt to connect.
 local function embedded_prepare(self)
@@ -71,7 +68,7 @@ function transport_redis.new(url, namespace)
   self.calls = connect(self, "taskengine-client", function()
     self.on_up()
   end, function(why, _, is_fatal)
-    self.on_down(sentence(why), is_fatal)
+    self.on_down(errors.sentence(why), is_fatal)
   end)
   return self
 end
@@ -85,7 +82,7 @@ function RedisTransport:fcall(name, args, callback)
   table.move(args, 1, #args, 5, command)
   self.calls:call_list(function(reply, why, code)
     if code then
-      callback(nil, sentence(why), code)
+      callback(nil, errors.sentence(why), code)
     else
       callback(reply)
     end
@@ -156,7 +153,7 @@ function RedisTransport:why()
     return "the app was closed"
   end
   local why = self.calls:why()
-  return why and sentence(why)
+  return why and errors.sentence(why)
 end
 
 --- Ends the connections.

@@ -4,6 +4,7 @@
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local link = require("taskengine.cli.link")
 local message = require("taskengine.message")
@@ -63,7 +64,7 @@ call.spec = {
 local function read_arguments(text)
   local list, why = core.json.decode(text or "[]")
   if list == nil then
-    exit.usage("call: the arguments are no JSON: " .. why:gsub("^%u+: ", ""),
+    exit.usage("call: the arguments are no JSON: " .. errors.sentence(why),
       "an array in single quotes: taskengine call addition '[4, 6]'")
   end
   local is_array = text == nil or text:find("^%s*%[")

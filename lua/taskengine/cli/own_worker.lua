@@ -2,6 +2,7 @@
 -- @module taskengine.cli.own_worker
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local places = require("taskengine.cli.places")
 
 local own_worker = {}
@@ -54,7 +55,7 @@ function own_worker.start(opts)
     end,
   })
   if not process then
-    return nil, why
+    return nil, errors.sentence(why)
   end
   self.process = process
   return self

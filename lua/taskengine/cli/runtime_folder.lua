@@ -8,6 +8,7 @@
 -- @module taskengine.cli.runtime_folder
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 
 local runtime_folder = {}
 
@@ -67,7 +68,7 @@ end
 function runtime_folder.make(path)
   local made, why = core.sys.mkdir_p(path, PRIVATE)
   if not made then
-    return nil, ("%s: %s"):format(path, (why:gsub("^%u+: ", "")))
+    return nil, ("%s: %s"):format(path, errors.sentence(why))
   end
   local stat = assert(core.sys.stat(path))
   if stat.uid ~= core.sys.getuid() or stat.mode & OTHERS_MAY_WRITE ~= 0 then
