@@ -293,4 +293,6 @@ function App:__tostring()
   return "app " .. self.name
 end
 
+caller.guard_methods(App, "app")
+
 return app

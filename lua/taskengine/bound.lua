@@ -97,4 +97,6 @@ function bound.here(name, args)
   }, Self)
 end
 
+caller.guard_methods(Self, "self")
+
 return bound

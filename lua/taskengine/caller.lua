@@ -49,4 +49,20 @@ function caller.raise(message)
   error(place .. message, 0)
 end
 
+--- Lets the methods of a class say so when they are called with a dot.
+-- @tparam table class whose methods are all there
+-- @tparam string noun what to write before the colon
+function caller.guard_methods(class, noun)
+  for name, method in pairs(class) do
+    if type(method) == "function" and name:sub(1, 1) ~= "_" then
+      class[name] = function(self, ...)
+        if getmetatable(self) ~= class then
+          caller.raise(("use %s:%s(...), with a colon"):format(noun, name))
+        end
+        return method(self, ...)
+      end
+    end
+  end
+end
+
 return caller

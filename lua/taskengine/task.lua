@@ -85,4 +85,6 @@ function Task:__tostring()
   return "task " .. self.name
 end
 
+caller.guard_methods(Task, "task")
+
 return task

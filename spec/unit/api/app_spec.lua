@@ -160,6 +160,26 @@ describe("a call that sends", function()
       misuse(app.result, app, 5))
   end)
 
+  it("says at the caller's line that a dot has to be a colon", function()
+    for name, given in pairs { delay = 4, apply_async = { 4 } } do
+      assert.equal(("use task:%s(...), with a colon"):format(name),
+        misuse(add[name], given))
+    end
+    for name, given in pairs {
+      task = "x", send_task = "x", enqueue_many = add, result = "x",
+      configure = {}, configure_from = "x", main = print, settings = false,
+      close = false,
+    } do
+      assert.equal(("use app:%s(...), with a colon"):format(name),
+        misuse(app[name], given or nil))
+    end
+    local seen
+    app:task("bound", { bind = true }, function(self)
+      seen = misuse(self.log, "info", "text")
+    end)()
+    assert.equal("use self:log(...), with a colon", seen)
+  end)
+
   it("raises at the caller's line what cannot travel", function()
     assert.equal("CannotTravel: args[2].on_done: a function cannot be sent"
       .. " (task add)", misuse(add.delay, add, 1, { on_done = print }))
@@ -167,6 +187,9 @@ describe("a call that sends", function()
     loop.loop = loop
     assert.matches("^CannotTravel: args%[1%]%.loop: ",
       misuse(add.delay, add, loop))
+    assert.equal("CannotTravel: options.headers.on.done: a function cannot be"
+      .. " sent (task add)", misuse(add.apply_async, add, {},
+      { headers = { on = { done = print } } }))
     assert.matches("^TooLarge: .*1048576",
       misuse(add.delay, add, ("x"):rep(1024 * 1024)))
   end)
