@@ -1,6 +1,7 @@
 --- What is said of an error that a task raised.
 -- @module taskengine.failure
 
+local check = require("taskengine.check")
 local errors = require("taskengine.errors")
 local traceback = require("taskengine.traceback")
 
@@ -8,6 +9,10 @@ local failure = {}
 
 local TEXT_BYTES_MAX <const> = 64 * 1024
 local KIND_BYTES_MAX <const> = 128
+-- Of a table that was raised, what is shown.
+local ENTRIES_MAX <const> = 8
+local KEYS_MAX <const> = 100 -- of which those are taken
+local DEPTH_MAX <const> = 3
 
 local function shortened(text)
   if #text > TEXT_BYTES_MAX then
@@ -22,21 +27,75 @@ local function text_of(object)
   return ok and text or ("a %s whose __tostring fails"):format(type(object))
 end
 
-local function message_of(object)
-  if type(object) ~= "table" or errors.is(object)
-    or (getmetatable(object) or {}).__tostring then
-    return text_of(object)
-  end
-  local message = rawget(object, "message")
-  return type(message) == "string" and message or "a table was raised"
-end
-
 local function kind_of(object)
   local kind = type(object) == "table" and rawget(object, "kind")
   if type(kind) == "string" and #kind > 0 and #kind <= KIND_BYTES_MAX then
     return kind
   end
   return "Error"
+end
+
+local function key_text(key)
+  if type(key) == "string" and key:find("^[%a_][%w_]*$") then
+    return key
+  end
+  return ("[%s]"):format(check.describe(key))
+end
+
+-- The keys behind the array part, in order.
+local function named_keys(object, count, left_out)
+  local texts, key_of, seen = {}, {}, 0
+  for key in next, object do
+    local index = math.type(key) == "integer" and key or 0
+    if (index < 1 or index > count) and key ~= left_out then
+      local text = key_text(key)
+      texts[#texts + 1], key_of[text] = text, key
+    end
+    seen = seen + 1
+    if seen == KEYS_MAX then
+      break
+    end
+  end
+  table.sort(texts)
+  return texts, key_of
+end
+
+-- A table on one line, without whatever its metatable says it is.
+local function render(object, depth, left_out)
+  if type(object) ~= "table" or depth == 0 then
+    return check.describe(object)
+  end
+  local parts, count = {}, rawlen(object)
+  for i = 1, math.min(count, ENTRIES_MAX) do
+    parts[i] = render(rawget(object, i), depth - 1)
+  end
+  local texts, key_of = named_keys(object, count, left_out)
+  for i = 1, math.min(#texts, ENTRIES_MAX - #parts) do
+    local value = rawget(object, key_of[texts[i]])
+    parts[#parts + 1] = texts[i] .. " = " .. render(value, depth - 1)
+  end
+  if count + #texts > #parts then
+    parts[#parts + 1] = "..."
+  end
+  return #parts > 0 and ("{ %s }"):format(table.concat(parts, ", ")) or "{}"
+end
+
+local function has_text(object)
+  return type(object) ~= "table" or errors.is(object)
+    or (getmetatable(object) or {}).__tostring
+end
+
+local function message_of(object)
+  if has_text(object) then
+    return text_of(object)
+  end
+  local message = rawget(object, "message")
+  if type(message) == "string" then
+    return message
+  end
+  local is_named = kind_of(object) == rawget(object, "kind")
+  local text = render(object, DEPTH_MAX, is_named and "kind")
+  return is_named and text == "{}" and "no message" or text
 end
 
 local function value_of(object)
@@ -54,6 +113,18 @@ local function describe(object)
     traceback = traceback.user(4), -- behind pcall and the handler
     value = value_of(object),
   }
+end
+
+--- What there is to say of an error outside of a task: its kind, too, where
+-- the message does not have it.
+-- @param object what was raised
+-- @tparam table described
+-- @treturn string
+function failure.headline(object, described)
+  if has_text(object) or described.kind == "Error" then
+    return described.message
+  end
+  return described.kind .. ": " .. described.message
 end
 
 --- Describes an error; a message handler for `xpcall`.

@@ -2,6 +2,7 @@
 -- @module taskengine.loader
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
 
 local loader = {}
@@ -26,10 +27,10 @@ function loader.add_paths(path, modules)
   package.path = add_first(package.path, folder .. "/?.lua")
 end
 
-local function as_text(described)
+local function as_text(raised, described)
+  local text = failure.headline(raised, described)
   local has_frames = described.traceback:find("\n", 1, true)
-  return has_frames and described.message .. "\n" .. described.traceback
-    or described.message
+  return has_frames and text .. "\n" .. described.traceback or text
 end
 
 --- Runs a file as a script.
@@ -44,7 +45,7 @@ end
 function loader.run(path, args)
   local stat, why = core.sys.stat(path)
   if not stat then
-    return false, ("%s: %s"):format(path, (why:gsub("^%u+: ", "")))
+    return false, ("%s: %s"):format(path, errors.sentence(why))
   elseif stat.type == "directory" then
     return false, path .. ": a directory"
   end
@@ -53,13 +54,17 @@ function loader.run(path, args)
     return false, problem
   end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
-  local ok, value = xpcall(chunk, failure.describe, table.unpack(args))
+  local raised
+  local ok, value = xpcall(chunk, function(object)
+    raised = object
+    return failure.describe(object) -- a tail call: it looks at the stack
+  end, table.unpack(args))
   if ok then
     return true, value
   elseif type(value) ~= "table" then
     return false, tostring(value) -- no stack or memory was left to say more
   end
-  return false, as_text(value), value
+  return false, as_text(raised, value), value
 end
 
 -- The name by which other files require this one.

@@ -151,7 +151,7 @@ describe("taskengine.runner", function()
       assert.same({ "NoStock", "none left", 7 },
         { e.kind, e.message, e.value.sku })
       e = run("bare").error
-      assert.same({ "Error", "a table was raised", { 1, 2 } },
+      assert.same({ "Error", "{ 1, 2 }", { 1, 2 } },
         { e.kind, e.message, e.value })
       assert.equal("shown", run("object").error.message)
       e = run("number").error

@@ -1,0 +1,76 @@
+local errors = require("taskengine.errors")
+local failure = require("taskengine.failure")
+
+describe("taskengine.failure", function()
+  local function describe_raised(object)
+    local _, described = xpcall(error, failure.describe, object)
+    return described
+  end
+
+  local function message_of(object)
+    return describe_raised(object).message
+  end
+
+  it("shows a table without a message on one line", function()
+    for text, object in pairs {
+      ["{}"] = {},
+      ["{ 1, \"two\", true }"] = { 1, "two", true },
+      ["{ code = 5, list = { 1, 2 } }"] = { list = { 1, 2 }, code = 5 },
+      ["{ 1, [\"a b\"] = 2, [2.5] = 3 }"] = { 1, ["a b"] = 2, [2.5] = 3 },
+      ["{ message = { \"no text\" } }"] = { message = { "no text" } },
+      ["{ a = { a = { a = a table } } }"] = { a = { a = { a = { 1 } } } },
+      ["{ run = a function, text = \"a\\nb\" }"] =
+        { run = print, text = "a\nb" },
+    } do
+      assert.equal(text, message_of(object))
+    end
+  end)
+
+  it("does not show all of a large one, nor goes round in a circle",
+    function()
+      local many, circle = {}, {}
+      for i = 1, 1000 do
+        many[i], many["k" .. i] = i, i
+      end
+      circle.circle = circle
+      assert.equal("{ 1, 2, 3, 4, 5, 6, 7, 8, ... }", message_of(many))
+      assert.equal("{ circle = { circle = { circle = a table } } }",
+        message_of(circle))
+    end)
+
+  it("asks no metamethod of a table but __tostring", function()
+    local hostile = setmetatable({ code = 5 }, {
+      __index = error, __len = error, __pairs = error, __concat = error,
+    })
+    assert.equal("{ code = 5 }", message_of(hostile))
+  end)
+
+  it("leaves the kind to who shows it", function()
+    for message, object in pairs {
+      ["none left"] = { kind = "NoStock", message = "none left" },
+      ["{ sku = 7 }"] = { kind = "NoStock", sku = 7 },
+      ["no message"] = { kind = "NoStock" },
+    } do
+      local described = describe_raised(object)
+      assert.same({ "NoStock", message }, { described.kind,
+        described.message })
+      assert.equal("NoStock: " .. message,
+        failure.headline(object, described))
+    end
+    assert.equal("{ kind = 5 }", message_of { kind = 5 })
+  end)
+
+  it("does not name a kind that the message has", function()
+    for _, object in ipairs {
+      errors.new { kind = "Expired", message = "too late" },
+      setmetatable({ kind = "Expired" }, { __tostring = function()
+        return "Expired: too late"
+      end }),
+    } do
+      assert.equal("Expired: too late",
+        failure.headline(object, describe_raised(object)))
+    end
+    assert.equal("text", failure.headline("text", describe_raised("text")))
+    assert.equal("{ 1 }", failure.headline({ 1 }, describe_raised { 1 }))
+  end)
+end)
