@@ -1,6 +1,9 @@
 local core = require("taskengine.core")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
+local wait_until = require("spec.support.wait").wait_until
+
+local SIGINT <const> = 2
 
 local TASKS <const> = [[
 local te = require("taskengine")
@@ -8,7 +11,9 @@ local app = te.app("tasks")
 app:task("addition", function(x, y) return x + y end)
 app:task("echo", function(...) return { n = select("#", ...), ... } end)
 app:task("give", function(what)
-  return ({ text = "a\nb", float = 10.0, yes = true })[what]
+  return ({ text = "a\nb", float = 10.0, yes = true, huge = math.huge,
+    small = -math.huge, nan = 0 / 0, ["-nan"] = -(0 / 0),
+    list = { math.huge, -math.huge, 0 / 0, 1, { x = 0.5 } } })[what]
 end)
 app:task("fail", function() error("out of order") end)
 app:task("nap", function(seconds) te.sleep(seconds) end)
@@ -53,6 +58,23 @@ describe("taskengine call", function()
     assert.equal('{"1":"x","n":1}\n', call("echo", '["x"]', "-w").stdout)
   end)
 
+  it("has words for numbers that JSON does not have", function()
+    for name, word in pairs {
+      huge = "inf", small = "-inf", nan = "nan", ["-nan"] = "nan",
+    } do
+      local ended = call("give", ('["%s"]'):format(name), "-w")
+      assert.same({ 0, word .. "\n", "" },
+        { ended.code, ended.stdout, ended.stderr })
+      ended = call("give", ('["%s"]'):format(name), "-w", "--json")
+      assert.equal(0, ended.code)
+      assert.equal(word, decoded(ended).value)
+    end
+    local list = '["inf","-inf","nan",1,{"x":0.5}]'
+    assert.equal(list .. "\n", call("give", '["list"]', "-w").stdout)
+    assert.matches('"value":' .. list,
+      call("give", '["list"]', "-w", "--json").stdout, 1, true)
+  end)
+
   it("keeps the place of a null among the arguments", function()
     assert.equal('{"1":1,"3":3,"n":3}\n',
       call("echo", "[1, null, 3]", "--wait").stdout)
@@ -85,7 +107,7 @@ describe("taskengine call", function()
     local ended = call("fail", "--wait")
     assert.equal(1, ended.code)
     assert.equal("", ended.stdout)
-    assert.matches("^taskengine: Error: tasks.lua:8: out of order "
+    assert.matches("^taskengine: Error: tasks.lua:10: out of order "
       .. "%(task fail, %w+%)\n  stack traceback:\n", ended.stderr)
     assert.not_matches("taskengine/", ended.stderr)
   end)
@@ -96,6 +118,31 @@ describe("taskengine call", function()
     local id = ended.stderr:match(
       "^taskengine: (%w+): not finished within 0.05 s; it goes on\n")
     assert.equal(0, place:run({ "result", id, "--wait" }).code)
+  end)
+
+  -- Sends it when the program listens, and returns the id that it names.
+  local function interrupt(process)
+    wait_until(function()
+      local file <close> = io.open(("/proc/%d/status"):format(process.pid))
+      local caught = file and file:read("a"):match("SigCgt:%s*(%x+)")
+      return caught and tonumber(caught, 16) & 1 << SIGINT - 1 ~= 0
+    end)
+    process:kill("INT")
+    local ended = process:wait()
+    assert.same({ 130, "" }, { ended.code, ended.stdout })
+    return ended.stderr:match("taskengine: interrupted; the task goes on: (%w+)"
+      .. "\n  later: taskengine result %1 %-%-wait\n$")
+  end
+
+  it("leaves the id at Ctrl-C; the task goes on", function()
+    local id = interrupt(place:start { "call", "addition", "[2, 3]", "--queue",
+      "closed", "--wait" })
+    assert.equal(20, #id)
+    assert.equal(id, interrupt(place:start { "result", id, "--wait" }))
+    local opened = place:worker { "tasks.lua", "-Q", "closed", "-P", "1" }
+    assert.equal("5\n", place:run({ "result", id, "--wait" }).stdout)
+    opened:kill("TERM")
+    assert.equal(0, opened:wait().code)
   end)
 
   it("puts a task where it belongs", function()

@@ -4,6 +4,7 @@
 local check = require("taskengine.check")
 local config = require("taskengine.config")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local options = require("taskengine.options")
 local settings = require("taskengine.settings")
@@ -35,7 +36,10 @@ common.CONFIG = {
 }
 
 --- Data for programs.
-common.JSON = { long = "json", help = "print JSON" }
+common.JSON = {
+  long = "json",
+  help = 'print JSON; numbers that it does not have are "inf", "-inf", "nan"',
+}
 
 --- How much is logged.
 common.LEVEL = {
@@ -92,9 +96,12 @@ end
 -- @tparam string path
 -- @raise an exit
 function common.check_file(path)
+  if path == "" then
+    exit.usage("the name of the file is empty")
+  end
   local stat, why = core.sys.stat(path)
   if not stat then
-    exit.usage(("%s: %s"):format(path, (why:gsub("^%u+: ", ""))))
+    exit.usage(("%s: %s"):format(path, errors.sentence(why)))
   elseif stat.type == "directory" then
     exit.usage(path .. ": this is a directory, a Lua file is expected")
   end

@@ -1,8 +1,10 @@
 --- What became of a task, as a command says it.
 -- @module taskengine.cli.outcome
 
+local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
 local say = require("taskengine.cli.say")
+local scheduler = require("taskengine.scheduler")
 local show = require("taskengine.cli.show")
 
 local outcome = {}
@@ -36,16 +38,30 @@ function outcome.show(result, ok, value, given)
   return exit.FAILED
 end
 
+local function advice(result)
+  return ("later: taskengine result %s --wait"):format(result.id)
+end
+
+-- Whoever stops waiting still needs the id. The second Ctrl-C has its usual
+-- effect.
+local function watch_interrupt(result)
+  core.loop.signal("INT", function()
+    scheduler.interrupt(exit.new(exit.INTERRUPTED,
+      "interrupted; the task goes on: " .. result.id, advice(result)))
+  end, true)
+end
+
 --- Waits for a task and shows how it ended.
 -- @tparam Result result
 -- @tparam table given the options `timeout` and `json`
 -- @treturn int the exit code
+-- @raise an exit when it is interrupted
 function outcome.wait(result, given)
+  watch_interrupt(result)
   local ok, value = result:wait(given.timeout)
   if ok == nil then
     say.problem(("%s: not finished within %.14g s; it goes on"):format(
-      result.id, given.timeout),
-      ("later: taskengine result %s --wait"):format(result.id))
+      result.id, given.timeout), advice(result))
     return exit.TIMED_OUT
   end
   return outcome.show(result, ok, value, given)

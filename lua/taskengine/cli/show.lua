@@ -2,24 +2,52 @@
 -- @module taskengine.cli.show
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local say = require("taskengine.cli.say")
 
 local show = {}
+
+-- NaN has a sign for Lua, which says nothing.
+local function number_text(value)
+  return value ~= value and "nan" or tostring(value)
+end
+
+-- A copy that JSON has words for: what is no number there becomes a string.
+local function with_finite_numbers(value)
+  if math.type(value) == "float" then
+    local is_finite = value - value == 0
+    return is_finite and value or number_text(value)
+  elseif type(value) ~= "table" then
+    return value
+  end
+  local copy = setmetatable({}, getmetatable(value))
+  for key, entry in next, value do
+    copy[key] = with_finite_numbers(entry)
+  end
+  return copy
+end
 
 -- Bytes that are not UTF-8 are no reason to show nothing.
 local function as_json(value)
   if value == nil then
     return "null"
   end
-  local text, why = core.json.encode(value, { lossy = true })
+  local text = core.json.encode(value, { lossy = true })
+  if text then
+    return text
+  end
+  local why
+  text, why = core.json.encode(with_finite_numbers(value), { lossy = true })
   if not text then
-    exit.raise(exit.FAILED, "the result cannot be shown: " .. why)
+    exit.raise(exit.FAILED, "the result cannot be shown: "
+      .. errors.sentence(why))
   end
   return text
 end
 
---- Prints data as JSON, on one line.
+--- Prints data as JSON, on one line. Infinity and NaN, which JSON does not
+-- have, are the strings `"inf"`, `"-inf"` and `"nan"`.
 -- @param value
 function show.json(value)
   io.write(as_json(value), "\n")
@@ -28,8 +56,10 @@ end
 --- Prints a value: strings and numbers as they are, all else as JSON.
 -- @param value
 function show.value(value)
-  if type(value) == "string" or type(value) == "number" then
-    io.write(tostring(value), "\n")
+  if type(value) == "string" then
+    io.write(value, "\n")
+  elseif type(value) == "number" then
+    io.write(number_text(value), "\n")
   else
     show.json(value)
   end
