@@ -100,6 +100,19 @@ describe("taskengine", function()
       ended.stderr)
   end)
 
+  it("shows no code names to people", function()
+    for _, words in ipairs {
+      { "status", "-b", "redis://nowhere.invalid" },
+      { "status", "-f", "no.lua" },
+    } do
+      local ended = place:run(words, { env = {
+        TASKENGINE_BROKER_TIMEOUT = "0.3",
+      } })
+      assert.not_equal(0, ended.code)
+      assert.not_matches("%f[%w]E[A-Z]", ended.stderr)
+    end
+  end)
+
   it("says why an embedded Redis cannot be there", function()
     local env = {
       XDG_STATE_HOME = place:write("file", ""),
@@ -109,8 +122,8 @@ describe("taskengine", function()
     for _, words in ipairs { { "status" }, { "call", "x" } } do
       local ended = place:run(words, { env = env })
       assert.equal(3, ended.code)
-      assert.matches("taskengine: the broker cannot be reached: cannot make the"
-        .. " folder " .. folder .. ": ", ended.stderr, 1, true)
+      assert.matches("taskengine: embedded://default: cannot make the folder "
+        .. folder .. ": ", ended.stderr, 1, true)
     end
     place:write("tasks.lua", 'require("taskengine").app("x")'
       .. ':task("t", function() end)')
@@ -118,6 +131,28 @@ describe("taskengine", function()
     assert.equal(3, ended.code)
     assert.matches("taskengine: embedded://default: cannot make the folder "
       .. folder .. ": ", ended.stderr, 1, true)
+  end)
+
+  it("takes a folder that it may not write to for wrong usage", function()
+    -- Nobody makes folders there, root included.
+    local env = { XDG_STATE_HOME = "/sys/kernel" }
+    place:write("tasks.lua", 'require("taskengine").app("x")'
+      .. ':task("t", function() end)')
+    for _, words in ipairs {
+      { "status" }, { "call", "x" }, { "result", "x" },
+      { "worker", "tasks.lua" },
+    } do
+      local ended = place:run(words, { env = env })
+      assert.equal(2, ended.code)
+      assert.matches("taskengine: embedded://default: cannot make the folder"
+        .. " /sys/kernel/taskengine: ", ended.stderr, 1, true)
+    end
+  end)
+
+  it("says that options of run come before the file", function()
+    local text = run("run", "--help").stdout:gsub("%s+", " ")
+    assert.matches("Options of run come before FILE: all that comes after it"
+      .. " belongs to the script.", text, 1, true)
   end)
 
   describe("env", function()

@@ -189,6 +189,26 @@ describe("taskengine worker", function()
       .. " +addition,brew,broker,gate,spin\n", text)
   end)
 
+  it("has the crashes in its status, which says what that is", function()
+    local process = place:worker { "tasks.lua", "-P", "1" }
+    place:run { "call", "gate", '["open"]' }
+    wait_until(function()
+      return place:run({ "status", "--json" }).stdout:find('"in_flight":1')
+    end)
+    assert(os.execute("kill -KILL " .. program.children(process.pid)[1]))
+    local shown = wait_until(function()
+      local shown = place:run({ "status", "--json" }).stdout
+      return shown:find('"crashes":1') and shown
+    end)
+    assert.not_matches('"lost"', shown)
+    local text = place:run({ "status" }).stdout
+    assert.matches("^queue .* redelivered +crashes\ndefault [^\n]* 0 +1\n",
+      text)
+    assert.matches("\ncolumns:\n.*\n  crashes +how often a process or a worker"
+      .. " died", place:run({ "status", "--help" }).stdout)
+    place:write("open", "")
+  end)
+
   it("stops after the tasks that run, and hands the rest back", function()
     local process = place:worker { "tasks.lua", "-P", "1" }
     local id = result_of("gate", '["first"]'):match("%w+")

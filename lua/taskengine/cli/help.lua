@@ -51,8 +51,9 @@ local function option_name(option)
 end
 
 --- The help of one command.
--- @tparam table spec see @{taskengine.cli.args}; besides `usage`, `about` and
--- `examples`
+-- @tparam table spec see @{taskengine.cli.args}; besides `usage`, `about`,
+-- `examples`, and where it prints a table what is in its `columns`: lists of a
+-- name and a text
 -- @treturn string
 function help.of(spec)
   local out = {
@@ -65,6 +66,10 @@ function help.of(spec)
     end
   end
   out[#out + 1] = help.entry(option_name(args.HELP), args.HELP.help, INDENT)
+  for i, column in ipairs(spec.columns or {}) do
+    out[#out + 1] = (i == 1 and "\ncolumns:\n" or "")
+      .. help.entry(column[1], column[2], INDENT)
+  end
   out[#out + 1] = "\nexamples:\n"
   for _, example in ipairs(spec.examples) do
     out[#out + 1] = "  " .. example .. "\n"

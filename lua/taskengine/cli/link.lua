@@ -5,11 +5,13 @@ local broker = require("taskengine.broker")
 local client = require("taskengine.client")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local loader = require("taskengine.loader")
 local mode = require("taskengine.mode")
 local places = require("taskengine.cli.places")
 local registry = require("taskengine.registry")
+local scheduler = require("taskengine.scheduler")
 
 local link = {}
 
@@ -33,20 +35,41 @@ local function load_app(path)
   return registry.apps[1]
 end
 
+-- Why an embedded Redis cannot be had is known at once, and whether that is a
+-- matter of usage.
+local function check_embedded(url, timeout_ms)
+  local parsed = core.url.parse(url)
+  if parsed.scheme ~= "embedded" then
+    return
+  end
+  local embedded <close> = core.embedded.new(parsed.name)
+  local answers, why, code = scheduler.await("the embedded Redis",
+    function(wake)
+      embedded:ensure(timeout_ms, wake)
+    end)
+  if not answers then
+    exit.raise(code == "EACCES" and exit.USAGE or exit.UNREACHABLE,
+      ("%s: %s"):format(core.url.masked(url), errors.sentence(why)))
+  end
+end
+
 --- Connects.
 -- @tparam table given options: `broker`, `config`, `file`
 -- @treturn Client
--- @raise an exit when a setting is wrong
+-- @raise an exit when a setting is wrong, or an embedded Redis cannot be had
 function link.open(given)
   common.apply_settings(given)
   local app = given.file and load_app(given.file)
   local settings = common.settings(app and app.own)
+  check_embedded(settings.broker or broker.DEFAULT,
+    settings.broker_timeout * 1000)
   return client.new(broker.open(settings), settings)
 end
 
--- Names of counters as `te1_status` lists them.
+-- What the counters that `te1_status` lists are called here. In Redis the
+-- last one is `lost`, which people take for lost tasks.
 local COUNTERS <const> = {
-  "enqueued", "done", "failed", "revoked", "expired", "redelivered", "lost",
+  "enqueued", "done", "failed", "revoked", "expired", "redelivered", "crashes",
 }
 
 local function read_queue(row)
@@ -75,14 +98,12 @@ local function read_worker(row, now_ms)
   }
 end
 
---- What Redis knows of queues and workers.
--- @tparam Client way
+--- Reads what `te1_status` replies.
+-- @tparam table reply
 -- @treturn table `due`, `dead`, `malformed`; `queues`, each with `name`,
 -- `ready`, `workers` and counters; `workers`, each with `id`, `alive`,
 -- `in_flight` and what it says: `about`
--- @raise TaskError of kind BrokerUnavailable
-function link.status(way)
-  local reply = way:ask("te1_status", {})
+function link.read_status(reply)
   local status = {
     due = reply[2],
     dead = reply[3],
@@ -97,6 +118,14 @@ function link.status(way)
     status.workers[i] = read_worker(row, reply[1])
   end
   return status
+end
+
+--- What Redis knows of queues and workers.
+-- @tparam Client way
+-- @treturn table see @{link.read_status}
+-- @raise TaskError of kind BrokerUnavailable
+function link.status(way)
+  return link.read_status(way:ask("te1_status", {}))
 end
 
 return link

@@ -15,6 +15,20 @@ status.spec = {
   about = "Shows queues with what waits in them and what became of the rest,"
     .. " and the workers.",
   options = { link.FILE, common.BROKER, common.CONFIG, common.JSON },
+  columns = {
+    { "ready", "tasks that wait for a worker" },
+    { "workers", "that serve the queue" },
+    { "enqueued", "tasks that were ever put there; the next four are what"
+      .. " became of them" },
+    { "done", "tasks that returned a value" },
+    { "failed", "tasks that ended with an error" },
+    { "revoked", "tasks that were revoked before they began" },
+    { "expired", "tasks that nobody began in time" },
+    { "redelivered", "how often a task was handed back to the queue, as by a"
+      .. " worker that stops" },
+    { "crashes", "how often a process or a worker died while it ran a task;"
+      .. " the task runs again, unless that was once too often" },
+  },
   examples = {
     "taskengine status",
     "taskengine status -b redis://localhost:6379/0 --json",
@@ -23,7 +37,7 @@ status.spec = {
 
 local QUEUE_COLUMNS <const> = {
   "queue", "ready", "workers", "enqueued", "done", "failed", "revoked",
-  "expired", "redelivered", "lost",
+  "expired", "redelivered", "crashes",
 }
 
 local WORKER_COLUMNS <const> = {
