@@ -149,6 +149,9 @@ end
 -- @tparam function callback gets the id of the first; or nil, a problem and
 -- the id that it would have had
 function Lane:add(message, envelopes, bytes, callback)
+  if tally.listener then
+    tally.listener:queued(self.requests, message.queue)
+  end
   open_batch(self, bytes):add(message, envelopes, bytes, callback)
   self.last = self.last + #envelopes
 end

@@ -11,6 +11,7 @@ local pid = app:task("pid", function()
   return require("taskengine.core").sys.pid()
 end)
 local nap = app:task("nap", function(seconds) te.sleep(seconds) end)
+app:task("brew", { queue = "kitchen" }, function() end)
 local gate = app:task("gate", function(file)
   while not require("taskengine.core").sys.stat(file) do te.sleep(0.01) end
 end)
@@ -20,6 +21,13 @@ local what = {}
 function what.args(...) print(#arg, ...) end
 function what.pid() print(pid:delay():get()) end
 function what.fail() fail:delay():get() end
+function what.queues(...)
+  for _, queue in ipairs { ... } do
+    nap:apply_async({ 0 }, { queue = queue })
+    nap:apply_async({ 0 }, { queue = queue })
+  end
+  nap:delay(0):get()
+end
 function what.err() local function f() error("the main fails") end f() end
 function what.exit() nap:delay(0):get() os.exit(7) end
 function what.exit_closing() nap:delay(0):get() os.exit(8, true) end
@@ -109,6 +117,81 @@ describe("taskengine run", function()
       private_broker() }).stdout)
   end)
 
+  describe("warns of a queue that nobody serves,", function()
+    local WARNING <const> = [[
+taskengine: no worker serves the queue %s now: what is sent there waits
+  the script's own worker serves default, and the queues that its tasks name:
+    app:task(NAME, { queue = "%s" }, ...)
+  another worker can serve it:
+    taskengine worker FILE -Q %s -b %s
+]]
+
+    it("once, and says how to mend it", function()
+      local ended = run("--quiet", "script.lua", "queues", "heavy", "default",
+        "kitchen", "light")
+      assert.equal(0, ended.code)
+      for _, queue in ipairs { "heavy", "light" } do
+        local warning = WARNING:format(queue, queue, queue, private_broker())
+        local from, to = ended.stderr:find(warning, 1, true)
+        assert(from, ended.stderr)
+        ended.stderr = ended.stderr:sub(1, from - 1)
+          .. ended.stderr:sub(to + 1)
+      end
+      assert.equal("", ended.stderr)
+    end)
+
+    it("and not when another worker does", function()
+      local broker = "embedded://shared"
+      place:worker { "script.lua", "-P", "1", "-Q", "heavy", "-b", broker }
+      local ended = run("-b", broker, "script.lua", "queues", "heavy", "light")
+      assert.equal(WARNING:format("light", "light", "light", broker),
+        ended.stderr)
+    end)
+
+    it("also when the script has no tasks, so no worker", function()
+      place:write("script.lua", [[
+        local app = require("taskengine").app("script")
+        app:main(function()
+          print(app:send_task("x"):wait(1))
+        end)
+      ]])
+      local ended = run("script.lua")
+      assert.equal("nil\ttimeout\n", ended.stdout)
+      assert.equal(([[
+taskengine: no worker serves the queue default now: what is sent there waits
+  this script defines no tasks, so it has no worker of its own
+  another worker can serve it:
+    taskengine worker FILE -Q default -b %s
+]]):format(private_broker()), ended.stderr)
+    end)
+  end)
+
+  it("says what an earlier run has left to be run", function()
+    local function leave(...)
+      local ended = place:run { "call", "nap", "[0]", "-b", ... }
+      assert.equal(0, ended.code)
+    end
+    local own = private_broker()
+    local function run_and_hear(...)
+      local ended = run(...)
+      assert.equal(0, ended.code)
+      return ended.stderr
+    end
+    leave(own)
+    assert.equal("taskengine: 1 task of an earlier run is still queued;"
+      .. " it runs too\n", run_and_hear("script.lua", "pid"))
+    assert.equal("", run_and_hear("script.lua", "pid"))
+    leave(own)
+    leave(own, "--countdown", "100")
+    leave(own, "--queue", "kitchen")
+    leave(own, "--queue", "nobody")
+    assert.equal("taskengine: 3 tasks of an earlier run are still queued;"
+      .. " they run too\n", run_and_hear("-q", "script.lua", "pid"))
+    leave("embedded://shared")
+    assert.equal("", run_and_hear("-b", "embedded://shared", "script.lua",
+      "pid"))
+  end)
+
   it("uses the broker that is named", function()
     for _, env in ipairs {
       { TASKENGINE_BROKER = "embedded://named" },
@@ -126,15 +209,15 @@ describe("taskengine run", function()
   it("shows where the script's main failed", function()
     local ended = run("script.lua", "err")
     assert.equal(1, ended.code)
-    assert.matches("^taskengine: script.lua:16: the main fails\n"
-      .. "stack traceback:\n\tscript.lua:16: in local 'f'\n", ended.stderr)
+    assert.matches("^taskengine: script.lua:24: the main fails\n"
+      .. "stack traceback:\n\tscript.lua:24: in local 'f'\n", ended.stderr)
     assert.not_matches("taskengine/", ended.stderr)
   end)
 
   it("exits with 1 when a task's failure ends the main", function()
     local ended = run("script.lua", "fail")
     assert.equal(1, ended.code)
-    assert.matches("taskengine: script.lua:15: Error: script.lua:10:"
+    assert.matches("taskengine: script.lua:16: Error: script.lua:11:"
       .. " the task fails %(task fail, %w+%)\n", ended.stderr)
   end)
 
@@ -154,11 +237,31 @@ describe("taskengine run", function()
     assert.same({ 8, "" }, { ended.code, ended.stderr })
   end)
 
+  it("shows a table that was raised", function()
+    for text, raised in pairs {
+      ["NoStock: none left"] = '{ kind = "NoStock", message = "none left" }',
+      ["NoStock: { sku = 7 }"] = '{ kind = "NoStock", sku = 7 }',
+      ["{ code = 7 }"] = "{ code = 7 }",
+    } do
+      for code, form in pairs {
+        "require('taskengine').app('x'):main(function() error(%s) end)",
+        "error(%s)",
+      } do
+        place:write("raising.lua", form:format(raised))
+        local ended = run("raising.lua")
+        assert.equal(code, ended.code)
+        assert.matches("taskengine: " .. text .. "\nstack traceback:\n",
+          ended.stderr, 1, true)
+      end
+    end
+  end)
+
   it("refuses a script that it cannot load, once", function()
     place:write("broken.lua", "x = = 1")
     place:write("failing.lua", "error('no!')")
     place:write("idle.lua", 'require("taskengine").app("idle")')
     for file, message in pairs {
+      [""] = "the name of the file is empty\n",
       ["nothing.lua"] = "nothing.lua: no such file or directory\n",
       ["broken.lua"] = "broken.lua:1: unexpected symbol near '='\n",
       ["failing.lua"] = "failing.lua:1: no!\nstack traceback:\n"
@@ -294,7 +397,8 @@ describe("taskengine run", function()
     end
 
     it("shows a bar, and takes it away before the script's lines", function()
-      local shown = on_terminal("script.lua naps 20 0.03")
+      local shown = on_terminal("script.lua naps 20 0.08")
+      assert.matches("\r%d+ done, 20 sent so far", shown)
       assert.matches("\r +%d+%% %[[# ]+%] %d+/20  %d+/s  ETA %d s\27%[K\r",
         shown)
       assert.matches("\r\27%[Kall done\r\n", shown)

@@ -1,6 +1,9 @@
 --- How far the tasks of a script are: a bar on a terminal, else a line now and
 -- then.
 --
+-- A share and a time left there are when the script seems to have sent all. One
+-- that sends more whenever a task ends only has counts to show.
+--
 -- The bar leaves the cursor at the start of its line, so that whoever else
 -- writes there (a worker's warning) writes over it and not behind it.
 -- @module taskengine.cli.progress
@@ -10,6 +13,8 @@ local progress = {}
 local LINE_S <const> = 5 -- between lines where there is no terminal
 local WINDOW_S <const> = 5 -- over which the rate is taken
 local SAMPLE_S <const> = 0.25
+local SETTLED_S <const> = 1 -- without more being sent
+local SETTLED_S_MAX <const> = 15
 local BAR_COLUMNS_MIN <const> = 10
 local WIDTH_MAX <const> = 78
 
@@ -53,18 +58,28 @@ function progress.bar(width, ended, sent, rate)
     tail)
 end
 
---- The line where there is no terminal.
+--- What there is to say while more is being sent.
+-- @tparam int ended tasks
+-- @tparam int sent tasks
+-- @tparam ?number rate tasks that end in a second
+-- @treturn string
+function progress.counts(ended, sent, rate)
+  local text = ("%d done, %d sent so far"):format(ended, sent)
+  return rate and rate > 0 and text .. ", " .. rate_text(rate) or text
+end
+
+--- The line where there is no terminal, when all is sent.
 -- @tparam int ended tasks
 -- @tparam int sent tasks
 -- @tparam ?number rate tasks that end in a second
 -- @treturn string
 function progress.line(ended, sent, rate)
-  local text = ("taskengine: %d of %d tasks done"):format(ended, sent)
+  local text = ("%d of %d tasks done"):format(ended, sent)
   if rate and rate > 0 and sent > ended then
     text = ("%s, %s, about %s left"):format(text, rate_text(rate),
       progress.duration((sent - ended) / rate))
   end
-  return text .. "\n"
+  return text
 end
 
 --- What shows the progress.
@@ -85,6 +100,10 @@ function progress.new(opts)
     width = opts.width,
     samples = {}, -- of time and number of ended tasks, the oldest first
     line_at = opts.now + LINE_S,
+    ended = 0,
+    sent = 0,
+    sent_at = opts.now, -- the latest of them
+    pause = 0, -- the longest between two of them, while tasks were under way
     shown = nil, -- the bar on the screen
   }, Progress)
 end
@@ -107,6 +126,34 @@ local function rate_of(self, now, ended)
   end
 end
 
+local function take_growth(self, now, ended, sent)
+  if sent ~= self.sent then
+    if self.sent > self.ended then
+      self.pause = math.max(self.pause, now - self.sent_at)
+    end
+    self.sent, self.sent_at = sent, now
+  end
+  self.ended = ended
+end
+
+-- Whether all seems to be sent: it is quiet for longer than it ever was before
+-- more came.
+local function is_settled(self, now)
+  local wanted = math.min(2 * self.pause, SETTLED_S_MAX)
+  return now - self.sent_at >= math.max(wanted, SETTLED_S)
+end
+
+local function text_for(self, now, width)
+  local rate = rate_of(self, now, self.ended)
+  if not is_settled(self, now) then
+    local text = progress.counts(self.ended, self.sent, rate)
+    return width and text:sub(1, width) or text
+  elseif width then
+    return progress.bar(width, self.ended, self.sent, rate)
+  end
+  return progress.line(self.ended, self.sent, rate)
+end
+
 local function show_bar(self, text)
   if text ~= self.shown then
     self.write("\r" .. text .. "\27[K\r")
@@ -123,12 +170,12 @@ function Progress:update(now, ended, sent)
     return
   end
   take_sample(self, now, ended)
-  local rate = rate_of(self, now, ended)
+  take_growth(self, now, ended, sent)
   if self.width then
-    show_bar(self, progress.bar(self.width() - 1, ended, sent, rate))
+    show_bar(self, text_for(self, now, self.width() - 1))
   elseif now >= self.line_at and ended ~= self.line_ended then
     self.line_at, self.line_ended = now + LINE_S, ended
-    self.write(progress.line(ended, sent, rate))
+    self.write("taskengine: " .. text_for(self, now) .. "\n")
   end
 end
 

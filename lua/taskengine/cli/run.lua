@@ -7,6 +7,7 @@ local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
 local loader = require("taskengine.loader")
 local mode = require("taskengine.mode")
+local outlook = require("taskengine.cli.outlook")
 local own_worker = require("taskengine.cli.own_worker")
 local places = require("taskengine.cli.places")
 local progress = require("taskengine.cli.progress")
@@ -28,7 +29,8 @@ run.spec = {
   about = "Runs the main of a script (app:main), and beside it a worker for"
     .. " the script's tasks, which ends with it. With no broker named they"
     .. " use a private Redis of the script's own. The first Ctrl-C revokes"
-    .. " what has not started, the second ends at once.",
+    .. " what has not started, the second ends at once. Options of run come"
+    .. " before FILE: all that comes after it belongs to the script.",
   operands = { "FILE", min = 1, max = math.huge },
   ends_options = true,
   options = {
@@ -55,6 +57,13 @@ run.spec = {
 -- @type Run
 local Run = {}
 Run.__index = Run
+
+--- Hears that tasks are sent to a queue, see @{taskengine.tally}.
+-- @tparam Requests requests
+-- @tparam string queue
+function Run:queued(requests, queue)
+  self.outlook:queued(requests, queue)
+end
 
 --- Hears that tasks were accepted, see @{taskengine.tally}.
 -- @tparam Requests requests
@@ -146,12 +155,14 @@ end
 
 -- All tasks are defined now, and the script's main is about to begin.
 local function start_worker(self)
-  local given = self.given
-  if self.worker or not next(registry.tasks() or {}) then
+  local given, tasks = self.given, registry.tasks() or {}
+  self.outlook:defined(tasks)
+  if self.worker or not next(tasks) then
     return
   end
   local problem
-  self.broker = settings_of_apps().broker or broker.DEFAULT
+  local settings = settings_of_apps()
+  self.broker = settings.broker or broker.DEFAULT
   self.worker, problem = own_worker.start {
     file = given[1],
     broker = self.broker,
@@ -165,6 +176,9 @@ local function start_worker(self)
   }
   if not self.worker then
     exit.raise(exit.FAILED, "its worker cannot start: " .. problem)
+  end
+  if not settings.broker then
+    self.outlook:note_leftovers(settings)
   end
 end
 
@@ -263,6 +277,7 @@ function run.run(given)
   local self = setmetatable({
     given = given,
     producers = {},
+    outlook = outlook.new(),
     sent = 0,
     done = 0,
   }, Run)

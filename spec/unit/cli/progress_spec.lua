@@ -59,6 +59,7 @@ describe("taskengine.cli.progress", function()
     it("draws over itself, and waits at the start of the line", function()
       shown:update(0, 0, 4)
       shown:update(1, 2, 4)
+      assert.same({ "\r0 done, 4 sent so far\27[K\r" }, { screen[1] })
       assert.equal(2, #screen)
       for _, text in ipairs(screen) do
         assert.matches("^\r[^\r]+\27%[K\r$", text)
@@ -83,10 +84,47 @@ describe("taskengine.cli.progress", function()
     end)
 
     it("knows a terminal that changes its width", function()
-      shown:update(0, 1, 4)
-      width = 30
-      shown:update(1, 1, 4)
-      assert.is_true(#screen[2]:match("\r(.*)\27") <= 29)
+      for i, columns in ipairs { 60, 15, 30 } do
+        width = columns
+        shown:update(i * 0.7, 1, 4) -- counts, and a bar in the end
+        assert.is_true(#screen[i]:match("\r(.*)\27") <= columns - 1)
+      end
+      assert.matches("^\r1 done,", screen[2])
+      assert.matches("^\r 25%%", screen[3])
+    end)
+
+    it("knows no share while more is being sent", function()
+      for second = 1, 10 do
+        shown:update(second / 2, second, second + 10)
+        assert.matches(("^\r%d done, %d sent so far"):format(second,
+          second + 10), screen[#screen])
+      end
+      assert.matches("sent so far, 2.0/s\27", screen[#screen])
+      shown:update(5.9, 10, 20)
+      assert.matches("so far", screen[#screen])
+      shown:update(6, 10, 20)
+      assert.matches("^\r 50%%.* 10/20 .*ETA ", screen[#screen])
+    end)
+
+    -- The bar is not to come and go when each task takes a while.
+    it("waits for longer than it was ever quiet before", function()
+      for second = 0, 30 do
+        local step = second // 3
+        shown:update(second, step, step + 4)
+        assert.equal(second < 3 and second > 0,
+          not screen[#screen]:find("so far"))
+      end
+      shown:update(36, 14, 14)
+      assert.matches("^\r100%%", screen[#screen])
+    end)
+
+    it("takes no rest after the last task for a sign of more", function()
+      shown:update(0, 0, 10)
+      shown:update(5, 10, 10)
+      shown:update(60, 10, 20)
+      assert.matches("so far", screen[#screen])
+      shown:update(61, 12, 20)
+      assert.matches("^\r 60%%", screen[#screen])
     end)
 
     it("takes the rate of the last seconds", function()
