@@ -244,4 +244,6 @@ function Result:__tostring()
   return ("result of %s %s"):format(self.name or "task", self.id)
 end
 
+caller.guard_methods(Result, "result")
+
 return result

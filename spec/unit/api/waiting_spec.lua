@@ -251,6 +251,11 @@ describe("waiting for results", function()
     assert.is_true(r:revoke())
   end)
 
+  it("says that a dot has to be a colon", function()
+    local r = send()
+    assert.equal("use result:get(...), with a colon", misuse(r.get))
+  end)
+
   it("refuses wrong arguments", function()
     local r = send()
     assert.equal("get: options: a table expected, got 10", misuse(r.get, r, 10))
