@@ -72,10 +72,16 @@ static int open_new(const char *path) {
   return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+static int lock(const te_claims *c) {
+  if (flock(c->fd, LOCK_EX | LOCK_NB) == 0) return 0;
+  return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
 static int fill_new(te_claims *c) {
-  if (flock(c->fd, LOCK_EX | LOCK_NB) < 0) return -errno;
+  int rc = lock(c);
+  if (rc < 0) return rc;
   if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
-  int rc = map_file(c);
+  rc = map_file(c);
   if (rc == 0) c->file->magic = MAGIC;
   return rc;
 }
@@ -86,10 +92,11 @@ static int create_unnamed(te_claims *c) {
 }
 
 // It gets its name when it is locked and whole: whoever looks for dead ones
-// never meets it before.
+// never meets it before. An heir may take the draft for a dead one's before it
+// is locked; then there is nothing to be locked, or to be renamed.
 static int create_named(te_claims *c, const char *path) {
   char draft[PATH_MAX];
-  int n = snprintf(draft, sizeof(draft), "%s.new", path);
+  int n = snprintf(draft, sizeof(draft), "%s" TE_CLAIMS_DRAFT, path);
   if (n < 0 || (size_t)n >= sizeof(draft)) return UV_ENAMETOOLONG;
   c->fd = open_new(draft);
   if (c->fd < 0) return -errno;
@@ -262,13 +269,20 @@ void te_claims_pause(te_claims *c, unsigned child) {
   atomic_store(&c->file->executing[child], 0);
 }
 
-static int open_and_lock(te_claims *c, const char *path) {
+// What can be locked is nobody's any more, and to be removed; but not what is
+// no file at all.
+static int lock_dead(te_claims *c, const char *path) {
   struct stat st;
-  c->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-  if (c->fd < 0) return -errno;
-  if (flock(c->fd, LOCK_EX | LOCK_NB) < 0)
-    return errno == EWOULDBLOCK ? -EBUSY : -errno;
-  c->path = te_strdup(path);
+  c->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (c->fd < 0 || fstat(c->fd, &st) < 0) return -errno;
+  if (!S_ISREG(st.st_mode)) return UV_EINVAL;
+  int rc = lock(c);
+  if (rc == 0) c->path = te_strdup(path);
+  return rc;
+}
+
+static int map_dead(te_claims *c) {
+  struct stat st;
   if (fstat(c->fd, &st) < 0) return -errno;
   if (st.st_size != sizeof(claims_file)) return TE_EMALFORMED;
   int rc = map_file(c);
@@ -278,13 +292,21 @@ static int open_and_lock(te_claims *c, const char *path) {
 
 int te_claims_open_dead(const char *path, te_claims **out) {
   te_claims *c = claims_new();
-  int rc = open_and_lock(c, path);
+  int rc = lock_dead(c, path);
+  if (rc == 0) rc = map_dead(c);
   if (rc < 0) {
     te_claims_free(c);
     return rc;
   }
   *out = c;
   return 0;
+}
+
+int te_claims_sweep_draft(const char *path) {
+  te_claims *c = claims_new();
+  int rc = lock_dead(c, path);
+  te_claims_free(c);
+  return rc;
 }
 
 void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]) {

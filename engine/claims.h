@@ -35,6 +35,7 @@
 #define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
 #define TE_CLAIMS_NONE            UINT32_MAX
 #define TE_CLAIMS_SUFFIX          ".claims"  // of a file's name
+#define TE_CLAIMS_DRAFT           ".new"     // behind it, until it is whole
 
 typedef struct te_claims te_claims;
 
@@ -45,7 +46,8 @@ typedef struct te_token {
 
 /*
  * The master's side: makes the file and locks it; NULL for `path` makes one
- * without a name. 0, or a libuv code. Freed with te_claims_free, which also
+ * without a name. 0, or a libuv code; UV_EBUSY or UV_ENOENT also when an heir
+ * was faster: another name may do. Freed with te_claims_free, which also
  * unlinks the file.
  */
 int te_claims_create(const char *path, te_claims **out);
@@ -81,10 +83,13 @@ void te_claims_pause(te_claims *c, unsigned child);  // executes none
 
 /*
  * Another master's file. UV_EBUSY while that master or a child of its lives.
- * Otherwise it stays locked until te_claims_free, which removes it. `each` is
- * called for every task that had begun, with its outcome if it had ended.
+ * Otherwise it stays locked until te_claims_free, which removes it; a file
+ * that is none is removed at once. `each` is called for every task that had
+ * begun, with its outcome if it had ended.
  */
 int te_claims_open_dead(const char *path, te_claims **out);
+// Removes a draft that nobody locks. UV_EBUSY when it is becoming a file.
+int te_claims_sweep_draft(const char *path);
 void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]);
 void te_claims_each_begun(const te_claims *c,
                           void (*each)(void *arg, te_slice field,

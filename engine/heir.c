@@ -115,8 +115,18 @@ static bool has_suffix(const char *name, const char *suffix) {
   return n > m && strcmp(name + n - m, suffix) == 0;
 }
 
+// False when it is to be looked at again.
+static bool look_at(te_heir *h, const char *path) {
+  if (has_suffix(path, TE_CLAIMS_SUFFIX TE_CLAIMS_DRAFT)) {
+    te_claims_sweep_draft(path);
+    return true;
+  }
+  return !has_suffix(path, TE_CLAIMS_SUFFIX) ||
+         strcmp(path, h->own_path) == 0 || inherit(h, path);
+}
+
 // Whether all of them were dealt with.
-static bool inherit_all(te_heir *h) {
+static bool look_at_all(te_heir *h) {
   DIR *dir = opendir(h->dir);
   if (dir == NULL) return true;
   bool is_all = true;
@@ -124,9 +134,7 @@ static bool inherit_all(te_heir *h) {
   while ((entry = readdir(dir)) != NULL) {
     char path[4096];
     int n = snprintf(path, sizeof(path), "%s/%s", h->dir, entry->d_name);
-    if (has_suffix(entry->d_name, TE_CLAIMS_SUFFIX) && n > 0 &&
-        (size_t)n < sizeof(path) && strcmp(path, h->own_path) != 0)
-      is_all = inherit(h, path) && is_all;
+    if (n > 0 && (size_t)n < sizeof(path)) is_all = look_at(h, path) && is_all;
   }
   closedir(dir);
   return is_all;
@@ -134,7 +142,7 @@ static bool inherit_all(te_heir *h) {
 
 static void on_again(uv_timer_t *timer) {
   te_heir *h = timer->data;
-  if (!te_redis_is_up(h->redis) || inherit_all(h)) return;
+  if (!te_redis_is_up(h->redis) || look_at_all(h)) return;
   if (++h->tries > TRIES_MAX) return;
   uv_timer_start(timer, on_again, PAUSE_MS, 0);
 }

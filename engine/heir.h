@@ -4,7 +4,8 @@
  * A dead master left its claims behind, which nobody locks any more. So what
  * it held is known here, and need not wait for the end of its lease: what had
  * ended is told in its name, what had begun is lost once, the rest goes back
- * unspent. The claims go when Redis has confirmed that.
+ * unspent. The claims go when Redis has confirmed that. Drafts of claims, of
+ * masters that died while they started, go too.
  */
 #ifndef TE_HEIR_H
 #define TE_HEIR_H

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "claims.h"
 #include "heir.h"
@@ -14,6 +16,8 @@
 
 #define QUIT_MS   2000  // for children to end by themselves
 #define SETTLE_MS 5000  // for the last words with Redis
+
+#define CLAIMS_TRIES 10
 
 typedef enum stage {
   LOADING,  // no child has said hello yet
@@ -43,11 +47,13 @@ struct te_worker {
   stage stage;
   char wid[TE_ID_PRODUCER_BYTES];
   te_buf description;
+  te_buf failed_start;  // why no new child can load its files; empty: it can
   char **queue_names;
   te_slice *queues;  // of queue_names
   size_t queue_count;
-  bool is_fenced;  // waits for its children to be gone
-  bool was_down;   // Redis could not be reached when it was last heard of
+  bool has_served;  // has held the lease
+  bool is_fenced;   // waits for its children to be gone
+  bool was_down;    // Redis could not be reached when it was last heard of
 };
 
 /* Log lines. */
@@ -116,7 +122,7 @@ static void become_stopped(te_worker *w) {
 static void on_left(void *arg, bool has_left) {
   te_worker *w = arg;
   // Else Redis has tasks in flight here, or nobody knows.
-  if (!has_left) te_claims_keep_file(w->claims);
+  if (!has_left && w->has_served) te_claims_keep_file(w->claims);
   become_stopped(w);
 }
 
@@ -307,6 +313,7 @@ static size_t room(void *arg) {
 
 static void on_lease(void *arg) {
   te_worker *w = arg;
+  w->has_served = true;
   w->events.on_ready(w->events.arg);
 }
 
@@ -343,16 +350,32 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   incarnate(w);
 }
 
-static int make_claims(te_worker *w) {
-  if (w->claims_dir == NULL) return te_claims_create(NULL, &w->claims);
+static int make_named_claims(te_worker *w) {
   char name[TE_ID_PRODUCER_BYTES];
   char path[4096];
   te_id_producer(name);
   int n = snprintf(path, sizeof(path), "%s/%.*s" TE_CLAIMS_SUFFIX,
                    w->claims_dir, TE_ID_PRODUCER_BYTES, name);
   if (n < 0 || (size_t)n >= sizeof(path)) return UV_ENAMETOOLONG;
-  w->claims_path = te_strdup(path);
-  return te_claims_create(path, &w->claims);
+  int rc = te_claims_create(path, &w->claims);
+  if (rc == 0) w->claims_path = te_strdup(path);
+  return rc;
+}
+
+/*
+ * Another master that stops takes the folder with it when it is empty, and one
+ * that looks for dead ones may take the draft of a file: both may happen while
+ * this one starts.
+ */
+static int make_claims(te_worker *w) {
+  if (w->claims_dir == NULL) return te_claims_create(NULL, &w->claims);
+  int rc = make_named_claims(w);
+  for (int tries = 1; tries < CLAIMS_TRIES; tries++) {
+    if (rc != UV_ENOENT && rc != UV_EBUSY) break;
+    mkdir(w->claims_dir, 0700);  // whether it helped is seen next
+    rc = make_named_claims(w);
+  }
+  return rc;
 }
 
 static void make_pool(te_worker *w) {
@@ -421,6 +444,7 @@ void te_worker_free(te_worker *w) {
   assert(w->stage == STOPPED);
   te_pool_free(w->pool);
   te_claims_free(w->claims);
+  if (w->claims_dir != NULL) rmdir(w->claims_dir);  // if nothing lies there
   te_log_gather(false);
   uv_close((uv_handle_t *)&w->limit, on_handle_close);
   uv_close((uv_handle_t *)&w->log_flush, on_handle_close);

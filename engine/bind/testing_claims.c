@@ -84,6 +84,22 @@ static int claims_open_dead(lua_State *L) {
 }
 
 /***
+Removes a draft that nobody locks.
+@function sweep_draft
+@tparam string path
+@treturn[1] boolean true
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string `"EBUSY"` when its maker is about to give it its name
+*/
+static int claims_sweep_draft(lua_State *L) {
+  int rc = te_claims_sweep_draft(luaL_checkstring(L, 1));
+  if (rc < 0) return te_bind_fail(L, rc);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+/***
 Maps the same file once more, as a child does.
 @function claims:attach
 @treturn claims
@@ -318,6 +334,7 @@ static const luaL_Reg meta[] = {
 static const luaL_Reg functions[] = {
     {"create", claims_create},
     {"open_dead", claims_open_dead},
+    {"sweep_draft", claims_sweep_draft},
     {NULL, NULL},
 };
 

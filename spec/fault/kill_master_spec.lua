@@ -132,6 +132,37 @@ describe("A worker that is killed and started again", function()
       assert.equal(1, site:ready()[1].reaps)
     end)
 
+    -- The names of what lies with the claims of a site's workers.
+    local function claims_folder()
+      local found <close> = io.popen(("find '%s' -path '*/workers/*' | sort")
+        :format(site.place.home.path))
+      local folder, names = found:read("l"), {}
+      for path in found:lines() do
+        names[#names + 1] = path:sub(#folder + 2)
+      end
+      return folder, names
+    end
+
+    it("what is a claims file, and sweeps what was to be one", function()
+      kill(site:worker { "-P", "1" })
+      local folder, names = claims_folder()
+      assert.equal(1, #names)
+      for name, text in pairs {
+        ["empty.claims"] = "", ["odd.claims"] = "\1\2\3",
+        ["dead.claims.new"] = "", ["notes"] = "x",
+      } do
+        local file <close> = assert(io.open(folder .. "/" .. name, "wb"))
+        file:write(text)
+      end
+      assert(os.execute(("mkfifo '%s/fifo.claims'"):format(folder)))
+      assert(os.execute(("mkdir '%s/sub.claims'"):format(folder)))
+      local heir = site:worker { "-P", "1" }
+      assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
+      assert.equal(0, site:stop(heir).code)
+      assert.same({ "fifo.claims", "notes", "sub.claims" },
+        select(2, claims_folder()))
+    end)
+
     it("nothing from one that lives", function()
       local worker = site:worker { "-P", "1" }
       site:send("busy_until_file", "go", "notes")

@@ -424,6 +424,10 @@ describe("taskengine worker, on a Redis with a password,", function()
     assert.equal(3, ended.code)
     assert.matches("taskengine: cannot connect to Redis at 127.0.0.1:1:"
       .. " connection refused\n", ended.stderr)
+    -- It had no task that a successor could take over.
+    local left <close> = io.popen(("find '%s' -path '*/workers/*'"):format(
+      place.home.path))
+    assert.equal("", left:read("a"))
   end)
 
   it("exits with 3 when Redis may throw tasks away", function()

@@ -552,9 +552,9 @@ describe("A worker", function()
       stops_with(worker, 0)
       assert.same({}, site:leftovers())
       assert.same({}, site:wids())
-      local folder <close> = io.popen(("find '%s' -name '*.claims*'"):format(
+      local left <close> = io.popen(("find '%s' -path '*/workers/*'"):format(
         site.place.home.path))
-      assert.equal("", folder:read("a"))
+      assert.equal("", left:read("a"))
     end)
 
     it("does so without Redis, and another takes over at once", function()

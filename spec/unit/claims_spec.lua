@@ -250,6 +250,43 @@ describe("claims", function()
     assert.equal("EEXIST", select(3, claims.create(path)))
   end)
 
+  it("leave alone what is no file, and do not wait for it", function()
+    assert(os.execute(("mkfifo '%s'"):format(path)))
+    assert.equal("EINVAL", select(3, claims.open_dead(path)))
+    assert.equal("EINVAL", select(3, claims.sweep_draft(path)))
+    assert(core.sys.mkdir_p(folder.dir .. "/sub.claims"))
+    assert.equal("EISDIR",
+      select(3, claims.open_dead(folder.dir .. "/sub.claims")))
+    assert.equal("own.claims\nsub.claims\n", files())
+  end)
+
+  describe("that are not whole yet", function()
+    local draft
+
+    before_each(function()
+      draft = path .. ".new"
+    end)
+
+    it("are swept when nobody locks them", function()
+      local file <close> = assert(io.open(draft, "wb"))
+      file:close()
+      assert.is_true(claims.sweep_draft(draft))
+      assert.equal("", files())
+      assert.equal("ENOENT", select(3, claims.sweep_draft(draft)))
+    end)
+
+    it("are left to a master that lives", function()
+      local master <close> = assert(claims.create(path))
+      assert(os.rename(path, draft))
+      assert.equal("EBUSY", select(3, claims.sweep_draft(draft)))
+      assert.equal("own.claims.new\n", files())
+      master:keep_file()
+      master:close()
+      assert.is_true(claims.sweep_draft(draft))
+      assert.equal("", files())
+    end)
+  end)
+
   it("cannot be made where no file can be", function()
     assert.equal("ENOENT", select(3, claims.create(folder.dir .. "/no/x")))
     assert.equal("ENAMETOOLONG",
