@@ -104,8 +104,10 @@ static int start_child(child *c) {
   te_crew *crew = c->crew;
   char index[16];
   snprintf(index, sizeof(index), "%u", c->ref.index);
+  // What `ps` shows, whatever path the program is run by.
+  char name[] = "taskengine";
   char command[] = "child";
-  char *args[] = {crew->program, command, index, NULL};
+  char *args[] = {name, command, index, NULL};
   te_proc_options options = {
       .file = crew->program, .args = args, .claims_fd = crew->claims_fd};
   te_proc_events events = {on_frame, on_fault, on_end, c};

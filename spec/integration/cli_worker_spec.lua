@@ -171,6 +171,19 @@ describe("taskengine worker", function()
       :heard("stderr", "ready: 1 process of 3 tasks, queues a, b, embedded")
   end)
 
+  it("is one of several processes that `ps` shows by name", function()
+    local process = place:worker { "tasks.lua", "-P", "2" }
+    local shown = {}
+    for i, pid in ipairs(program.children(process.pid)) do
+      shown[i] = read(("/proc/%d/cmdline"):format(pid))
+      assert.equal("taskengine\n", read(("/proc/%d/comm"):format(pid)))
+    end
+    table.sort(shown)
+    assert.same({
+      "taskengine\0child\0" .. "0\0", "taskengine\0child\0" .. "1\0",
+    }, shown)
+  end)
+
   it("is shown by status", function()
     place:worker { "tasks.lua", "-P", "1", "-n", "w-1" }
     local status = assert(core.json.decode(
