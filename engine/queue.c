@@ -50,9 +50,14 @@ static void free_task(te_queue *q, te_task *t) {
   te_task_free(t);
 }
 
-static void free_tasks(te_queue *q, te_list *list) {
-  te_list_each (link, list)
+// Returns how many of them had an outcome.
+static size_t free_tasks(te_queue *q, te_list *list) {
+  size_t outcomes = 0;
+  te_list_each (link, list) {
+    if (task_of(link)->end == TE_END_OUTCOME) outcomes++;
     free_task(q, task_of(link));
+  }
+  return outcomes;
 }
 
 /* Rounds. */
@@ -246,11 +251,10 @@ static void on_lost(void *arg) {
   q->is_refused = false;
   te_bell_close(q->bell);
   q->bell = NULL;
-  free_tasks(q, &q->ended);
-  free_tasks(q, &q->told);
+  size_t refused = free_tasks(q, &q->told) + free_tasks(q, &q->ended);
   q->unsettled = 0;
   te_map_free(&q->held);
-  q->events.on_fenced(q->events.arg);
+  q->events.on_fenced(q->events.arg, refused);
 }
 
 static bool has_room(void *arg) {

@@ -31,8 +31,9 @@ typedef struct te_queue_events {
   void (*on_lease)(void *arg);
   void (*on_task)(void *arg, te_task *t);  // takes it
   // The lease was lost, and with it all tasks: they are somebody else's now.
-  // Drop them, then te_queue_start with another wid.
-  void (*on_fenced)(void *arg);
+  // Drop them, then te_queue_start with another wid. `refused`: outcomes that
+  // te_queue_end had taken and Redis has not.
+  void (*on_fenced)(void *arg, size_t refused);
   void (*on_item)(void *arg, te_slice item);  // an outcome that was awaited
   void (*on_gap)(void *arg);      // such may have been lost: to be asked anew
   void (*on_settled)(void *arg);  // te_queue_is_settled, at the end of a turn

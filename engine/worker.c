@@ -209,9 +209,16 @@ static void on_all_gone(te_worker *w) {
   go_on_stopping(w);
 }
 
-static void on_fenced(void *arg) {
+// Outcomes are logged as they come, before Redis has confirmed them: which it
+// happens to refuse is said here.
+static void on_fenced(void *arg, size_t refused) {
   te_worker *w = arg;
-  te_log(TE_LOG_WARN, "the lease was lost: starting anew");
+  size_t dropped = te_pool_in_hand(w->pool);
+  te_log(TE_LOG_WARN,
+         "the lease was lost, its tasks went back to their queues: %zu "
+         "outcome%s from here refused, %zu task%s dropped%s",
+         refused, refused == 1 ? "" : "s", dropped, dropped == 1 ? "" : "s",
+         w->stage == RUNNING ? "; starting anew" : "");
   w->is_fenced = true;
   te_pool_kill(w->pool, true);
   if (te_pool_alive(w->pool) == 0) on_all_gone(w);

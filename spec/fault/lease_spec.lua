@@ -73,7 +73,13 @@ describe("A lease", function()
     assert.equal("seen", r:get { timeout = 20 })
     assert.equal(1, site:count("done"))
     workers.kill(zombie.pid, "CONT")
-    zombie:heard("stderr", "the lease was lost")
+    local refused, dropped = zombie:heard("stderr",
+      "warn  (the lease was lost[^\n]*)\n"):match(
+      ": (%d+) outcomes? from here refused, (%d+) tasks? dropped;")
+    assert.equal(1, refused + dropped)
+    -- What it had said too early it takes back.
+    local _, said = zombie:stderr():gsub("succeeded", "")
+    assert.equal(said, tonumber(refused))
     workers.wait_gone(children)
     wait_until(function()
       return #site:wids() == 2
