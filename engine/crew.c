@@ -6,7 +6,9 @@
 
 #include "proc.h"
 
-#define RESTART_MS 1000  // between tries when none of them gets ready
+// Between tries when none of them gets ready: doubled each time.
+#define RESTART_MS_FIRST 1000
+#define RESTART_MS_MAX   5000
 
 typedef struct child {
   te_crew *crew;
@@ -27,6 +29,7 @@ struct te_crew {
   size_t alive;
   uint32_t serial;
   unsigned failed_starts;  // in a row
+  uint64_t pause_ms;       // before the next try, when they fail
   bool is_ending;          // starts no children
   uv_timer_t restart;
 };
@@ -47,7 +50,10 @@ static void kill_child(child *c) {
 static void on_hello(child *c, const te_wire *w) {
   te_crew *crew = c->crew;
   c->is_ready = w->byte != 0;
-  if (c->is_ready) crew->failed_starts = 0;
+  if (c->is_ready) {
+    crew->failed_starts = 0;
+    crew->pause_ms = RESTART_MS_FIRST;
+  }
   crew->events.on_hello(crew->events.arg, c->ref, c->is_ready, w->payload);
   if (!c->is_ready) kill_child(c);  // the next one may be able to
 }
@@ -79,25 +85,25 @@ static void on_fault(void *arg, int code) {
 
 static void on_restart(uv_timer_t *timer);
 
-// At once, unless one after the other fails to load its files.
-static uint64_t restart_pause_ms(const te_crew *c) {
-  return c->failed_starts <= c->processes ? 0 : RESTART_MS;
+static bool keeps_failing(const te_crew *c) {
+  return c->failed_starts > c->processes;
 }
 
 static void on_end(void *arg, const char *why) {
   child *c = arg;
   te_crew *crew = c->crew;
   const te_crew_events *e = &crew->events;
-  bool was_ready = c->is_ready;
+  te_death death = {why, c->is_ready, c->is_killed};
   te_proc_free(c->proc);
   c->proc = NULL;
   c->is_ready = false;
-  if (!was_ready) crew->failed_starts++;
-  if (!crew->is_ending)
-    uv_timer_start(&crew->restart, on_restart, restart_pause_ms(crew), 0);
-  e->on_end(e->arg, c->ref, c->is_killed, why);
+  if (!death.was_ready) crew->failed_starts++;
+  // At once, unless one after the other fails to load its files.
+  uint64_t pause_ms = keeps_failing(crew) ? crew->pause_ms : 0;
+  if (!crew->is_ending) uv_timer_start(&crew->restart, on_restart, pause_ms, 0);
+  e->on_end(e->arg, c->ref, &death);
   crew->alive--;
-  e->on_death(e->arg, c->ref, was_ready, why);
+  e->on_death(e->arg, c->ref, &death);
 }
 
 static int start_child(child *c) {
@@ -134,9 +140,13 @@ int te_crew_start(te_crew *c) {
 
 static void on_restart(uv_timer_t *timer) {
   te_crew *c = timer->data;
+  if (keeps_failing(c) && c->pause_ms < RESTART_MS_MAX) {
+    c->pause_ms *= 2;
+    if (c->pause_ms > RESTART_MS_MAX) c->pause_ms = RESTART_MS_MAX;
+  }
   // Out of processes or memory: others may end soon.
   if (te_crew_start(c) < 0)
-    uv_timer_start(&c->restart, on_restart, RESTART_MS, 0);
+    uv_timer_start(&c->restart, on_restart, RESTART_MS_FIRST, 0);
 }
 
 te_crew *te_crew_new(uv_loop_t *loop, const te_crew_options *options,
@@ -148,6 +158,7 @@ te_crew *te_crew_new(uv_loop_t *loop, const te_crew_options *options,
   c->processes = options->processes;
   c->program = te_strdup(options->program);
   c->claims_fd = options->claims_fd;
+  c->pause_ms = RESTART_MS_FIRST;
   c->children = te_alloc_zero(c->processes, sizeof(*c->children));
   for (unsigned i = 0; i < c->processes; i++) {
     c->children[i].crew = c;

@@ -19,6 +19,13 @@ typedef struct te_child_ref {
   uint32_t serial;
 } te_child_ref;
 
+// How a child died.
+typedef struct te_death {
+  const char *why;  // "killed by signal 9 (Killed)"; borrowed
+  bool was_ready;
+  bool is_killed;  // by the master
+} te_death;
+
 typedef struct te_crew_events {
   // A child has loaded its files and is ready, or could not (then it is
   // killed). MessagePack, borrowed: what, or why not.
@@ -26,13 +33,10 @@ typedef struct te_crew_events {
                    te_slice hello);
   // Anything else that one says. Negative: it may not say this.
   int (*on_wire)(void *arg, te_child_ref child, const te_wire *w);
-  // One has died, and all that it had said was heard. is_killed: by the
-  // master. `why` says how: "killed by signal 9 (Killed)".
-  void (*on_end)(void *arg, te_child_ref child, bool is_killed,
-                 const char *why);
+  // One has died, and all that it had said was heard.
+  void (*on_end)(void *arg, te_child_ref child, const te_death *death);
   // The same, once it is no longer counted: the crew may be freed.
-  void (*on_death)(void *arg, te_child_ref child, bool was_ready,
-                   const char *why);
+  void (*on_death)(void *arg, te_child_ref child, const te_death *death);
   void *arg;
 } te_crew_events;
 

@@ -262,13 +262,12 @@ static void on_hello(void *arg, te_child_ref child, bool is_ready,
   offer_held(p);
 }
 
-static void on_end(void *arg, te_child_ref child, bool is_killed,
-                   const char *why) {
+static void on_end(void *arg, te_child_ref child, const te_death *death) {
   te_pool *p = arg;
   te_hand *h = &p->hands[child.index];
   te_task *t;
   withdraw_all(p, child.index);
-  te_hand_judge(h, p->claims, child.index, is_killed, why);
+  te_hand_judge(h, p->claims, child.index, death->is_killed, death->why);
   while ((t = te_hand_take_first(h, te_clock_ms())) != NULL)
     end_task(p, t, 0);
   te_claims_reset_child(p->claims, child.index);
@@ -276,10 +275,9 @@ static void on_end(void *arg, te_child_ref child, bool is_killed,
   offer_held(p);
 }
 
-static void on_death(void *arg, te_child_ref child, bool was_ready,
-                     const char *why) {
+static void on_death(void *arg, te_child_ref child, const te_death *death) {
   te_pool *p = arg;
-  p->events.on_death(p->events.arg, child, why, was_ready);
+  p->events.on_death(p->events.arg, child, death);
 }
 
 /* Life. */

@@ -38,9 +38,7 @@ typedef struct te_pool_events {
                      te_slice payload);
   void (*on_log)(void *arg, int level, const te_task *about, te_slice text);
   void (*on_room)(void *arg);  // te_pool_room may have grown
-  // A child died. `why` says how: "killed by signal 9 (SIGKILL)".
-  void (*on_death)(void *arg, te_child_ref child, const char *why,
-                   bool was_ready);
+  void (*on_death)(void *arg, te_child_ref child, const te_death *death);
   void *arg;
 } te_pool_events;
 

@@ -226,15 +226,31 @@ static void on_fenced(void *arg, size_t refused) {
 
 /* The pool's events. */
 
+// It is tried again and again: one line for a reason will do.
+static void note_failed_start(te_worker *w, te_slice why) {
+  if (w->stage != RUNNING || w->is_fenced) return;
+  if (te_slice_equal(te_buf_slice(&w->failed_start), why)) return;
+  te_buf_clear(&w->failed_start);
+  te_buf_add_slice(&w->failed_start, why);
+  te_log(TE_LOG_ERROR, "a new child cannot load its files, trying again: %.*s",
+         (int)why.size, why.data);
+}
+
+static void note_start(te_worker *w) {
+  if (te_buf_size(&w->failed_start) == 0) return;
+  te_buf_clear(&w->failed_start);
+  te_log(TE_LOG_INFO, "new children load their files again");
+}
+
 static void on_hello(void *arg, bool is_ready, te_slice hello) {
   te_worker *w = arg;
   if (w->stage == LOADING) {
     w->stage = RUNNING;
     w->events.on_hello(w->events.arg, hello);
-  } else if (!is_ready && w->stage == RUNNING) {
-    te_slice why = te_record_field(hello, "error");
-    te_log(TE_LOG_ERROR, "a new child cannot load its files: %.*s",
-           (int)why.size, why.data);
+  } else if (is_ready) {
+    note_start(w);
+  } else {
+    note_failed_start(w, te_record_field(hello, "error"));
   }
   if (w->queue != NULL) te_queue_wake(w->queue);
 }
@@ -262,13 +278,16 @@ static void on_room(void *arg) {
   if (w->queue != NULL) te_queue_wake(w->queue);
 }
 
-static void on_death(void *arg, te_child_ref child, const char *why,
-                     bool was_ready) {
+static void on_death(void *arg, te_child_ref child, const te_death *death) {
   te_worker *w = arg;
-  if (w->stage <= DRAINING && !w->is_fenced)
-    te_log(TE_LOG_WARN, "child %u %s", child.index, why);
-  if (w->stage == LOADING && !was_ready)
-    w->events.on_trouble(w->events.arg, TE_ECLOSED, why, true);
+  if (w->stage == LOADING) {
+    w->events.on_trouble(w->events.arg, TE_ECLOSED, death->why, true);
+  } else if (death->was_ready) {
+    if (w->stage <= DRAINING && !w->is_fenced)
+      te_log(TE_LOG_WARN, "child %u %s", child.index, death->why);
+  } else if (!death->is_killed) {  // else it said why it could not
+    note_failed_start(w, te_slice_str(death->why));
+  }
   if (te_pool_alive(w->pool) == 0) on_all_gone(w);
 }
 
@@ -442,6 +461,7 @@ static void on_handle_close(uv_handle_t *handle) {
   te_free(w->queue_names);
   te_free(w->queues);
   te_buf_free(&w->description);
+  te_buf_free(&w->failed_start);
   te_free(w->claims_dir);
   te_free(w->claims_path);
   te_free(w);

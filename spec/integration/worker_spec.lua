@@ -411,10 +411,19 @@ describe("A worker", function()
     end)
   end)
 
+  local function count(text, what)
+    return select(2, text:gsub(what, ""))
+  end
+
   it("goes on when a new child cannot load its files, once it can", function()
     local file = site.place:write("shaky.lua", [[
       local te = require("taskengine")
-      assert(not require("taskengine.core").sys.stat("broken"), "broken")
+      local sys = require("taskengine.core").sys
+      local tries <close> = io.open("tries", "a")
+      tries:write("one\n")
+      tries:flush()
+      if sys.stat("gone") then os.exit(9) end
+      assert(not sys.stat("broken"), "broken")
       local app = te.app("shaky")
       app:task("add", function(x, y) return x + y end)
       app:task("exit", function() os.exit(1) end)
@@ -425,9 +434,22 @@ describe("A worker", function()
     workers.kill(workers.children(worker)[1])
     worker:heard("stderr", "cannot load")
     local r = send("add", { 3, 4 })
-    assert.same({ nil, "timeout" }, { r:wait(0.2) })
+    -- Two tries at once, the others after a pause.
+    wait_until(function()
+      return #site:lines("tries") >= 4
+    end, 20, "the third try that fails")
+    assert.equal(1, count(worker:stderr(), "cannot load"))
+    assert.matches("error a new child cannot load its files, trying again:"
+      .. " [^\n]*shaky.lua:7: broken", worker:stderr())
+    assert.equal(1, count(worker:stderr(), "child 0 killed by signal 9"))
+    site.place:write("gone", "")
+    worker:heard("stderr", "trying again: exited with status 9\n")
+    assert.is_false(r:ready())
     os.remove(site.dir .. "/broken")
+    os.remove(site.dir .. "/gone")
     assert.equal(7, r:get { timeout = 20 })
+    assert.equal(2, count(worker:stderr(), "cannot load"))
+    assert.equal(1, count(worker:stderr(), "load their files again"))
     assert.equal(0, site:count("lost"))
   end)
 
