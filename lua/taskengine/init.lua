@@ -44,7 +44,10 @@ te.wait = completion.wait
 te.sleep = spawn.sleep
 
 --- Runs a function beside this one, in the same process: it begins when this
--- one waits. A task takes with it, when it ends, what it has spawned.
+-- one waits. A task takes with it, when it ends, what it has spawned; an error
+-- that nobody has asked for by then, with `get` or `wait`, is logged. In plain
+-- Lua it is written to stderr when nobody can ask any more: when the object
+-- that this returns is collected, at the end of the program at the latest.
 -- @function spawn
 -- @tparam function fn
 -- @param ... its arguments

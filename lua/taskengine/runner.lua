@@ -12,6 +12,7 @@ local failure = require("taskengine.failure")
 local record = require("taskengine.record")
 local scheduler = require("taskengine.scheduler")
 local slot = require("taskengine.slot")
+local spawn = require("taskengine.spawn")
 
 local runner = {}
 
@@ -114,18 +115,11 @@ local function execute(self, task, id, name, extra, ...)
   return conclude(self, task, xpcall(one.run, failure.describe, ...))
 end
 
-local function close_spawned(task)
-  for fiber in pairs(task.spawned) do
-    fiber:close()
-  end
-  task.spawned = nil
-end
-
 -- Ends a task: it has left its fiber.
 local function finish(self, task, outcome)
   local token = task.token
   if task.spawned then
-    close_spawned(task)
+    spawn.end_with(task)
   end
   slot.finish(task)
   self.begun[token] = nil

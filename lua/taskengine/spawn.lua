@@ -44,21 +44,24 @@ local function wake_all(self)
   end
 end
 
---- Hears of an error that nobody ever asked for; a worker's child writes it to
--- the log.
+--- Hears of an error that nobody asked for, see @{spawn.start}; a worker's
+-- child writes it to the log.
 -- @tparam string text
 function spawn.on_error(text)
   io.stderr:write("taskengine: ", text, "\n")
 end
 
--- It is known for certain that nobody asks when nobody can any more.
-function Spawned:__gc()
+local function tell_unseen(self)
   if self.values and not self.values[1] and not self.is_seen then
+    self.is_seen = true
     local e = self.values[2].described
     spawn.on_error(("error in a function spawned%s: %s\n%s"):format(self.whose,
       e.message, e.traceback))
   end
 end
+
+-- Nobody can ask any more.
+Spawned.__gc = tell_unseen
 
 local YIELDED <const> = "attempt to yield from outside a coroutine"
 
@@ -72,24 +75,61 @@ local function on_stop(fiber, ok, problem)
       described = { message = message, traceback = "" },
     })
   end
-  local task = fiber.task
-  if task and task.spawned then
-    task.spawned[fiber] = nil
+  local group = fiber.task and fiber.task.spawned
+  if group then
+    group.running[fiber] = nil
+    if not self.values[1] then
+      group.failures = group.failures + 1
+      group.failed[self] = group.failures
+    end
   end
   wake_all(self)
 end
 
--- A task takes with it, when it ends, what it has spawned.
+local BY_KEY <const> = { __mode = "k" }
+
+-- What a task has spawned: the fibers that run; and what failed, with its
+-- place in the order. Who drops one of these has been told of it by then.
 local function join_task(fiber, task)
   fiber.task = task
-  task.spawned = task.spawned or {}
-  task.spawned[fiber] = true
+  task.spawned = task.spawned
+    or { running = {}, failed = setmetatable({}, BY_KEY), failures = 0 }
+  task.spawned.running[fiber] = true
+end
+
+local function tell_failures(group)
+  local failed = {}
+  for self in pairs(group.failed) do
+    failed[#failed + 1] = self
+  end
+  table.sort(failed, function(a, b)
+    return group.failed[a] < group.failed[b]
+  end)
+  for _, self in ipairs(failed) do
+    tell_unseen(self)
+  end
+end
+
+--- A task has ended: ends with it what it has spawned and still runs, and
+-- tells of the errors that nobody asked for.
+-- @tparam table task that has spawned something
+function spawn.end_with(task)
+  local group = task.spawned
+  task.spawned = nil
+  for fiber in pairs(group.running) do
+    fiber:close()
+  end
+  tell_failures(group)
 end
 
 --- Runs a function beside this one: it begins when this one waits.
 --
 -- In a task it lasts until the task ends at the latest; a task that needs its
--- outcome waits for it.
+-- outcome waits for it. An error that nobody has asked for, with `get` or
+-- `wait`, when the task ends is written to the worker's log then; in plain Lua,
+-- and in a file that is loaded, to stderr, when the object that this returns
+-- is collected: at the end of the program at the latest. A task's object that
+-- is collected before the task ends is written of then, too.
 -- @tparam function fn
 -- @param ... its arguments
 -- @treturn Spawned
@@ -122,7 +162,6 @@ end
 
 -- False when the time is up.
 local function await_end(self, timeout)
-  self.is_seen = true
   if self.values then
     return true
   end
@@ -150,6 +189,7 @@ end
 -- @raise what it raised
 function Spawned:get()
   await_end(self)
+  self.is_seen = true
   local values = self.values
   if not values[1] then
     error(values[2].raised, 0)
@@ -172,6 +212,7 @@ function Spawned:wait(timeout)
   if not await_end(self, timeout) then
     return nil, "timeout"
   end
+  self.is_seen = true
   local values = self.values
   if not values[1] then
     return false, values[2].raised

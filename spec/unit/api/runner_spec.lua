@@ -4,6 +4,7 @@ local record = require("taskengine.record")
 local runner = require("taskengine.runner")
 local scheduler = require("taskengine.scheduler")
 local slot = require("taskengine.slot")
+local spawn = require("taskengine.spawn")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -334,6 +335,99 @@ describe("taskengine.runner", function()
       te.sleep(0.01)
       assert.is_nil(went_on)
       assert.is_nil(begun)
+    end)
+
+    describe("what fails", function()
+      local told, on_error
+
+      before_each(function()
+        told, on_error = {}, spawn.on_error
+        function spawn.on_error(text)
+          told[#told + 1] = text:match("^[^\n]*")
+        end
+      end)
+
+      after_each(function()
+        spawn.on_error = on_error
+      end)
+
+      local function spawn_failure(text)
+        return te.spawn(error, text, 0)
+      end
+
+      it("tells of it when it ends, in the order in which it failed", function()
+        app:task("careless", function()
+          local kept = {}
+          for i = 1, 3 do
+            kept[i] = spawn_failure("unseen " .. i)
+          end
+          te.sleep(0.002)
+          collectgarbage()
+          assert(#told == 0 and #kept == 3)
+          return "done"
+        end)
+        assert.equal("done", run("careless").value)
+        local expected = {}
+        for i = 1, 3 do
+          expected[i] = ("error in a function spawned by task careless %s:"
+            .. " unseen %d"):format(ID, i)
+        end
+        assert.same(expected, told)
+        collectgarbage() -- and no second time
+        assert.equal(3, #told)
+      end)
+
+      it("tells of it at once when nobody can ask any more", function()
+        local in_task
+        app:task("forgetful", function()
+          spawn_failure("dropped")
+          te.sleep(0.002)
+          collectgarbage()
+          collectgarbage()
+          in_task = #told
+        end)
+        run("forgetful")
+        assert.same({ 1, 1 }, { in_task, #told })
+      end)
+
+      it("keeps silent of what was asked for, however late", function()
+        app:task("careful", function()
+          local got, waited = spawn_failure("one"), spawn_failure("two")
+          te.sleep(0.002)
+          assert(not pcall(got.get, got))
+          assert(waited:wait() == false)
+        end)
+        assert.is_nil(run("careful").error)
+        collectgarbage()
+        assert.same({}, told)
+      end)
+
+      it("does not take a wait that was too short for a question", function()
+        app:task("impatient", function()
+          local one = te.spawn(function()
+            te.sleep(0.005)
+            error("later", 0)
+          end)
+          assert(one:wait(0.001) == nil)
+          te.sleep(0.02)
+        end)
+        run("impatient")
+        assert.equal(1, #told)
+      end)
+
+      it("tells of it also when its time is up", function()
+        local kept
+        app:task("slow", function()
+          kept = spawn_failure("early")
+          te.sleep(1000)
+        end)
+        local which = begin("slow")
+        te.sleep(0.002)
+        assert.same({}, told)
+        running:cancel(which)
+        assert.equal(1, #told)
+        assert.is_false((kept:wait()))
+      end)
     end)
 
     it("frees its slot only while all of it waits for others", function()
