@@ -2,11 +2,11 @@
 -- @module taskengine.traceback
 
 local caller = require("taskengine.caller")
+local core = require("taskengine.core")
 
 local traceback = {}
 
--- Of a deep stack, the levels that are looked at at either end: finding a
--- level takes time in proportion to its depth.
+-- Of a deep stack, the levels that are shown at either end.
 local LEVELS_MAX <const> = 15
 
 local function describe(info)
@@ -29,28 +29,43 @@ local function line_of(info)
   return ("\t%s: in %s"):format(place, describe(info))
 end
 
--- The outermost level as seen from our caller, at least `from`.
-local function last_level(from)
-  local low, high = from, from + 1
-  while debug.getinfo(high + 1, "l") do
-    low, high = high, high * 2
-  end
-  while high - low > 1 do
-    local middle = (low + high) // 2
-    if debug.getinfo(middle + 1, "l") then
-      low = middle
-    else
-      high = middle
-    end
-  end
-  return low
+-- Whether a level is the one from which this layer called the user's function.
+local function is_bottom(info, below)
+  return info.func == xpcall and below ~= nil and caller.is_ours(below.source)
 end
 
--- Whether the frame at this level, as seen from our caller, is the one from
--- which this layer called the user's function.
-local function is_bottom(info, level)
-  local below = info.func == xpcall and debug.getinfo(level + 2, "S")
-  return below and caller.is_ours(below.source)
+local function add(lines, info)
+  if not caller.is_ours(info.source) and info.func ~= error then
+    lines[#lines + 1] = line_of(info)
+  end
+end
+
+-- The innermost levels as seen from our caller. Returns the level where it
+-- goes on; nil: that was all.
+local function add_innermost(lines, level)
+  for at = level + 1, level + LEVELS_MAX do
+    local info = debug.getinfo(at, "Slnf")
+    if not info or is_bottom(info, debug.getinfo(at + 1, "S")) then
+      return nil
+    end
+    add(lines, info)
+  end
+  return level + LEVELS_MAX
+end
+
+-- The outermost levels, from `level` on.
+local function add_outermost(lines, level, infos, last)
+  local first = level - (last - #infos)
+  if first < 1 then
+    lines[#lines + 1] = ("\t...\t(skipping %d levels)"):format(1 - first)
+    first = 1
+  end
+  for i = first, #infos do
+    if is_bottom(infos[i], infos[i + 1]) then
+      return
+    end
+    add(lines, infos[i])
+  end
 end
 
 --- The stack from a level up to where this layer called the user's code.
@@ -58,22 +73,9 @@ end
 -- @treturn string as `debug.traceback` writes it
 function traceback.user(level)
   local lines = { "stack traceback:" }
-  level = level + 1
-  local last = last_level(level)
-  local skip_at = last - level > 2 * LEVELS_MAX and level + LEVELS_MAX
-  while level <= last do
-    if level == skip_at then
-      lines[#lines + 1] = ("\t...\t(skipping %d levels)")
-        :format(last - LEVELS_MAX - level)
-      level = last - LEVELS_MAX
-    end
-    local info = debug.getinfo(level, "Slnf")
-    if is_bottom(info, level) then
-      break
-    elseif not caller.is_ours(info.source) and info.func ~= error then
-      lines[#lines + 1] = line_of(info)
-    end
-    level = level + 1
+  local next_level = add_innermost(lines, level + 1)
+  if next_level then
+    add_outermost(lines, next_level, core.stack.outermost(LEVELS_MAX))
   end
   return table.concat(lines, "\n")
 end
