@@ -29,7 +29,7 @@ end
 
 -- Messages of the core begin with the name of the error.
 local function sentence(text)
-  return (text:gsub("^%u+: ", ""))
+  return (text:gsub("^[%u_]+: ", ""))
 end
 
 local function counted(count, one, many)
@@ -94,7 +94,7 @@ local function on_startup_over(self)
 end
 
 local function connect(self, url)
-  local connected, why, code = self.worker:connect {
+  local connected, why = self.worker:connect {
     url = url,
     prefix = ("te:{%s.0}:"):format(self.settings.namespace),
     queues = self.queues,
@@ -107,8 +107,7 @@ local function connect(self, url)
     client_name = "taskengine:" .. self.plan.name,
   }
   if not connected then
-    return fail(self, exit.USAGE, ("broker: %s (%s)"):format(sentence(why),
-      code))
+    return fail(self, exit.USAGE, "broker: " .. sentence(why))
   end
   self.startup = core.loop.timer(self.settings.broker_timeout * 1000,
     function()
