@@ -204,7 +204,6 @@ int luaopen_taskengine_core(lua_State *L) {
       {"log", te_bind_open_log},
       {"loop", te_bind_open_loop},
       {"redis", te_bind_open_redis},
-      {"stack", te_bind_open_stack},
       {"sys", te_bind_open_sys},
       {"url", te_bind_open_url},
       {"envelope", te_bind_open_envelope},

@@ -62,7 +62,6 @@ int te_bind_open_url(lua_State *L);
 int te_bind_open_redis(lua_State *L);
 int te_bind_open_embedded(lua_State *L);
 int te_bind_open_envelope(lua_State *L);
-int te_bind_open_stack(lua_State *L);
 int te_bind_open_sys(lua_State *L);
 int te_bind_open_process(lua_State *L);  // pushes sys.spawn
 int te_bind_open_signal(lua_State *L);   // pushes loop.signal
