@@ -419,7 +419,7 @@ describe("taskengine.runner", function()
         local kept
         app:task("slow", function()
           kept = spawn_failure("early")
-          te.sleep(1000)
+          scheduler.await("x", function() end)
         end)
         local which = begin("slow")
         te.sleep(0.002)
