@@ -53,7 +53,8 @@ typedef struct function {
 
 static const function FUNCTIONS[] = {
     {"te1_enqueue", false}, {"te1_await", true},   {"te1_unwait", true},
-    {"te1_outcome", false}, {"te1_forget", false}, {"te1_cancel", false},
+    {"te1_outcome", false}, {"te1_look", false},   {"te1_forget", false},
+    {"te1_cancel", false},
 };
 
 /* Replies as MessagePack. */

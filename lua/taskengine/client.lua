@@ -136,11 +136,21 @@ end
 
 --- What is known of a task now.
 -- @tparam string id any
--- @treturn string an outcome, `-` when that is gone; `=` and the engine's id
--- when it waits or runs; `?` when it was never enqueued
+-- @treturn string an outcome; `=` and the engine's id when it waits or runs, or
+-- has left none; `?` when it was never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Client:outcome(id)
   return self:ask("te1_outcome", { id })[1]
+end
+
+--- What is known of a task of long ago: with a look whether it is anywhere,
+-- which costs more.
+-- @tparam string id any
+-- @treturn string as for @{Client:outcome}; `-` when it has left no outcome
+-- @raise TaskError of kind BrokerUnavailable
+function Client:look(id)
+  local known = self:ask("te1_look", { id })[1]
+  return known == ">" and self:outcome(id) or known
 end
 
 --- The engine's id of a task, before it is waited for. An id of the caller's
@@ -149,10 +159,12 @@ end
 -- outlasts that.
 -- @tparam string id any
 -- @tparam ?boolean is_old its outcome may be gone already: Redis is asked
--- @treturn string `=` and the engine's id; or what @{Client:outcome} says
+-- @treturn string `=` and the engine's id; or what @{Client:look} says
 -- @raise TaskError of kind BrokerUnavailable
 function Client:resolve(id, is_old)
-  if not is_old and core.envelope.seq(id) and not self.transport:why() then
+  if is_old then
+    return self:look(id)
+  elseif core.envelope.seq(id) and not self.transport:why() then
     return "=" .. id
   end
   return self:outcome(id)

@@ -166,8 +166,9 @@ function Result:failed()
 end
 
 --- What state the task is in.
--- @treturn string `PENDING` while it waits or runs, `SUCCESS`, `FAILURE`,
--- `REVOKED`, or `UNKNOWN`: gone (see `result_expires`), or never enqueued
+-- @treturn string `PENDING` while it waits or runs, and when its outcome has
+-- expired (see `result_expires`; @{Result:get} tells); `SUCCESS`, `FAILURE`,
+-- `REVOKED`; or `UNKNOWN`: forgotten, or never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Result:state()
   check_kept(self, "state")
@@ -221,6 +222,10 @@ function Result:forget()
 end
 
 --- Revokes the task, if it still waits: it never runs.
+--
+-- A task that has ended and left no outcome, because that has expired or the
+-- task was sent with ignore_result, cannot be told from one that waits: true
+-- says only that it will not begin from now on.
 -- @treturn[1] boolean true
 -- @treturn[2] boolean false
 -- @treturn[2] string why not: `"running"`, `"finished"`, or `"unknown"`
@@ -231,7 +236,7 @@ function Result:revoke()
     message = "revoked before it began",
   }
   local answer = self.client:ask("te1_cancel",
-    { self.engine_id, bytes, self.client.settings.result_expires })
+    { bytes, self.client.settings.result_expires, self.engine_id })[1]
   if answer == "revoked" then
     return true
   end

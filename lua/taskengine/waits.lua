@@ -2,7 +2,7 @@
 --
 -- Redis is told once of each task that somebody waits for (te1_await), and
 -- lays its outcome into our inbox. Several may wait for one task. After a
--- silence it is asked what became of them (te1_outcome): an outcome that has
+-- silence it is asked what became of some (te1_look): an outcome that has
 -- expired comes to no inbox.
 -- @module taskengine.waits
 
@@ -15,7 +15,7 @@ local IDS_MAX <const> = 1000 -- in one call
 local CALLS_MAX <const> = 4 -- under way
 local ID_BYTES <const> = 20
 local SILENCE_MS <const>, SILENCE_MS_MAX <const> = 2000, 60000
-local SILENT_MAX <const> = 100 -- ids in one question after a silence
+local LOOK_MAX <const> = 250 -- ids in one question after a silence
 
 --- The waits of one client.
 -- @type Waits
@@ -40,6 +40,7 @@ function waits.new(transport, requests, timeout_ms)
     ids_max = IDS_MAX,
     asking = 0, -- calls under way
     to_end = {}, -- ids that nobody waits for any more
+    to_look = {}, -- ids for the next silences
   }, Waits)
   self.silence = silence.new(SILENCE_MS, SILENCE_MS_MAX, function()
     return self:look()
@@ -206,27 +207,48 @@ local function ids_awaited(self)
   return ids
 end
 
--- What is no more will not come to the inbox: the wait for that ends.
+-- What is no more will not come to the inbox: the wait for that ends. Returns
+-- whether there was any.
 local function settle_silent(self, ids, reply)
+  local found = false
   for i, id in ipairs(ids) do
     if reply[i]:sub(1, 1) ~= "=" and self.listeners[id] then
-      self.to_end[id] = true
-      deliver(self, id, reply[i])
+      found = true
+      if reply[i] == ">" then
+        fetch(self, id)
+      else
+        self.to_end[id] = true
+        deliver(self, id, reply[i])
+      end
     end
   end
   self:flush()
+  return found
 end
 
---- Asks what became of the tasks that nothing is heard of.
+-- Some of those that are waited for, others each time until all had a turn.
+local function take_silent(self)
+  if not self.to_look[1] then
+    self.to_look = ids_awaited(self)
+  end
+  local ids, left = {}, self.to_look
+  while left[1] and #ids < LOOK_MAX do
+    local id = table.remove(left)
+    ids[#ids + 1] = self.listeners[id] and id or nil
+  end
+  return ids
+end
+
+--- Asks what became of some tasks that nothing is heard of; and of more, if
+-- there was something to be heard.
 -- @treturn boolean whether anybody waits
 function Waits:look()
-  local ids = self.transport:why() and {} or ids_awaited(self)
-  for from = 1, #ids, SILENT_MAX do
-    local some = table.move(ids, from, math.min(from + SILENT_MAX - 1, #ids),
-      1, {})
-    self.requests:send("te1_outcome", some, self.timeout_ms, function(reply)
-      if reply then -- else there will be another silence
-        settle_silent(self, some, reply)
+  local ids = self.transport:why() and {} or take_silent(self)
+  if #ids > 0 then
+    self.requests:send("te1_look", ids, self.timeout_ms, function(reply)
+      -- Without a reply there will be another silence.
+      if reply and settle_silent(self, ids, reply) then
+        self:look()
       end
     end)
   end

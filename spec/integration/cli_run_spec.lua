@@ -333,6 +333,8 @@ taskengine: no worker serves the queue default now: what is sent there waits
       assert.not_matches("all done", ended.stdout)
       assert.equal("SUCCESS", state_of(first))
       assert.equal("REVOKED", state_of(last))
+      -- Those still stand in the queue, where nobody is to run them.
+      assert.equal("", run("script.lua", "pid").stderr)
     end)
 
   it("exits with 130 also when the script catches that", function()

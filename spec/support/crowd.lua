@@ -251,7 +251,7 @@ local function drop_newer(self)
   for id, task in pairs(self.model.tasks) do
     assert(task.parts.version > 1, "a task is left over")
     if task.place == "prioritised" then
-      self:carry_out("cancel", { id, REVOKED, 1 })
+      self:carry_out("cancel", { REVOKED, 1, id })
     end
   end
   for _, queue in ipairs(QUEUES) do

@@ -184,7 +184,7 @@ end
 function Client:ask()
   local c = self.crowd
   local ids = c:draw_ids()
-  local what = c:upto(8)
+  local what = c:upto(9)
   if what <= 3 then
     c:request("await", self.inbox, table.unpack(ids))
   elseif what == 4 then
@@ -193,8 +193,10 @@ function Client:ask()
     c:request("outcome", table.unpack(ids))
   elseif what == 6 then
     c:request("forget", ids[1])
+  elseif what == 7 then
+    c:request("look", table.unpack(ids))
   else
-    c:request("cancel", ids[1], REVOKED, 3600)
+    c:request("cancel", REVOKED, 3600, table.unpack(ids))
   end
 end
 

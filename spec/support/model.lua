@@ -662,12 +662,22 @@ end
 
 function Model:outcome(...)
   local reply = {}
+  for i, id in ipairs { ... } do
+    reply[i] = outcome(self, resolve(self, id))
+  end
+  return reply
+end
+
+function Model:look(...)
+  local reply = {}
   for i, any in ipairs { ... } do
     local id = resolve(self, any)
     reply[i] = outcome(self, id)
     if reply[i] == "=" .. id and not self.tasks[id] and not any_ready(self)
     then
       reply[i] = "-"
+    elseif #reply[i] > 65536 then
+      reply[i] = ">"
     end
   end
   return reply
@@ -733,8 +743,7 @@ local function take_waiting(self, task)
   end
 end
 
-function Model:cancel(any, record, ttl_s)
-  local id = resolve(self, any)
+local function cancel(self, id, record, ttl_s)
   local task = self.tasks[id] or {}
   if get_outcome(self, id) or self.dead[id] then
     return "finished"
@@ -754,6 +763,14 @@ function Model:cancel(any, record, ttl_s)
   end
   put_outcome(self, id, record, ttl_s * 1000)
   return "revoked"
+end
+
+function Model:cancel(record, ttl_s, ...)
+  local reply = {}
+  for i, any in ipairs { ... } do
+    reply[i] = cancel(self, resolve(self, any), record, ttl_s)
+  end
+  return reply
 end
 
 --- Takes all items of an inbox.

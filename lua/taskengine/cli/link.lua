@@ -100,14 +100,16 @@ end
 
 --- Reads what `te1_status` replies.
 -- @tparam table reply
--- @treturn table `due`, `dead`, `malformed`; `queues`, each with `name`,
--- `ready`, `workers` and counters; `workers`, each with `id`, `alive`,
--- `in_flight` and what it says: `about`
+-- @treturn table `due`, `dead`, `malformed`, and `buried`: revoked, and dropped
+-- when they come out of their queue, where they count as ready; `queues`, each
+-- with `name`, `ready`, `workers` and counters; `workers`, each with `id`,
+-- `alive`, `in_flight` and what it says: `about`
 function link.read_status(reply)
   local status = {
     due = reply[2],
     dead = reply[3],
     malformed = reply[4],
+    buried = reply[7],
     queues = {},
     workers = {},
   }

@@ -98,7 +98,7 @@ local function count_waiting(self, status)
   for _, worker in ipairs(status.workers) do
     count = count + worker.in_flight
   end
-  return count
+  return count - status.buried
 end
 
 --- Says how much there is to be run in the script's private Redis, before the

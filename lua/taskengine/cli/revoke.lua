@@ -7,13 +7,14 @@ local scheduler = require("taskengine.scheduler")
 
 local revoke = {}
 
-local UNDER_WAY_MAX <const> = 1000
+local BATCH <const> = 100
+local UNDER_WAY_MAX <const> = 4
 local TIMEOUT_MS <const> = 10000
 local KEEP_S <const> = 86400
 
--- An iterator over every task, from the newest to the oldest: who may ask for
--- it, and its id; nil at the end, however often it is called.
-local function each_task(producers)
+-- An iterator over every task, from the newest to the oldest, in batches: who
+-- may ask for them, and their ids; nil at the end, however often it is called.
+local function each_batch(producers)
   local producer, sent = next(producers)
   local number = sent and sent.last
   return function()
@@ -21,37 +22,47 @@ local function each_task(producers)
       producer, sent = next(producers, producer)
       number = sent and sent.last
     end
-    if producer then
-      number = number - 1
-      return sent.requests, core.envelope.id(producer, number + 1)
+    if not producer then
+      return nil
     end
+    local ids = {}
+    while number > 0 and #ids < BATCH do
+      ids[#ids + 1] = core.envelope.id(producer, number)
+      number = number - 1
+    end
+    return sent.requests, ids
   end
 end
 
--- Asks for all of them, many at a time; `wake` is called when all are answered.
-local function revoke_each(next_task, counts, wake)
+-- Asks for all of them, some batches at a time; `wake` is called when all are
+-- answered.
+local function revoke_each(next_batch, counts, wake)
   local outcome = record.revocation {
     kind = "Revoked",
     message = "revoked: the script that sent it was interrupted",
   }
   local under_way, pump = 0, nil
 
-  local function on_answer(answer)
-    local what = counts[answer] and answer or "failed"
-    counts[what] = counts[what] + 1
+  local function on_answers(ids, answers)
+    for i = 1, #ids do
+      local answer = answers and answers[i] or "failed"
+      counts[answer] = counts[answer] + 1
+    end
     under_way = under_way - 1
     pump()
   end
 
   function pump()
     while under_way < UNDER_WAY_MAX do
-      local requests, id = next_task()
-      if not id then
+      local requests, ids = next_batch()
+      if not ids then
         break
       end
       under_way = under_way + 1
-      requests:send("te1_cancel", { id, outcome, KEEP_S }, TIMEOUT_MS,
-        on_answer)
+      local args = table.move(ids, 1, #ids, 3, { outcome, KEEP_S })
+      requests:send("te1_cancel", args, TIMEOUT_MS, function(answers)
+        on_answers(ids, answers)
+      end)
     end
     if under_way == 0 then
       wake()
@@ -70,7 +81,7 @@ function revoke.all(producers)
     revoked = 0, running = 0, finished = 0, unknown = 0, failed = 0,
   }
   scheduler.await("revoking", function(wake)
-    revoke_each(each_task(producers), counts, wake)
+    revoke_each(each_batch(producers), counts, wake)
   end)
   return counts
 end

@@ -142,8 +142,8 @@ local function write_text(known)
   else
     write_workers(known.workers)
   end
-  io.write(("\ndue later %d, dead %d, malformed %d\n"):format(known.due,
-    known.dead, known.malformed))
+  io.write(("\ndue later %d, dead %d, malformed %d, revoked among the ready"
+    .. " %d\n"):format(known.due, known.dead, known.malformed, known.buried))
 end
 
 --- Runs the command.

@@ -1,10 +1,11 @@
--- te1_await, te1_unwait, te1_outcome, te1_forget, te1_cancel: what callers
--- ask about tasks.
+-- te1_outcome, te1_look, te1_await, te1_unwait, te1_forget, te1_cancel: what
+-- callers ask about tasks.
 
 -- At least a thousand inboxes may wait for one task.
 local INBOXES_BYTES_MAX = 16000
 local TRIMMED_MAX = 10
 local TOMBSTONES_MAX = 1000000
+local LOOKED_AT_MAX = 5000
 
 -- The outcome; "=" and the engine's id for a task that waits or runs, or
 -- that has ended and left nothing; "?" for one that was never enqueued (or
@@ -16,36 +17,61 @@ local function outcome(P, id)
     or "?"
 end
 
--- The ids of all that workers have in hand, as a set.
-local function ids_in_flight(P)
-  local ids, wids = {}, call("ZRANGE", P .. "w", 0, -1)
-  for i = 1, #wids do
-    local fields = call("HKEYS", P .. "f:" .. wids[i])
-    for k = 1, #fields do
-      ids[sub(fields[k], 1, 20)] = true
-    end
-  end
-  return ids
-end
-
--- Whether a task that was enqueued is nowhere any more. Nobody can tell
--- while there are ready lists: no task is found in those. What it has seen
--- of the shard is kept for the next question of the same call.
-local function is_gone(P, id, seen)
-  if seen.any_ready == nil then
-    seen.any_ready = te.any_ready(P)
-    seen.in_flight = not seen.any_ready and ids_in_flight(P)
-  end
-  return not seen.any_ready
-    and not seen.in_flight[id]
-    and call("HEXISTS", P .. "t", id) == 0
+-- A thousand large ones would be no reply any more.
+local function inline(record)
+  return #record <= te.INLINE_BYTES_MAX and record or ">"
 end
 
 te.register("outcome", function(keys, args)
+  local P, out = keys[1], {}
+  for i = 1, #args do
+    out[i] = outcome(P, te.resolve(P, args[i]))
+  end
+  return out
+end, { "no-writes" })
+
+-- Whether a worker has the task in hand. The ids of all such are seen once in
+-- a call, in time that is proportional to their number.
+local function in_flight(P, id, seen)
+  if not seen.in_flight then
+    seen.in_flight = {}
+    local wids = call("ZRANGE", P .. "w", 0, -1)
+    for i = 1, #wids do
+      local fields = call("HKEYS", P .. "f:" .. wids[i])
+      for k = 1, #fields do
+        seen.in_flight[sub(fields[k], 1, 20)] = true
+      end
+    end
+  end
+  return seen.in_flight[id] or false
+end
+
+local function count_in_flight(P)
+  local count, wids = 0, call("ZRANGE", P .. "w", 0, -1)
+  for i = 1, #wids do
+    count = count + call("HLEN", P .. "f:" .. wids[i])
+  end
+  return count
+end
+
+-- Whether a task that was enqueued is nowhere any more. Nobody can tell
+-- while there are ready lists, because no task is found in those, nor while
+-- there is so much in flight that to look for it would hold Redis up.
+local function is_gone(P, id, seen)
+  if seen.can_tell == nil then
+    seen.can_tell = not te.any_ready(P)
+      and count_in_flight(P) <= LOOKED_AT_MAX
+  end
+  return seen.can_tell
+    and not in_flight(P, id, seen)
+    and call("HEXISTS", P .. "t", id) == 0
+end
+
+te.register("look", function(keys, args)
   local P, out, seen = keys[1], {}, {}
   for i = 1, #args do
     local id = te.resolve(P, args[i])
-    out[i] = outcome(P, id)
+    out[i] = inline(outcome(P, id))
     if sub(out[i], 1, 1) == "=" and is_gone(P, id, seen) then
       out[i] = "-"
     end
@@ -74,12 +100,10 @@ te.register("await", function(keys, args)
   te.trim_waits(P, now, TRIMMED_MAX)
   for i = 2, #args do
     local id = te.resolve(P, args[i])
-    out[i - 1] = outcome(P, id)
+    out[i - 1] = inline(outcome(P, id))
     if sub(out[i - 1], 1, 1) == "="
       and not add_inbox(P, id, inbox, now) then
       return redis.error_reply("ERR te1_await: too many wait for one task")
-    elseif #out[i - 1] > te.INLINE_BYTES_MAX then
-      out[i - 1] = ">" -- a thousand of them would be no reply any more
     end
   end
   return out
@@ -153,20 +177,24 @@ local function bury(P, id, now)
   end
 end
 
--- Takes a task from where it waits; or says why not.
-local function revoke(P, id, record, ttl_ms, now)
+-- Takes a task from where it waits; or says why not. One that has ended and
+-- left no outcome passes for one that waits while there are ready lists.
+local function revoke(P, id, record, ttl_ms, seen)
+  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
+    return "finished"
+  end
   local env = take_waiting(P, id)
   if env then
     te.ended(P, env, record)
     te.count(P, te.queue(env), "revoked", 1)
   elseif not te.was_enqueued(P, id) then
     return "unknown"
-  elseif ids_in_flight(P)[id] then
+  elseif in_flight(P, id, seen) then
     return "running"
   elseif not te.any_ready(P) then
     return "finished"
   else
-    bury(P, id, now)
+    bury(P, id, seen.now)
     te.tell(P, id, record)
   end
   te.put_outcome(P, id, record, ttl_ms)
@@ -174,10 +202,10 @@ local function revoke(P, id, record, ttl_ms, now)
 end
 
 te.register("cancel", function(keys, args)
-  local P, id = keys[1], te.resolve(keys[1], args[1])
-  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
-    return "finished"
+  local P, out, seen = keys[1], {}, { now = te.now() }
+  local ttl_ms = math.max(tonumber(args[2]) * 1000, 1)
+  for i = 3, #args do
+    out[i - 2] = revoke(P, te.resolve(P, args[i]), args[1], ttl_ms, seen)
   end
-  local ttl_ms = math.max(tonumber(args[3]) * 1000, 1)
-  return revoke(P, id, args[2], ttl_ms, te.now())
+  return out
 end)

@@ -94,9 +94,9 @@ local function queue_status(P, queue)
   return row
 end
 
--- now, due, dead, malformed, queues, workers; a queue: name, ready,
+-- now, due, dead, malformed, queues, workers, buried; a queue: name, ready,
 -- prioritised, workers, counters; a worker: wid, lease end, in flight,
--- description.
+-- description. The buried are revoked and still stand in some ready list.
 te.register("status", function(keys)
   local P = keys[1]
   local queues, workers = call("SMEMBERS", P .. "q"), {}
@@ -113,6 +113,6 @@ te.register("status", function(keys)
   end
   return {
     te.now(), call("ZCARD", P .. "z"), call("ZCARD", P .. "x"),
-    call("LLEN", P .. "m"), queues, workers,
+    call("LLEN", P .. "m"), queues, workers, call("ZCARD", P .. "cx"),
   }
 end, { "no-writes" })

@@ -348,7 +348,7 @@ describe("waiting for results", function()
 
     local function wait_for_silence()
       wait_until(function()
-        return calls("te1_outcome") > 0
+        return calls("te1_look") > 0
       end)
     end
 
@@ -399,7 +399,7 @@ describe("waiting for results", function()
       local r = send()
       local one = te.spawn(r.get, r)
       function transport.decide(name)
-        return name == "te1_outcome" and "refused" or "done"
+        return name == "te1_look" and "refused" or "done"
       end
       wait_for_silence()
       function transport.decide()
@@ -409,6 +409,60 @@ describe("waiting for results", function()
       assert.equal(7, one:get())
     end)
 
+    it("brings what is too large for an answer", function()
+      local r = send()
+      local one = te.spawn(r.get, r)
+      wait_until(function()
+        return calls("te1_await") == 1 and #transport.under_way == 0
+      end)
+      finish(1, success(("x"):rep(70000)))
+      s:redis("DEL", transport:inbox())
+      assert.equal(70000, #one:get())
+      assert_no_waits()
+    end)
+
+    it("asks about few at a time, about all in the end", function()
+      local list, asked, most = { send(600) }, {}, 0
+      local all = {}
+      for i, r in ipairs(list) do
+        all[i] = te.spawn(r.get, r)
+      end
+      function transport.decide(name, args)
+        if name == "te1_look" then
+          most = math.max(most, #args)
+          for _, id in ipairs(args) do
+            asked[id] = (asked[id] or 0) + 1
+          end
+        end
+        return "done"
+      end
+      wait_until(function()
+        return calls("te1_look") == 3 and #transport.under_way == 0
+      end)
+      assert.equal(250, most)
+      for _, r in ipairs(list) do
+        assert.equal(1, asked[r.id])
+      end
+      later(1, finish, 600, success(7))
+      for _, one in ipairs(all) do
+        assert.equal(7, one:get())
+      end
+    end)
+
+    it("asks on when it found what had ended", function()
+      local list, all = { send(600) }, {}
+      for i, r in ipairs(list) do
+        all[i] = te.spawn(r.get, r)
+      end
+      finish(600, success(7))
+      s:advance(60001)
+      for _, one in ipairs(all) do
+        assert.is_false((one:wait()))
+      end
+      assert.is_true(calls("te1_look") >= 3)
+      assert_no_waits()
+    end)
+
     it("is looked for while somebody waits", function()
       local r = send()
       later(1, finish, 1, success(7))
@@ -416,7 +470,7 @@ describe("waiting for results", function()
       wait_until(function()
         return way.waits.silence.timer == nil
       end)
-      assert.equal(0, calls("te1_outcome"))
+      assert.equal(0, calls("te1_look"))
     end)
   end)
 

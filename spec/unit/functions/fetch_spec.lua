@@ -270,7 +270,7 @@ describe("te1_fetch", function()
 
   it("drops a task that was revoked, and goes on to the next", function()
     local gone, good = table.unpack(p:plain(2, { ttl_s = 60 }))
-    assert.equal("revoked", s:call("cancel", gone, "R\x80", 60))
+    assert.same({ "revoked" }, s:call("cancel", "R\x80", 60, gone))
     assert.same({ good }, fetch_ids(A, 1))
     assert.equal(1, s:counter("default", "revoked"))
     assert.equal(0, s:redis("EXISTS", "cx"))

@@ -100,14 +100,14 @@ describe("te1_finish", function()
       s:advance(60000)
       assert.equal("S1", outcome(ids[1]))
       s:advance(1)
-      assert.equal("-", outcome(ids[1]))
+      assert.equal("=" .. ids[1], outcome(ids[1]))
     end)
 
     it("keeps none where that is so", function()
       local args = takes("d", 3)
       assert.equal(3, s:finish(A, table.unpack(args)))
       local id = envelope.id(p.id, 1)
-      assert.equal("-", outcome(id))
+      assert.equal("=" .. id, outcome(id))
     end)
 
     it("counts them, and leaves nothing else behind", function()
@@ -165,7 +165,7 @@ describe("te1_finish", function()
       s:advance(1000000)
       assert.equal("Slong", outcome(id))
       s:advance(1)
-      assert.equal("-", outcome(id))
+      assert.equal("=" .. id, outcome(id))
     end)
   end)
 
@@ -200,7 +200,7 @@ describe("te1_finish", function()
     it("keeps nothing of a success without a result", function()
       local id, field = running { flags = NO_RESULT }
       s:finish(A, "o", field, "S\x01")
-      assert.equal("-", outcome(id))
+      assert.equal("=" .. id, outcome(id))
     end)
 
     it("keeps the failure of a task without a result among the dead only",
@@ -218,7 +218,7 @@ describe("te1_finish", function()
     it("keeps nothing for a time to live of zero", function()
       local id, field = running { ttl_s = 0 }
       s:finish(A, "o", field, "S\x01")
-      assert.equal("-", outcome(id))
+      assert.equal("=" .. id, outcome(id))
     end)
 
     it("tells every inbox that waits, which expires", function()

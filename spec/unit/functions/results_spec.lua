@@ -20,7 +20,7 @@ describe("Results:", function()
   end
 
   local function cancel(id)
-    return s:call("cancel", id, REVOKED, 60)
+    return s:call("cancel", REVOKED, 60, id)[1]
   end
 
   local function end_next(record)
@@ -45,21 +45,6 @@ describe("Results:", function()
           envelope.id("nobodyxxxxxx", 1)))
     end)
 
-    it("is gone when it has expired, as far as one can see", function()
-      local id, other = p:plain(1, { ttl_s = 1 })[1], p:plain(1)[1]
-      end_next()
-      s:advance(1001)
-      assert.equal("=" .. id, outcome(id)) -- it may be ready
-      s:take(A, 1)
-      assert.same({ "-", "=" .. other }, s:call("outcome", id, other))
-    end)
-
-    it("is gone when nothing was kept", function()
-      local id = p:plain(1, { flags = NO_RESULT })[1]
-      end_next()
-      assert.equal("-", outcome(id))
-    end)
-
     it("knows the caller's id", function()
       local id = p:add({ alias = "mine" }, { unique = "umine" })
       assert.equal("=" .. id, outcome("mine"))
@@ -79,6 +64,63 @@ describe("Results:", function()
       p:plain(1)
       local before = s.fake:dump()
       s:call("outcome", envelope.id(p.id, 1), "mine", "")
+      assert.same(before, s.fake:dump())
+    end)
+  end)
+
+  describe("te1_look", function()
+    local function look(...)
+      return s:call("look", ...)
+    end
+
+    it("has what te1_outcome has of what waits, runs or has ended", function()
+      local ended = p:plain(1)[1]
+      end_next("S\x2a")
+      local runs, due = p:plain(1)[1], p:add({}, { delay = "+9" })
+      s:take(A, 1)
+      local urgent = p:add { priority = 1 }
+      assert.same({ "S\x2a", "=" .. runs, "=" .. due, "=" .. urgent, "?" },
+        look(ended, runs, due, urgent, envelope.id(p.id, 9)))
+    end)
+
+    it("tells that an outcome is gone, once no ready list is left", function()
+      local id, other = p:plain(1, { ttl_s = 1 })[1], p:plain(1)[1]
+      end_next()
+      s:advance(1001)
+      assert.same({ "=" .. id }, look(id)) -- it may be in the list
+      s:take(A, 1)
+      assert.same({ "-", "=" .. other }, look(id, other))
+    end)
+
+    it("tells that none was kept", function()
+      local id = p:plain(1, { flags = NO_RESULT })[1]
+      end_next()
+      assert.same({ "-" }, look(id))
+    end)
+
+    it("looks for no task among very many in flight", function()
+      local gone = p:plain(1, { flags = NO_RESULT })[1]
+      end_next()
+      for _ = 1, 5 do
+        p:plain(1000)
+        s:take(A, 1000)
+      end
+      assert.same({ "-" }, look(gone))
+      p:plain(1)
+      s:take(A, 1)
+      assert.same({ "=" .. gone }, look(gone))
+    end)
+
+    it("says of a large one only that it is there", function()
+      local id = p:plain(1)[1]
+      end_next("S" .. ("x"):rep(65536))
+      assert.same({ ">" }, look(id))
+    end)
+
+    it("writes nothing", function()
+      p:plain(1)
+      local before = s.fake:dump()
+      look(envelope.id(p.id, 1), "mine", "")
       assert.same(before, s.fake:dump())
     end)
   end)
@@ -206,7 +248,7 @@ describe("Results:", function()
       assert.equal(1, s:call("forget", id))
       assert.equal("-", outcome(id))
       s:advance(1001)
-      assert.equal("-", outcome(id))
+      assert.equal("=" .. id, outcome(id))
     end)
 
     it("counts what it forgot, once", function()
@@ -227,6 +269,18 @@ describe("Results:", function()
   end)
 
   describe("te1_cancel", function()
+    it("answers for each of many", function()
+      local ids = p:plain(3)
+      local due = p:add({}, { delay = "+9" })
+      end_next()
+      s:take(A, 1)
+      assert.same({ "finished", "running", "revoked", "revoked", "unknown",
+        "finished" }, s:call("cancel", REVOKED, 60, ids[1], ids[2], ids[3],
+        due, "mine", due))
+      s:take(A, 1)
+      assert.same({ REVOKED, REVOKED }, s:call("outcome", ids[3], due))
+    end)
+
     it("revokes a task that is due later", function()
       local id = p:add({}, { delay = "+100" })
       assert.equal("revoked", cancel(id))

@@ -152,7 +152,7 @@ describe("Workers:", function()
       s:register(A)
       local ids = p:plain(2)
       s:finish(A, "d", "default", 1, s:take(A, 1)[1])
-      s:call("cancel", ids[1], "R\x80", 60)
+      s:call("cancel", "R\x80", 60, ids[1])
       heartbeat(A)
       assert.equal(1, s:redis("ZCARD", "cx"))
       s:fetch(A, 1)
@@ -371,18 +371,20 @@ describe("Workers:", function()
       s:take(A, 1)
       s:finish(A, "o", s:take(A, 1)[1], "F\x80")
       s:redis("LPUSH", "m", "rubbish")
+      s:call("cancel", "R\x80", 60, p:plain(1)[1])
       assert.same({
         s:now(), 1, 1, 1,
         {
-          { "default", 2, 0, 1, 4, 0, 1, 0, 0, 0, 0 },
+          { "default", 3, 0, 1, 5, 0, 1, 0, 0, 0, 0 },
           { "mail", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0 },
         },
         { { A, tostring(s:now() + LEASE_MS), 1, "about A" } },
+        1,
       }, s:call("status"))
     end)
 
     it("says that there is nothing", function()
-      assert.same({ s:now(), 0, 0, 0, {}, {} }, s:call("status"))
+      assert.same({ s:now(), 0, 0, 0, {}, {}, 0 }, s:call("status"))
     end)
   end)
 end)
