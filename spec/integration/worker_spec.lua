@@ -684,11 +684,11 @@ describe("A worker", function()
       local worker = site:worker { "-P", "3", "-Q", "default,a,b,c" }
       assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
       local pid = tostring(worker.pid)
-      local count, children = 0, #program.children(worker.pid)
+      local own, children = 0, #program.children(worker.pid)
       for name in site:call("CLIENT", "LIST"):gmatch("name=(%S+)") do
-        count = count + (name:find("taskengine:.*" .. pid) and 1 or 0)
+        own = own + (name:find("taskengine:.*" .. pid) and 1 or 0)
       end
-      assert.same({ 2, 3 }, { count, children })
+      assert.same({ 2, 3 }, { own, children })
     end)
 
     it("asks Redis at most once a second, and does not compute", function()
