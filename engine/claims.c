@@ -16,7 +16,7 @@
 
 #include "clock.h"
 
-#define MAGIC UINT64_C(0x3273676d69616c63)  // changes with the layout
+#define MAGIC UINT64_C(0x3373676d69616c63)  // changes with the layout
 
 enum claim_state { FREE, OFFERED, TAKEN, ENDED };
 
@@ -34,7 +34,8 @@ static_assert(sizeof(claim) == 256, "cache lines");
 typedef struct claims_file {
   uint64_t magic;
   char wid[TE_ID_PRODUCER_BYTES];
-  char padding[44];
+  char service[TE_CLAIMS_SERVICE_BYTES];  // zeros until it is known
+  char padding[28];
   _Atomic uint64_t executing[TE_CHILDREN_MAX];  // token + 1, or 0
   claim claims[TE_CLAIMS_MAX];
 } claims_file;
@@ -147,6 +148,11 @@ void te_claims_free(te_claims *c) {
 void te_claims_keep_file(te_claims *c) {
   te_free(c->path);
   c->path = NULL;
+}
+
+void te_claims_set_service(te_claims *c,
+                           const char service[TE_CLAIMS_SERVICE_BYTES]) {
+  memcpy(c->file->service, service, TE_CLAIMS_SERVICE_BYTES);
 }
 
 void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]) {
@@ -307,6 +313,13 @@ int te_claims_sweep_draft(const char *path) {
   int rc = lock_dead(c, path);
   te_claims_free(c);
   return rc;
+}
+
+bool te_claims_serve(const te_claims *c,
+                     const char service[TE_CLAIMS_SERVICE_BYTES]) {
+  static const char none[TE_CLAIMS_SERVICE_BYTES];
+  return memcmp(c->file->service, service, TE_CLAIMS_SERVICE_BYTES) == 0 ||
+         memcmp(c->file->service, none, TE_CLAIMS_SERVICE_BYTES) == 0;
 }
 
 void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]) {

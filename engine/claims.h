@@ -19,9 +19,10 @@
  * late never takes what stands there now. The file also names the task that
  * each child is executing at this moment: when it dies, that one is to blame.
  *
- * The file lies in the runtime folder and is flocked by the master as long as
- * it lives. Whoever can lock another's file has found a dead predecessor and
- * reads there what had begun.
+ * The file lies in the runtime folder, with those of every other master of
+ * this user, and is flocked by its master as long as that lives. Whoever can
+ * lock another's file has found a dead master. What had begun there is of use
+ * to those alone that serve the same, and the file says what that was.
  */
 #ifndef TE_CLAIMS_H
 #define TE_CLAIMS_H
@@ -33,6 +34,7 @@
 #define TE_CHILDREN_MAX           512
 #define TE_FIELD_BYTES            24   // id, delivery: a task in flight
 #define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
+#define TE_CLAIMS_SERVICE_BYTES   16   // names a broker and a namespace
 #define TE_CLAIMS_NONE            UINT32_MAX
 #define TE_CLAIMS_SUFFIX          ".claims"  // of a file's name
 #define TE_CLAIMS_DRAFT           ".new"     // behind it, until it is whole
@@ -55,6 +57,9 @@ int te_claims_fd(const te_claims *c);    // for a child to inherit
 void te_claims_keep_file(te_claims *c);  // te_claims_free is not to unlink it
 void te_claims_free(te_claims *c);       // NULL is fine
 
+// What they serve; before the first owner.
+void te_claims_set_service(te_claims *c,
+                           const char service[TE_CLAIMS_SERVICE_BYTES]);
 // The incarnation that the claims belong to; free claims only.
 void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]);
 
@@ -90,6 +95,9 @@ void te_claims_pause(te_claims *c, unsigned child);  // executes none
 int te_claims_open_dead(const char *path, te_claims **out);
 // Removes a draft that nobody locks. UV_EBUSY when it is becoming a file.
 int te_claims_sweep_draft(const char *path);
+// Whether they served this. Those that never had an owner serve whoever asks.
+bool te_claims_serve(const te_claims *c,
+                     const char service[TE_CLAIMS_SERVICE_BYTES]);
 void te_claims_owner(const te_claims *c, char wid[TE_ID_PRODUCER_BYTES]);
 void te_claims_each_begun(const te_claims *c,
                           void (*each)(void *arg, te_slice field,

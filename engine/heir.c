@@ -17,6 +17,7 @@ struct te_heir {
   char *own_path;
   te_redis *redis;
   char *prefix;
+  char service[TE_CLAIMS_SERVICE_BYTES];
   uint64_t lease_ms;
   uv_timer_t again;
   unsigned tries;
@@ -98,6 +99,11 @@ static bool inherit(te_heir *h, const char *path) {
   te_claims *dead;
   int rc = te_claims_open_dead(path, &dead);
   if (rc < 0) return rc != UV_EBUSY;
+  if (!te_claims_serve(dead, h->service)) {
+    te_claims_keep_file(dead);
+    te_claims_free(dead);
+    return true;
+  }
   estate *e = te_alloc_zero(1, sizeof(*e));
   e->heir = h;
   e->claims = dead;
@@ -158,6 +164,7 @@ te_heir *te_heir_new(uv_loop_t *loop, const te_heir_options *options) {
   h->own_path = te_strdup(options->own_path);
   h->redis = options->redis;
   h->prefix = te_strdup(options->prefix);
+  memcpy(h->service, options->service, sizeof(h->service));
   h->lease_ms = options->lease_ms;
   uv_timer_init(loop, &h->again);
   h->again.data = h;

@@ -4,8 +4,10 @@
  * A dead master left its claims behind, which nobody locks any more. So what
  * it held is known here, and need not wait for the end of its lease: what had
  * ended is told in its name, what had begun is lost once, the rest goes back
- * unspent. The claims go when Redis has confirmed that. Drafts of claims, of
- * masters that died while they started, go too.
+ * unspent. The claims go when Redis has confirmed that; those of a master that
+ * served another broker or namespace stay for its own heirs, because here
+ * nobody knows of its lease. Drafts of claims, of masters that died while they
+ * started, go too.
  */
 #ifndef TE_HEIR_H
 #define TE_HEIR_H
@@ -21,6 +23,7 @@ typedef struct te_heir_options {
   const char *own_path;  // not to be looked at; copied
   te_redis *redis;       // kept
   const char *prefix;    // copied
+  const char *service;   // of TE_CLAIMS_SERVICE_BYTES; copied
   uint64_t lease_ms;
 } te_heir_options;
 

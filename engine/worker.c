@@ -369,10 +369,11 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   w->queue_count = plan->queue_count;
   w->queue = te_queue_new(w->loop, &options, &events);
   w->relay = te_relay_new(w->pool, w->queue);
-  te_heir_options heir = {w->claims_dir, w->claims_path,
-                          te_queue_redis(w->queue), plan->prefix,
-                          plan->lease_ms};
+  te_heir_options heir = {
+      w->claims_dir, w->claims_path, te_queue_redis(w->queue),
+      plan->prefix,  plan->service,  plan->lease_ms};
   if (w->claims_dir != NULL) w->heir = te_heir_new(w->loop, &heir);
+  te_claims_set_service(w->claims, plan->service);
   incarnate(w);
 }
 

@@ -44,6 +44,7 @@ typedef struct te_worker_events {
 typedef struct te_worker_plan {
   te_redis_options redis;  // callbacks unused; all it points to is kept alive
   const char *prefix;      // "te:{default.0}:"
+  const char *service;     // its heirs serve this too; TE_CLAIMS_SERVICE_BYTES
   uint64_t lease_ms;
   uint64_t grace_ms;     // for the tasks that run when it stops
   te_slice description;  // for `inspect`: MessagePack

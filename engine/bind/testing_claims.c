@@ -132,6 +132,30 @@ static int claims_keep_file(lua_State *L) {
 }
 
 /***
+Names what they serve.
+@function claims:set_service
+@tparam string service 16 characters
+*/
+static int claims_set_service(lua_State *L) {
+  te_claims *c = te_bind_check_claims(L, 1);
+  te_claims_set_service(c, check_sized(L, 2, TE_CLAIMS_SERVICE_BYTES));
+  return 0;
+}
+
+/***
+Whether they served this.
+@function claims:serve
+@tparam string service 16 characters
+@treturn boolean
+*/
+static int claims_serve(lua_State *L) {
+  const te_claims *c = te_bind_check_claims(L, 1);
+  const char *service = check_sized(L, 2, TE_CLAIMS_SERVICE_BYTES);
+  lua_pushboolean(L, te_claims_serve(c, service));
+  return 1;
+}
+
+/***
 Names the incarnation that the claims belong to.
 @function claims:set_owner
 @tparam string wid 12 characters
@@ -309,6 +333,8 @@ static const luaL_Reg methods[] = {
     {"attach", claims_attach},
     {"close", claims_close},
     {"keep_file", claims_keep_file},
+    {"set_service", claims_set_service},
+    {"serve", claims_serve},
     {"set_owner", claims_set_owner},
     {"owner", claims_owner},
     {"offer", claims_offer},

@@ -199,8 +199,8 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
 /***
 Connects to Redis and asks for a lease; once for each worker.
 @function worker:connect
-@tparam table plan `url`, `prefix`, `queues`, `lease_ms`, `grace_ms`,
-`library`, `probe`, `build`, `description`, `client_name`
+@tparam table plan `url`, `prefix`, `service`, `queues`, `lease_ms`,
+`grace_ms`, `library`, `probe`, `build`, `description`, `client_name`
 @treturn[1] boolean true
 @return[2] nil
 @treturn[2] string what is wrong with the URL
@@ -214,6 +214,9 @@ static int worker_connect(lua_State *L) {
   te_worker_plan plan = {0};
   plan.redis = redis_options(L, h);
   plan.prefix = needed_field(L, 2, "prefix");
+  plan.service = needed_field(L, 2, "service");
+  if (strlen(plan.service) != TE_CLAIMS_SERVICE_BYTES)
+    luaL_error(L, "service: not of %d bytes", TE_CLAIMS_SERVICE_BYTES);
   plan.description = slice_field(L, 2, "description");
   plan.lease_ms = (uint64_t)integer_field(L, 2, "lease_ms", 100, 3600000);
   plan.grace_ms = (uint64_t)integer_field(L, 2, "grace_ms", 0, 86400000);

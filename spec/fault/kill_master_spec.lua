@@ -136,7 +136,7 @@ describe("A worker that is killed and started again", function()
 
     -- The names of what lies with the claims of a site's workers.
     local function claims_folder()
-      local found <close> = io.popen(("find '%s' -path '*/workers/*' | sort")
+      local found <close> = io.popen(("find '%s' -path '*/workers*' | sort")
         :format(site.place.home.path))
       local folder, names = found:read("l"), {}
       for path in found:lines() do
@@ -163,6 +163,30 @@ describe("A worker that is killed and started again", function()
       assert.equal(0, site:stop(heir).code)
       assert.same({ "fifo.claims", "notes", "sub.claims" },
         select(2, claims_folder()))
+    end)
+
+    it("nothing from one that served another namespace, or broker", function()
+      local worker = site:worker { "-P", "1" }
+      site:send("busy_until_file", "go", "notes")
+      site:wait_lines("notes", 1)
+      kill(worker)
+      site.place:write("beta.lua", [[
+        local app = require("taskengine").app("b", { namespace = "beta" })
+        app:task("nothing", function() end)
+      ]])
+      for _, words in ipairs {
+        { "beta.lua", "-P", "1" },
+        { "beta.lua", "-P", "1", "-b", site.server.url .. "?db=1" },
+      } do
+        assert.equal(0, site:stop(site.place:worker(words)).code)
+        assert.equal(1, #select(2, claims_folder()))
+      end
+      assert.equal(1, #site:in_flight())
+      start_idle_heir()
+      wait_until(function()
+        return #site:ready() == 1
+      end)
+      assert.equal(1, site:ready()[1].reaps)
     end)
 
     it("nothing from one that lives", function()

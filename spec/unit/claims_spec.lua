@@ -206,6 +206,25 @@ describe("claims", function()
     }, dead:begun())
   end)
 
+  it("tell an heir what their master served", function()
+    local function left_behind(service)
+      local master = assert(claims.create(path))
+      if service then
+        master:set_service(service)
+      end
+      master:keep_file()
+      master:close()
+      return assert(claims.open_dead(path))
+    end
+    local mine, other = "0123456789abcdef", "0123456789abcdeF"
+    local dead <close> = left_behind(mine)
+    assert.same({ true, false }, { dead:serve(mine), dead:serve(other) })
+    dead:close()
+    -- It had not come so far: it has nothing that anybody would miss.
+    local young <close> = left_behind(nil)
+    assert.same({ true, true }, { young:serve(mine), young:serve(other) })
+  end)
+
   it("are gone when they are closed, of a dead master too", function()
     local master = assert(claims.create(path))
     assert.equal("own.claims\n", files())

@@ -94,9 +94,13 @@ local function on_startup_over(self)
 end
 
 local function connect(self, url)
+  local prefix = ("te:{%s.0}:"):format(self.settings.namespace)
   local connected, why = self.worker:connect {
     url = url,
-    prefix = ("te:{%s.0}:"):format(self.settings.namespace),
+    prefix = prefix,
+    -- The URL as it was named, and not the embedded one's socket: that may be
+    -- another when a worker is started again. A password may be too.
+    service = core.sys.digest(self.shown_broker .. "\n" .. prefix),
     queues = self.queues,
     lease_ms = math.floor(self.settings.lease * 1000),
     grace_ms = math.floor(self.settings.grace * 1000),

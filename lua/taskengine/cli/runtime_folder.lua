@@ -1,10 +1,9 @@
---- The folder where a worker leaves its claims for its successor.
+--- The folder where workers leave their claims for their successors.
 --
--- A worker that was killed left behind, in a file, which tasks it had begun;
--- one that is started again the same way finds it by the folder's name: a
--- digest of what it serves. That has to be known before any file of tasks is
--- loaded, so it is the broker where the command line, the environment or the
--- configuration file names one, else the files; and the namespace.
+-- A worker that was killed left behind, in a file, which tasks it had begun.
+-- All workers of a user have their files in one folder, so that one that is
+-- started again finds them, whatever it loads. Each file says which broker and
+-- namespace its worker served, and who serves something else leaves it alone.
 -- @module taskengine.cli.runtime_folder
 
 local core = require("taskengine.core")
@@ -15,7 +14,7 @@ local runtime_folder = {}
 local PRIVATE <const> = 448 -- 0700
 local OTHERS_MAY_WRITE <const> = 18 -- 0022
 
--- The folder above the workers', or nil and why there is none.
+-- The folder above it, or nil and why there is none.
 local function base(getenv)
   local runtime = getenv("XDG_RUNTIME_DIR")
   if runtime and runtime ~= "" then
@@ -32,32 +31,17 @@ local function base(getenv)
   return nil, "neither XDG_RUNTIME_DIR nor HOME is set"
 end
 
--- What a worker serves, as a text that is the same each time.
-local function identity(files, settings)
-  local broker = settings.broker and core.url.masked(settings.broker)
-  local parts = { broker or "files", settings.namespace }
-  if not broker then
-    for _, file in ipairs(files) do
-      parts[#parts + 1] = core.sys.realpath(file) or file
-    end
-  end
-  return table.concat(parts, "\n")
-end
-
---- The path for a worker; nothing is made.
--- @tparam {string,...} files what it loads
--- @tparam table settings `broker` where it is known by now, and `namespace`
+--- Its path; nothing is made.
 -- @tparam[opt] function getenv
 -- @treturn[1] string
 -- @return[2] nil
 -- @treturn[2] string why there is none
-function runtime_folder.path(files, settings, getenv)
+function runtime_folder.path(getenv)
   local folder, why = base(getenv or core.sys.getenv)
   if not folder then
     return nil, why
   end
-  return ("%s/workers/%s"):format(folder,
-    core.sys.digest(identity(files, settings)))
+  return folder .. "/workers"
 end
 
 --- Makes a folder that is for this user alone.

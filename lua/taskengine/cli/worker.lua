@@ -95,8 +95,8 @@ local function config_for_children(given, name)
   }
 end
 
-local function claims_folder(given, known)
-  local path, why = runtime_folder.path(given, known)
+local function claims_folder()
+  local path, why = runtime_folder.path()
   if path then
     path, why = runtime_folder.make(path)
   end
@@ -128,7 +128,7 @@ function worker.run(given)
     common.check_file(path)
   end
   common.apply_settings(given)
-  local known = common.settings()
+  common.settings()
   if given.parent and not core.sys.end_with_parent(given.parent) then
     return exit.OK
   end
@@ -143,7 +143,7 @@ function worker.run(given)
     queues = given.queues,
     parent = given.parent,
     broker = broker,
-    claims_dir = claims_folder(given, known),
+    claims_dir = claims_folder(),
     children = children,
   }
 end

@@ -3,56 +3,20 @@ local runtime_folder = require("taskengine.cli.runtime_folder")
 local script = require("spec.support.script")
 
 describe("taskengine.cli.runtime_folder", function()
-  local function path(files, settings, environment)
-    environment = environment or { XDG_RUNTIME_DIR = "/run/user/1" }
-    return runtime_folder.path(files, settings, function(name)
-      return environment[name]
-    end)
-  end
-
-  local DEFAULT <const> = { namespace = "default" }
-
   it("lies in the runtime folder, else with the state", function()
-    local function base(environment)
-      return (path({ "f" }, DEFAULT, environment)
-        :gsub("/workers/%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$", ""))
+    local function path(environment)
+      return runtime_folder.path(function(name)
+        return environment[name]
+      end)
     end
-    assert.equal("/r/taskengine",
-      base { XDG_RUNTIME_DIR = "/r", XDG_STATE_HOME = "/s", HOME = "/h" })
-    assert.equal("/s/taskengine/run",
-      base { XDG_RUNTIME_DIR = "", XDG_STATE_HOME = "/s", HOME = "/h" })
-    assert.equal("/h/.local/state/taskengine/run", base { HOME = "/h" })
+    assert.equal("/r/taskengine/workers",
+      path { XDG_RUNTIME_DIR = "/r", XDG_STATE_HOME = "/s", HOME = "/h" })
+    assert.equal("/s/taskengine/run/workers",
+      path { XDG_RUNTIME_DIR = "", XDG_STATE_HOME = "/s", HOME = "/h" })
+    assert.equal("/h/.local/state/taskengine/run/workers",
+      path { HOME = "/h" })
     assert.same({ nil, "neither XDG_RUNTIME_DIR nor HOME is set" },
-      { path({ "f" }, DEFAULT, {}) })
-  end)
-
-  it("is the same for a worker that is started again", function()
-    local folder <close> = script.folder { ["tasks.lua"] = "" }
-    local file = folder.dir .. "/tasks.lua"
-    assert.equal(path({ file }, DEFAULT),
-      path({ folder.dir .. "/./tasks.lua" }, DEFAULT))
-    local broker = { broker = "redis://h/0", namespace = "default" }
-    assert.equal(path({ "one" }, broker), path({ "two" }, broker))
-  end)
-
-  it("does not depend on a password", function()
-    assert.equal(path({}, { broker = "redis://:a@h", namespace = "n" }),
-      path({}, { broker = "redis://:b@h", namespace = "n" }))
-  end)
-
-  it("is another for each file, broker, namespace", function()
-    local seen = {}
-    for _, settings in ipairs {
-      DEFAULT, { namespace = "other" },
-      { namespace = "default", broker = "redis://h/0" },
-      { namespace = "default", broker = "redis://h/1" },
-      { namespace = "other", broker = "redis://h/0" },
-    } do
-      local one = path({ "f" }, settings)
-      assert.is_nil(seen[one])
-      seen[one] = true
-    end
-    assert.is_nil(seen[path({ "g" }, DEFAULT)])
+      { path {} })
   end)
 
   it("is made for its user alone", function()
