@@ -50,11 +50,10 @@ SANITIZE.tsan := -fsanitize=thread
 SANITIZE := $(SANITIZE.$(VARIANT))
 # A sanitizer wants to see the calls that _FORTIFY_SOURCE would replace, and
 # its own code sets off warnings that the other variants have looked for.
-DEFINES += -D_GNU_SOURCE -U_FORTIFY_SOURCE \
-  $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3)
+DEFINES += -U_FORTIFY_SOURCE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3)
 CFLAGS ?= -O2 -g
 COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
-  $(CFLAGS) -std=c11 -fPIC -fno-common $(HARDEN) \
+  $(CFLAGS) -D_GNU_SOURCE -std=c11 -fPIC -fno-common $(HARDEN) \
   $(if $(SANITIZE),$(SANITIZE) -w,$(WARNINGS))
 LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
@@ -100,8 +99,7 @@ format:
 	clang-format -i $(shell find engine recipes spec -name '*.[ch]')
 docs:
 	@tools/install-packages lint
-	@ldoc --quiet --dir $(BUILD)/docs . >/dev/null
-	@echo $(BUILD)/docs/index.html
+	@ldoc --quiet --dir $(BUILD)/docs . >/dev/null && echo $(BUILD)/docs/index.html
 
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
@@ -140,11 +138,13 @@ copy = find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(1))/{} \;
 install: all
 	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
 	install -D $(MODULE) $(DESTDIR)$(LIBDIR)/taskengine/core.so
+	install -D -t $(DESTDIR)$(PREFIX)/lib/taskengine/native $(NATIVE)
 	cd lua && $(call copy,$(LUADIR))
 	cd share && $(call copy,$(PREFIX)/share)
-
+	cd recipes && $(call copy,$(PREFIX)/share/taskengine/recipes)
 uninstall:
 	rm -rf $(addprefix $(DESTDIR),$(addsuffix /taskengine,$(BINDIR) $(LIBDIR) \
-	  $(LUADIR)) $(addprefix $(PREFIX)/share/,$(shell cd share; find * -type f)))
+	  $(LUADIR) $(PREFIX)/lib $(PREFIX)/share) $(addprefix $(PREFIX)/share/,\
+	  $(shell cd share; find * -type f)))
 clean:
 	rm -rf $(BUILD)

@@ -13,7 +13,15 @@ local app = te.app("primes")
 -- There are two ways to search a range: native/primes.c, by libprimesieve, and
 -- trial division. Both have the functions count, pack, unpack and write.
 local function way(pure)
-  return require(pure and "trial_division" or "native.primes")
+  local is_there, found =
+    pcall(require, pure and "trial_division" or "native.primes")
+  if is_there then
+    return found
+  end
+  local why = found:find("^module .- not found:") and "is not there"
+    or "cannot be loaded: " .. found:match("[^\n]*$")
+  error("its C module " .. why .. "; `make` in the sources builds it, and"
+    .. " --pure does without", 0)
 end
 
 -- Each process that runs tasks loads this file; this tells them apart.
@@ -123,7 +131,11 @@ end
 app:main(function(args)
   local began = te.now()
   local asked = read(args)
-  local search, report = way(asked.pure), io.stdout
+  local is_there, search = pcall(way, asked.pure)
+  if not is_there then
+    fail(1, search)
+  end
+  local report = io.stdout
   local found, processes, known = 0, 0, {}
   local function add(count, by)
     found = found + count

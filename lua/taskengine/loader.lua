@@ -13,8 +13,7 @@ local function add_first(list, entry)
   return entry .. ";" .. rest:match("^;*(.-);*$")
 end
 
---- Lets a file's neighbours be found: Lua modules in its folder, native ones
--- in the folder `native` there.
+--- Lets a file's neighbours be found: modules in its folder, of Lua or native.
 -- @tparam string path of the file
 -- @tparam[opt] string modules the folder of the program's native modules
 function loader.add_paths(path, modules)
@@ -22,7 +21,7 @@ function loader.add_paths(path, modules)
   if modules then
     package.cpath = add_first(package.cpath, modules .. "/?.so")
   end
-  package.cpath = add_first(package.cpath, folder .. "/native/?.so")
+  package.cpath = add_first(package.cpath, folder .. "/?.so")
   package.path = add_first(package.path, folder .. "/?/init.lua")
   package.path = add_first(package.path, folder .. "/?.lua")
 end

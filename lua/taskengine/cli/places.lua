@@ -3,7 +3,8 @@
 -- In a build tree: `build/taskengine` and, for the variants, `build/test/
 -- taskengine`, with `lib/` beside it and the Lua layer in `lua/` above.
 -- Installed: `bin/taskengine`, with `lib/lua/5.4/` and `share/lua/5.4/`
--- beside `bin/`.
+-- beside `bin/`; the recipes are in `share/taskengine/recipes/` and their
+-- native modules in `lib/taskengine/native/`.
 -- @module taskengine.cli.places
 
 local core = require("taskengine.core")
@@ -14,8 +15,12 @@ local function exists(path)
   return core.sys.stat(path) ~= nil
 end
 
+local function has_core(modules)
+  return exists(modules .. "/taskengine/core.so")
+end
+
 local function in_build_tree(folder)
-  if not exists(folder .. "/lib/taskengine/core.so") then
+  if not has_core(folder .. "/lib") then
     return nil
   end
   for _, up in ipairs { "/..", "/../.." } do
@@ -26,12 +31,17 @@ local function in_build_tree(folder)
   end
 end
 
+-- The folder above, "" for the root.
+local function above(path)
+  return path:match("^(.*)/[^/]*$") or ""
+end
+
 local function installed(folder)
-  local prefix = folder:match("^(.*)/[^/]*$") or ""
+  local prefix = above(folder)
   local lua = prefix .. "/share/lua/5.4"
   local modules = prefix .. "/lib/lua/5.4"
   if exists(lua .. "/taskengine/init.lua")
-    and exists(modules .. "/taskengine/core.so") then
+    and has_core(modules) then
     return { lua = lua, modules = modules }
   end
 end
@@ -47,16 +57,17 @@ end
 -- @treturn ?table the folders `lua` and `modules`; nil when they are not
 -- where they are expected
 function places.find(program)
-  local folder = (program or places.program()):match("^(.*)/[^/]*$")
+  local folder = above(program or places.program())
   return in_build_tree(folder) or installed(folder)
 end
 
---- The folder of the program's native modules; those of the recipes are below
--- it: `native.primes`.
--- @treturn ?string nil when it is not where it is expected
+--- The folder of the native modules that task files ask for by name, below it:
+-- `native.primes`.
+-- @treturn string where it is expected
 function places.modules()
-  local found = places.find()
-  return found and found.modules
+  local folder = above(places.program())
+  return has_core(folder .. "/lib") and folder .. "/lib"
+    or above(folder) .. "/lib/taskengine"
 end
 
 return places

@@ -62,7 +62,7 @@ describe("a worker's child", function()
       assert.truthy(hello.tasks["from.helper"])
       assert.equal("a/b/tasks.lua\t0\t0\ta pack\n"
         .. "a/b/?.lua;a/b/?/init.lua\n"
-        .. "a/b/native/?.so;/opt/native/?.so\n", out)
+        .. "a/b/?.so;/opt/native/?.so\n", out)
     end)
 
   it("collects the tasks of all apps, also of files that are required",
