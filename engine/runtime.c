@@ -14,6 +14,9 @@
 
 int luaopen_taskengine_core(lua_State *L);  // in bind/, which lies above
 
+// In the registry: what our Lua modules have for globals.
+static const char OWN_GLOBALS[] = "taskengine.globals";
+
 static int add_traceback(lua_State *L) {
   const char *message = lua_tostring(L, 1);
   if (message == NULL) {
@@ -74,7 +77,11 @@ static int search(lua_State *L) {
     const char *path = lua_pushfstring(L, forms[i], stem);
     int pushed = load_from_folder(L, path);
     if (pushed == 0) pushed = load_from_program(L, path);
-    if (pushed > 0) return pushed;
+    if (pushed > 0) {
+      lua_getfield(L, LUA_REGISTRYINDEX, OWN_GLOBALS);
+      lua_setupvalue(L, -1 - pushed, 1);  // _ENV of the chunk
+      return pushed;
+    }
   }
   lua_pushfstring(L, "no module '%s' in the program", name);
   return 1;
@@ -93,8 +100,41 @@ static void add_searcher(lua_State *L) {
   lua_pop(L, 2);
 }
 
+static void copy_table(lua_State *L, int from) {
+  lua_newtable(L);
+  lua_pushnil(L);
+  while (lua_next(L, from) != 0) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+}
+
+/*
+ * A task that sets `type` or `table`, for want of a `local`, must break nothing
+ * but itself: our modules have globals of their own. What all share goes by
+ * its name in there: _G, package.
+ */
+static void make_own_globals(lua_State *L) {
+  static const char *const libraries[] = {
+      LUA_COLIBNAME,  LUA_TABLIBNAME,  LUA_IOLIBNAME,   LUA_OSLIBNAME,
+      LUA_STRLIBNAME, LUA_UTF8LIBNAME, LUA_MATHLIBNAME, LUA_DBLIBNAME,
+  };
+  lua_pushglobaltable(L);
+  copy_table(L, lua_gettop(L));
+  for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++) {
+    lua_getfield(L, -1, libraries[i]);
+    copy_table(L, lua_gettop(L));
+    lua_setfield(L, -3, libraries[i]);
+    lua_pop(L, 1);
+  }
+  lua_setfield(L, LUA_REGISTRYINDEX, OWN_GLOBALS);
+  lua_pop(L, 1);
+}
+
 static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
+  make_own_globals(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_taskengine_core);
   lua_setfield(L, -2, "taskengine.core");

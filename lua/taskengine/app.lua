@@ -94,7 +94,10 @@ end
 
 -- The client, opened when it is first needed.
 local function open(self)
-  if not self.opened then
+  if mode.is_loading then
+    caller.raise("a worker loads this file and cannot send tasks yet, or ask"
+      .. " for them: do it in app:main(function() ... end)")
+  elseif not self.opened then
     local settings, problem = self:settings()
     if not settings then
       caller.raise(problem)

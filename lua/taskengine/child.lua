@@ -39,7 +39,9 @@ end
 local function load_files(asked)
   for _, path in ipairs(asked.files) do
     loader.add_paths(path, asked.modules)
+    mode.is_loading = true
     local ok, problem = loader.run_once(path)
+    mode.is_loading = false
     if not ok then
       return nil, problem
     end

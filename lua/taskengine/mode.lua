@@ -10,6 +10,10 @@ local mode = {}
 -- are run here.
 mode.name = "plain"
 
+--- In `"worker"`, whether its files are being loaded: it has no way to Redis
+-- yet.
+mode.is_loading = false
+
 --- In `"run"`, the script's arguments.
 mode.args = {}
 

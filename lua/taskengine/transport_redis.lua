@@ -20,6 +20,7 @@ local UNREAD_MS_MAX <const> = 600 * 1000
 --- Two connections to a Redis.
 -- @type RedisTransport
 -- @tfield string url
+-- @tfield ?boolean is_closed for good
 local RedisTransport = {}
 RedisTransport.__index = RedisTransport
 
@@ -78,6 +79,12 @@ end
 -- @tparam {string|number,...} args
 -- @tparam function callback gets the reply; or nil, a sentence, a code
 function RedisTransport:fcall(name, args, callback)
+  if self.is_closed then
+    core.loop.defer(function()
+      callback(nil, self:why(), "EDOWN")
+    end)
+    return
+  end
   local command = { "FCALL", name, 1, self.prefix }
   table.move(args, 1, #args, 5, command)
   self.calls:call_list(function(reply, why, code)
@@ -167,5 +174,8 @@ function RedisTransport:close()
     self.embedded:close()
   end
 end
+
+-- At the end of the program there may still be finalizers that use it.
+RedisTransport.__gc = RedisTransport.close
 
 return transport_redis

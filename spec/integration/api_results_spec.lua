@@ -292,6 +292,31 @@ describe("an app on a real Redis", function()
     assert.equal(2, #worker.tasks)
   end)
 
+  it("tells finalizers at the end of the program that it has ended", function()
+    local worker <close> = played_worker.start(server.url, {
+      answer = adder,
+    })
+    local folder <close> = script.folder { ["main.lua"] = ([[
+      local te = require("taskengine")
+      local app = te.app("tasks", { broker = "%s" })
+      local function ask()
+        local ok, e = pcall(function()
+          return app:send_task("add", { 1, 2 }):get { timeout = 10 }
+        end)
+        print(ok, ok and e or e.kind .. ": " .. e.message)
+      end
+      Earlier = setmetatable({}, { __gc = ask })
+      ask()
+      Later = setmetatable({}, { __gc = ask })
+    ]]):format(server.url) }
+    local out, err, code = script.run(folder.dir, "main.lua")
+    assert.same({ 0, "" }, { code, err })
+    -- The connection goes before what was there earlier.
+    assert.equal("true\t3\ntrue\t3\n"
+      .. "false\tBrokerUnavailable: the app was closed\n", out)
+    assert.equal(2, #worker.tasks)
+  end)
+
   it("makes elements of a long list of results only when asked", function()
     local list = {}
     for i = 1, 50000 do

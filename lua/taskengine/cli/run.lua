@@ -195,7 +195,7 @@ end
 
 local function respect_os_exit(self)
   local exit_before = os.exit
-  rawset(os, "exit", function(...)
+  rawset(_G.os, "exit", function(...)
     finish(self)
     exit_before(...)
   end)

@@ -33,7 +33,7 @@ function screen.guard(clear, is_shared)
       self.is_midline = false
       return print_before(...)
     end
-    rawset(io, "write", function(...)
+    rawset(_G.io, "write", function(...)
       if io.output() == io.stdout then
         prepare(...)
       end
@@ -52,7 +52,7 @@ function screen.guard(clear, is_shared)
   end
   function self.release()
     _G.print, methods.write = print_before, method_before
-    rawset(io, "write", write_before)
+    rawset(_G.io, "write", write_before)
   end
   return self
 end

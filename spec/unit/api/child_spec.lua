@@ -46,6 +46,16 @@ describe("a worker's child", function()
       assert.is_nil(hello.settings.broker)
     end)
 
+  it("says that nothing can be sent from a file that is loaded", function()
+    local hello = load_files({ ["tasks.lua"] = [[
+      local app = require("taskengine").app("tasks")
+      local add = app:task("add", function(x, y) return x + y end)
+      add:delay(1, 2)
+    ]] }, { files = { "tasks.lua" } })
+    assert.matches("^tasks.lua:3: a worker loads this file and cannot send"
+      .. " tasks yet", hello.error)
+  end)
+
   it("lets a file find its neighbours, and `arg`, wherever it lies",
     function()
       local hello, out = load_files({
