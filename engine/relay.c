@@ -1,49 +1,33 @@
 #include "relay.h"
 
-#include <assert.h>
 #include <string.h>
 
-#include "list.h"
-#include "map.h"
+#include "awaited.h"
 #include "pack.h"
 
 #define ARGS_MAX 8192
 
-// A child that waits for a task's outcome.
-typedef struct waiter {
-  te_list link;
-  te_child_ref child;
-} waiter;
-
-typedef struct awaited {
-  char id[TE_ID_BYTES];
-  te_list waiters;
-} awaited;
-
-// An outcome that came to the bell before the reply to te1_await came on the
-// other connection.
-typedef struct early {
-  te_list link;
-  size_t size;
-  char item[];
-} early;
-
 struct te_relay {
   te_pool *pool;
   te_queue *queue;
-  te_map awaited;  // by id
-  te_list early;   // empty while no te1_await is under way
-  size_t awaits;   // under way
-  size_t calls;    // under way, awaits among them
+  te_awaited *awaited;
+  size_t calls;  // under way
   bool is_closed;
 };
+
+// An outcome that a call asks for.
+typedef struct asked {
+  char id[TE_ID_BYTES];
+  bool is_first;  // the child did not wait for it before
+} asked;
 
 // A call under way.
 typedef struct call {
   te_relay *relay;
   te_child_ref from;
   uint32_t request;
-  bool is_await;
+  size_t asked_count;  // 0 unless it is te1_await
+  asked asked[];
 } call;
 
 typedef struct function {
@@ -88,96 +72,41 @@ static void pack_reply(te_buf *out, const te_reply *r) {
 
 /* Who waits for what. */
 
-static void add_waiter(te_relay *r, te_slice id, te_child_ref child) {
-  awaited *a = te_map_find(&r->awaited, id);
-  if (a == NULL) {
-    a = te_alloc(sizeof(*a));
-    memcpy(a->id, id.data, TE_ID_BYTES);
-    te_list_init(&a->waiters);
-    te_map_set(&r->awaited, te_slice_of(a->id, TE_ID_BYTES), a);
-  }
-  waiter *w = te_alloc(sizeof(*w));
-  w->child = child;
-  te_list_add_last(&a->waiters, &w->link);
-}
-
-static void free_awaited(awaited *a) {
-  te_list_each (link, &a->waiters)
-    te_free(te_container_of(link, waiter, link));
-  te_free(a);
-}
-
-// False when nobody is left who waits for it.
-static bool drop_waiter(te_relay *r, te_slice id, te_child_ref child) {
-  awaited *a = te_map_find(&r->awaited, id);
-  if (a == NULL) return false;
-  te_list_each (link, &a->waiters) {
-    waiter *w = te_container_of(link, waiter, link);
-    if (w->child.index != child.index || w->child.serial != child.serial)
-      continue;
-    te_list_remove(link);
-    te_free(w);
-  }
-  if (!te_list_is_empty(&a->waiters)) return true;
-  te_map_take(&r->awaited, id);
-  te_free(a);
-  return false;
-}
-
-static void keep_early(te_relay *r, te_slice item) {
-  early *e = te_alloc(sizeof(*e) + item.size);
-  e->size = item.size;
-  memcpy(e->item, item.data, item.size);
-  te_list_add_last(&r->early, &e->link);
-}
-
-static bool send_early(te_relay *r, te_slice id, te_child_ref child) {
-  te_list_each (link, &r->early) {
-    early *e = te_container_of(link, early, link);
-    if (!te_slice_equal(te_slice_of(e->item, TE_ID_BYTES), id)) continue;
-    te_pool_send_item(r->pool, child, te_slice_of(e->item, e->size));
-    return true;
-  }
-  return false;
-}
-
-static void drop_early(te_relay *r) {
-  te_list_each (link, &r->early) {
-    te_list_remove(link);
-    te_free(te_container_of(link, early, link));
-  }
-}
-
-// Those that Redis answered with "=" and an id will come to the bell.
-static void note_awaited(te_relay *r, te_child_ref child,
-                         const te_reply *reply) {
+// Those that Redis answers with "=" and the id will come to the bell, and what
+// was asked for before may be about to. Nothing will come of the others.
+static void note_answered(const call *c, const te_reply *reply) {
   if (reply->type != TE_REPLY_ARRAY) return;
-  for (size_t i = 0; i < reply->count; i++) {
+  for (size_t i = 0; i < reply->count && i < c->asked_count; i++) {
     te_slice s = reply->item[i]->text;
-    if (s.size != 1 + TE_ID_BYTES || s.data[0] != '=') continue;
-    te_slice id = te_slice_of(s.data + 1, TE_ID_BYTES);
-    if (!send_early(r, id, child)) add_waiter(r, id, child);
+    if (s.size > 0 && s.data[0] == '=') continue;
+    const asked *one = &c->asked[i];
+    te_slice id = te_slice_of(one->id, TE_ID_BYTES);
+    if (one->is_first) te_awaited_remove(c->relay->awaited, id, c->from);
   }
+}
+
+typedef struct delivery {
+  te_pool *pool;
+  te_slice item;
+} delivery;
+
+static void deliver(void *arg, te_child_ref child) {
+  const delivery *d = arg;
+  te_pool_send_item(d->pool, child, d->item);
 }
 
 void te_relay_item(te_relay *r, te_slice item) {
   if (item.size <= TE_ID_BYTES) return;
-  awaited *a = te_map_take(&r->awaited, te_slice_of(item.data, TE_ID_BYTES));
-  if (a == NULL) {
-    // Unless somebody is just asking for it, its child died.
-    if (r->awaits > 0) keep_early(r, item);
-    return;
-  }
-  te_list_each (link, &a->waiters)
-    te_pool_send_item(r->pool, te_container_of(link, waiter, link)->child,
-                      item);
-  free_awaited(a);
+  delivery d = {r->pool, item};
+  te_awaited_end(r->awaited, te_slice_of(item.data, TE_ID_BYTES), deliver, &d);
 }
 
 /* Calls. */
 
 static void release(te_relay *r) {
-  if (r->is_closed && r->calls == 0) te_free(r);
+  if (!r->is_closed || r->calls > 0) return;
+  te_awaited_free(r->awaited);
+  te_free(r);
 }
 
 static void answer(const call *c, int status, const te_reply *reply) {
@@ -185,7 +114,7 @@ static void answer(const call *c, int status, const te_reply *reply) {
   te_buf out;
   te_buf_init(&out);
   if (status == 0 && reply->type == TE_REPLY_ERROR) status = TE_EREPLY;
-  if (status == 0 && c->is_await) note_awaited(r, c->from, reply);
+  if (status == 0) note_answered(c, reply);
   if (reply == NULL) {
     te_buf_add_str(&out, te_strerror(status));
   } else if (status < 0) {
@@ -201,7 +130,6 @@ static void on_reply(void *arg, int status, const te_reply *reply) {
   call *c = arg;
   te_relay *r = c->relay;
   if (!r->is_closed) answer(c, status, reply);
-  if (c->is_await && --r->awaits == 0) drop_early(r);
   te_free(c);
   r->calls--;
   release(r);
@@ -237,8 +165,25 @@ static size_t drop_waiters(te_relay *r, te_child_ref from, te_slice *ids,
                            size_t n) {
   size_t left = 0;
   for (size_t i = 0; i < n; i++)
-    if (!drop_waiter(r, ids[i], from)) ids[left++] = ids[i];
+    if (!te_awaited_remove(r->awaited, ids[i], from)) ids[left++] = ids[i];
   return left;
+}
+
+// From now on the child waits: an outcome may come to the bell before the
+// reply, and a te1_unwait of another child is not to end the worker's wait.
+static call *new_call(te_relay *r, te_child_ref from, uint32_t request,
+                      const te_slice *ids, size_t count) {
+  call *c = te_alloc(sizeof(*c) + count * sizeof(c->asked[0]));
+  c->relay = r;
+  c->from = from;
+  c->request = request;
+  c->asked_count = count;
+  for (size_t i = 0; i < count; i++) {
+    memcpy(c->asked[i].id, ids[i].data, TE_ID_BYTES);
+    c->asked[i].is_first = te_awaited_add(r->awaited, ids[i], from);
+  }
+  r->calls++;
+  return c;
 }
 
 static void forward(te_relay *r, const function *f, const te_slice *args,
@@ -256,24 +201,26 @@ static void forward(te_relay *r, const function *f, const te_slice *args,
   te_redis_end(redis, 0, on_reply, c);
 }
 
+// Whether these are an inbox and ids of the engine's, which alone come to it.
+static bool are_awaitable(const te_slice *args, size_t n) {
+  for (size_t i = 1; i < n; i++)
+    if (args[i].size != TE_ID_BYTES) return false;
+  return n > 0;
+}
+
 void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
                       te_slice payload) {
   te_slice *args = te_alloc(ARGS_MAX * sizeof(*args));
   size_t n = take_args(payload, args);
   const function *f = n > 0 ? find_function(args[0]) : NULL;
-  if (f == NULL || (f->has_inbox && n < 2)) {
+  if (f == NULL || (f->has_inbox && !are_awaitable(args + 1, n - 1))) {
     te_pool_reply(r->pool, from, request, TE_EPROTO,
                   te_slice_str("a task may not call this"));
   } else {
+    bool is_await = strcmp(f->name, "te1_await") == 0;
     if (strcmp(f->name, "te1_unwait") == 0)
       n = 2 + drop_waiters(r, from, args + 2, n - 2);
-    call *c = te_alloc(sizeof(*c));
-    c->relay = r;
-    c->from = from;
-    c->request = request;
-    c->is_await = strcmp(f->name, "te1_await") == 0;
-    if (c->is_await) r->awaits++;
-    r->calls++;
+    call *c = new_call(r, from, request, args + 2, is_await ? n - 2 : 0);
     forward(r, f, args + 1, n - 1, c);
   }
   te_free(args);
@@ -283,23 +230,20 @@ te_relay *te_relay_new(te_pool *pool, te_queue *queue) {
   te_relay *r = te_alloc_zero(1, sizeof(*r));
   r->pool = pool;
   r->queue = queue;
-  te_map_init(&r->awaited);
-  te_list_init(&r->early);
+  r->awaited = te_awaited_new();
   return r;
 }
 
+void te_relay_forget_child(te_relay *r, te_child_ref child) {
+  te_awaited_remove_child(r->awaited, child);
+}
+
 void te_relay_forget(te_relay *r) {
-  size_t cursor = 0;
-  awaited *a;
-  while ((a = te_map_next(&r->awaited, &cursor, NULL)) != NULL)
-    free_awaited(a);
-  te_map_free(&r->awaited);
-  drop_early(r);
+  te_awaited_clear(r->awaited);
 }
 
 void te_relay_close(te_relay *r) {
   if (r == NULL) return;
-  te_relay_forget(r);
   r->is_closed = true;
   release(r);
 }

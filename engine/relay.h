@@ -18,7 +18,8 @@ te_relay *te_relay_new(te_pool *pool, te_queue *queue);  // keeps both
 void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
                       te_slice payload);
 void te_relay_item(te_relay *r, te_slice item);
-void te_relay_forget(te_relay *r);  // all who wait: their children are gone
+void te_relay_forget_child(te_relay *r, te_child_ref child);  // it has died
+void te_relay_forget(te_relay *r);  // all who wait: they are to ask anew
 // NULL is fine. The memory goes with the last call that is under way.
 void te_relay_close(te_relay *r);
 

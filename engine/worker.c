@@ -198,7 +198,6 @@ static void incarnate(te_worker *w) {
 
 static void rise_again(te_worker *w) {
   w->is_fenced = false;
-  te_relay_forget(w->relay);
   incarnate(w);
   int rc = te_pool_start(w->pool);
   if (rc < 0) te_log(TE_LOG_ERROR, "no child: %s", te_strerror(rc));
@@ -288,15 +287,21 @@ static void on_death(void *arg, te_child_ref child, const te_death *death) {
   } else if (!death->is_killed) {  // else it said why it could not
     note_failed_start(w, te_slice_str(death->why));
   }
+  if (w->relay != NULL) te_relay_forget_child(w->relay, child);
   if (te_pool_alive(w->pool) == 0) on_all_gone(w);
 }
 
 /* The queue's events. */
 
+static void tell_link(te_worker *w, bool is_up) {
+  if (is_up) te_relay_forget(w->relay);
+  te_pool_send_link(w->pool, is_up);
+}
+
 static void on_link(void *arg, bool is_up, int code, const char *why,
                     bool fatal) {
   te_worker *w = arg;
-  te_pool_send_link(w->pool, is_up);
+  tell_link(w, is_up);
   if (!is_up) {
     w->events.on_trouble(w->events.arg, code, why, fatal);
   } else if (w->was_down) {
@@ -325,7 +330,7 @@ static void on_item(void *arg, te_slice item) {
 static void on_gap(void *arg) {
   te_worker *w = arg;
   // Tasks that wait ask anew.
-  if (!w->was_down) te_pool_send_link(w->pool, true);
+  if (!w->was_down) tell_link(w, true);
 }
 
 static void on_settled(void *arg) {

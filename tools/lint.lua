@@ -11,8 +11,8 @@ local layers = {
   "stream", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "task", "hand", "crew", "pool", "report",
-  "bell", "fcall", "heir", "lease", "queue", "runtime", "child", "relay",
-  "worker", "main",
+  "bell", "fcall", "heir", "lease", "queue", "runtime", "child",
+  "awaited", "relay", "worker", "main",
 }
 
 -- Which files may include a library's headers.

@@ -69,6 +69,7 @@ int te_bind_open_child(lua_State *L);
 int te_bind_open_worker(lua_State *L);
 #ifdef TE_TESTING
 int te_bind_open_testing(lua_State *L);
+int te_bind_open_testing_awaited(lua_State *L);
 int te_bind_open_testing_buf(lua_State *L);
 int te_bind_open_testing_claims(lua_State *L);
 int te_bind_open_testing_codec(lua_State *L);

@@ -141,6 +141,7 @@ static const luaL_Reg functions[] = {
 
 int te_bind_open_testing(lua_State *L) {
   static const luaL_Reg openers[] = {
+      {"awaited", te_bind_open_testing_awaited},
       {"buf", te_bind_open_testing_buf},
       {"claims", te_bind_open_testing_claims},
       {"codec", te_bind_open_testing_codec},
