@@ -13,7 +13,8 @@ local transport_child = {}
 local ChildTransport = {}
 ChildTransport.__index = ChildTransport
 
--- All of this process: each app has a client, and they share the channel.
+-- All of this process: each app has a client, and they share the channel. Who
+-- goes through the list may have one opened, or closed, by what he tells.
 local opened = {}
 local is_down = false
 
@@ -80,8 +81,15 @@ function ChildTransport:why()
   return is_down and "the worker has lost its connection" or nil
 end
 
---- Nothing to do: the channel lasts as long as the process.
+--- Ends what its client hears. The channel lasts as long as the process.
 function ChildTransport:close()
+  local others = {}
+  for _, transport in ipairs(opened) do
+    if transport ~= self then
+      others[#others + 1] = transport
+    end
+  end
+  opened = others
 end
 
 return transport_child
