@@ -53,7 +53,6 @@ struct te_embedded {
   char *socket;       // READY: where the server answers
   bool no_program;    // it says what no supervisor says: do without
   te_list requests;   // te_embedded_ensure calls not yet answered
-  bool keeps_loop;
   bool is_closed;
 };
 
@@ -66,14 +65,6 @@ typedef struct request {
 } request;
 
 static void on_timer(uv_timer_t *timer);
-
-static void apply_ref(const te_embedded *e, uv_handle_t *handle) {
-  if (e->keeps_loop) {
-    uv_ref(handle);
-  } else {
-    uv_unref(handle);
-  }
-}
 
 // Sets the timer to the earliest of what there is to wait for.
 static void arm(te_embedded *e) {
@@ -113,7 +104,6 @@ static channel *make_channel(te_embedded *e) {
   c->pipe.data = c->connect.data = c;
   c->owner = e;
   te_buf_init(&c->in);
-  apply_ref(e, (uv_handle_t *)&c->pipe);
   assert(e->channel == NULL);
   e->channel = c;
   return c;
@@ -173,7 +163,8 @@ static void try_later(te_embedded *e) {
 static void fail(te_embedded *e, int code, const char *why) {
   te_list waiting;
   te_list_init(&waiting);
-  for (te_list *link; (link = te_list_take_first(&e->requests)) != NULL;) {
+  te_list_each (link, &e->requests) {
+    te_list_remove(link);
     te_list_add_last(&waiting, link);
   }
   try_later(e);
@@ -407,7 +398,6 @@ static void on_timer(uv_timer_t *timer) {
 te_embedded *te_embedded_new(uv_loop_t *loop, const char *name) {
   te_embedded *e = te_alloc_zero(1, sizeof(*e));
   e->loop = loop;
-  e->keeps_loop = true;
   e->name = te_strdup(name);
   te_list_init(&e->requests);
   uv_timer_init(loop, &e->timer);
@@ -435,13 +425,6 @@ void te_embedded_ensure(te_embedded *e, uint64_t timeout_ms, te_embedded_cb cb,
 
 const char *te_embedded_socket(const te_embedded *e) {
   return e->socket;
-}
-
-void te_embedded_set_ref(te_embedded *e, bool ref) {
-  if (e->is_closed) return;
-  e->keeps_loop = ref;
-  apply_ref(e, (uv_handle_t *)&e->timer);
-  if (e->channel != NULL) apply_ref(e, (uv_handle_t *)&e->channel->pipe);
 }
 
 static void on_timer_closed(uv_handle_t *handle) {

@@ -57,7 +57,6 @@ void te_embedded_ensure(te_embedded *e, uint64_t timeout_ms, te_embedded_cb cb,
 // Where the server answers; NULL while it does not. Borrowed for the turn.
 const char *te_embedded_socket(const te_embedded *e);
 
-void te_embedded_set_ref(te_embedded *e, bool ref);  // keeps the loop alive?
 void te_embedded_close(te_embedded *e);  // asynchronous, frees itself
 
 // Where the instance lives; caller frees both with te_free. 0 or a code.

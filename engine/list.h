@@ -70,11 +70,4 @@ static inline void te_list_remove(te_list *item) {
   te_list_init(item);
 }
 
-// NULL when empty.
-static inline te_list *te_list_take_first(te_list *l) {
-  te_list *item = te_list_first(l);
-  if (item != NULL) te_list_remove(item);
-  return item;
-}
-
 #endif

@@ -200,10 +200,6 @@ te_call_kind te_pipeline_first(const te_pipeline *p, uint64_t *block_ms) {
   return c->kind;
 }
 
-size_t te_pipeline_users(const te_pipeline *p) {
-  return p->users;
-}
-
 bool te_pipeline_take_reply(te_pipeline *p, const te_reply *reply) {
   call c;
   te_slice bytes;

@@ -47,7 +47,6 @@ void te_pipeline_take_own(te_pipeline *p);  // takes the first, one of these
 
 // Whose reply comes next, and how long the server may block before it.
 te_call_kind te_pipeline_first(const te_pipeline *p, uint64_t *block_ms);
-size_t te_pipeline_users(const te_pipeline *p);  // calls to be answered
 
 /*
  * Hands the reply to the first call, a user's. True when the call was not

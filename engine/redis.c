@@ -48,10 +48,8 @@ struct te_redis {
   int held;        // handles and streams that libuv has not given back
 
   phase phase;
-  bool is_suspect;    // silent for too long, one look is left
-  bool is_unstamped;  // since_ms is to be set when the commands go out
-  bool keeps_loop;
-  bool is_ref;             // what the handles are set to
+  bool is_suspect;         // silent for too long, one look is left
+  bool is_unstamped;       // since_ms is to be set when the commands go out
   unsigned failures;       // attempts in a row
   uint64_t away_since_ms;  // the first of them, or the loss before
   uint64_t since_ms;  // silence began: bytes came, or the first call went out
@@ -81,25 +79,6 @@ static void release(te_redis *r) {
 
 static void on_handle_closed(uv_handle_t *handle) {
   release(handle->data);
-}
-
-static void set_ref(uv_handle_t *handle, bool ref) {
-  if (ref) {
-    uv_ref(handle);
-  } else {
-    uv_unref(handle);
-  }
-}
-
-// At the end of whatever may have changed the number of calls under way.
-static void update_ref(te_redis *r) {
-  if (r->phase == PHASE_CLOSED) return;
-  bool ref = r->keeps_loop || te_pipeline_users(r->pipeline) > 0;
-  if (ref == r->is_ref) return;
-  r->is_ref = ref;
-  set_ref((uv_handle_t *)&r->timer, ref);
-  set_ref((uv_handle_t *)&r->turn, ref);
-  if (r->stream != NULL) te_stream_set_ref(r->stream, ref);
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -166,7 +145,6 @@ drop(te_redis *r, int code, const char *format, ...) {
   plan_attempt(r);
 
   te_pipeline_lose(r->pipeline);
-  update_ref(r);
   if (r->phase != PHASE_CLOSED && r->o.on_down != NULL) {
     r->o.on_down(r->o.arg, r, code, r->why, is_fatal(code));
   }
@@ -182,7 +160,6 @@ static void on_turn(uv_idle_t *turn) {
     hasten_timer(r);
   }
   te_pipeline_tell_failed(r->pipeline);
-  update_ref(r);
 }
 
 // Before a command is added: was the connection at rest?
@@ -303,7 +280,6 @@ static void on_data(void *arg, te_slice bytes) {
     return;
   }
   hasten_timer(r);
-  update_ref(r);
 }
 
 static void on_connect(void *arg, int status) {
@@ -341,7 +317,6 @@ static void open_stream(te_redis *r) {
   r->resp = te_resp_new();
   r->stream = te_stream_new(r->loop, &events);
   r->held++;
-  te_stream_set_ref(r->stream, r->is_ref);
   const char *path = r->socket != NULL ? r->socket : r->url.path;
   if (path != NULL) {
     te_stream_connect_unix(r->stream, path, r->o.timeout_ms);
@@ -393,7 +368,6 @@ te_redis *te_redis_new(uv_loop_t *loop, const te_redis_options *options) {
   };
   r->greet = te_greet_new(&greet);
   r->pipeline = te_pipeline_new(options->library_code != NULL);
-  r->keeps_loop = r->is_ref = true;
   r->code = TE_EDOWN;
   snprintf(r->why, sizeof(r->why), "not connected to Redis at %s yet",
            r->place);
@@ -458,13 +432,7 @@ void te_redis_end(te_redis *r, uint64_t block_ms, te_redis_reply_cb cb,
                   void *arg) {
   int status = r->phase == PHASE_CLOSED ? TE_ECLOSED : TE_EDOWN;
   te_pipeline_end(r->pipeline, block_ms, status, cb, arg);
-  update_ref(r);
   wake(r);
-}
-
-void te_redis_set_ref(te_redis *r, bool ref) {
-  r->keeps_loop = ref;
-  update_ref(r);
 }
 
 void te_redis_close(te_redis *r, void (*cb)(void *arg), void *arg) {

@@ -90,9 +90,6 @@ void te_redis_add(te_redis *r, te_slice arg);
 void te_redis_end(te_redis *r, uint64_t block_ms, te_redis_reply_cb cb,
                   void *arg);
 
-// Whether it keeps the loop alive also when no call is under way (it does by
-// default); a call under way always does.
-void te_redis_set_ref(te_redis *r, bool ref);
 // Ends the connection; calls under way get TE_ECLOSED, then cb is called,
 // which may be NULL; the memory goes by itself. Twice is harmless: the second
 // cb is not called.

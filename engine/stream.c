@@ -38,7 +38,6 @@ struct te_stream {
   bool is_deaf;      // a write failed
   bool is_given_up;  // the name was not resolved in time
   bool is_closing;
-  bool keeps_loop;
 };
 
 // Frees the stream when libuv has given back the last that it held of it.
@@ -53,19 +52,10 @@ static void release(te_stream *s) {
   te_free(s);
 }
 
-static void apply_ref(uv_handle_t *handle, bool ref) {
-  if (ref) {
-    uv_ref(handle);
-  } else {
-    uv_unref(handle);
-  }
-}
-
 te_stream *te_stream_new(uv_loop_t *loop, const te_stream_events *events) {
   te_stream *s = te_alloc_zero(1, sizeof(*s));
   s->loop = loop;
   s->on = *events;
-  s->keeps_loop = true;
   s->read_buffer = te_alloc(READ_BYTES);
   uv_timer_init(loop, &s->timer);
   s->timer.data = s;
@@ -149,7 +139,6 @@ static void open_socket(te_stream *s) {
   s->connect.data = s;
   s->is_socket_open = true;
   s->held++;
-  apply_ref(&s->socket.handle, s->keeps_loop);
 }
 
 static void connect_address(te_stream *s, const struct sockaddr *address) {
@@ -297,13 +286,6 @@ void te_stream_flush(te_stream *s) {
   int rc = uv_write(&s->write, &s->socket.stream, &bytes, 1, on_written);
   assert(rc == 0);
   (void)rc;
-}
-
-void te_stream_set_ref(te_stream *s, bool ref) {
-  s->keeps_loop = ref;
-  if (s->is_closing) return;
-  apply_ref((uv_handle_t *)&s->timer, ref);
-  if (s->is_socket_open) apply_ref(&s->socket.handle, ref);
 }
 
 void te_stream_close(te_stream *s) {

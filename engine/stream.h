@@ -44,8 +44,6 @@ void te_stream_connect_unix(te_stream *s, const char *path,
 te_buf *te_stream_out(te_stream *s);
 void te_stream_flush(te_stream *s);
 
-// Whether the handles keep the loop alive (they do by default).
-void te_stream_set_ref(te_stream *s, bool ref);
 void te_stream_close(te_stream *s);
 
 #endif

@@ -102,18 +102,6 @@ static int embedded_socket(lua_State *L) {
 }
 
 /***
-Whether the handle keeps the loop alive. It does, unless told otherwise.
-@function embedded:ref
-@tparam boolean ref
-*/
-static int embedded_ref(lua_State *L) {
-  te_embedded *e = check_open(L);
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
-  te_embedded_set_ref(e, lua_toboolean(L, 2));
-  return 0;
-}
-
-/***
 Lets the server go: ten seconds after its last user it ends. Closing twice
 does nothing.
 @function embedded:close
@@ -165,7 +153,6 @@ static int embedded_supervise(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"ensure", embedded_ensure},
     {"socket", embedded_socket},
-    {"ref", embedded_ref},
     {"close", embedded_close},
     {NULL, NULL},
 };

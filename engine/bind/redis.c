@@ -178,19 +178,6 @@ static int redis_why(lua_State *L) {
   return 2;
 }
 
-/***
-Whether the connection keeps the loop alive also when no call is under way. It
-does, unless told otherwise.
-@function redis:ref
-@tparam boolean ref
-*/
-static int redis_ref(lua_State *L) {
-  connection *c = check_open(L);
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
-  te_redis_set_ref(c->redis, lua_toboolean(L, 2));
-  return 0;
-}
-
 static int run_on_close(lua_State *L) {
   const connection *c = lua_touserdata(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, c->on_close);
@@ -442,7 +429,6 @@ static const luaL_Reg methods[] = {
     {"call_blocking", redis_call_blocking},
     {"is_up", redis_is_up},
     {"why", redis_why},
-    {"ref", redis_ref},
     {"close", redis_close},
     {NULL, NULL},
 };

@@ -17,8 +17,6 @@ What the operating system knows: the host, the clock, files, the terminal.
 #include "bind/bind.h"
 #include "clock.h"
 
-#define RANDOM_BYTES_MAX 4096
-
 static int fail_errno(lua_State *L) {
   return te_bind_fail(L, uv_translate_sys_error(errno));
 }
@@ -98,21 +96,6 @@ Seconds since 1970 (UTC), with milliseconds.
 */
 static int sys_wall(lua_State *L) {
   lua_pushnumber(L, (lua_Number)te_clock_wall_ms() / 1e3);
-  return 1;
-}
-
-/***
-The working folder.
-@function cwd
-@treturn[1] string
-@return[2] nil
-@treturn[2] string message
-@treturn[2] string name of the error
-*/
-static int sys_cwd(lua_State *L) {
-  char path[PATH_MAX];
-  if (getcwd(path, sizeof(path)) == NULL) return fail_errno(L);
-  lua_pushstring(L, path);
   return 1;
 }
 
@@ -300,26 +283,6 @@ static int sys_environment(lua_State *L) {
 }
 
 /***
-Bytes that nobody can foresee.
-@function random
-@tparam int count 1 to 4096
-@treturn[1] string
-@return[2] nil
-@treturn[2] string message
-@treturn[2] string name of the error
-*/
-static int sys_random(lua_State *L) {
-  lua_Integer count = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, count >= 1 && count <= RANDOM_BYTES_MAX, 1,
-                "not from 1 to 4096");
-  char bytes[RANDOM_BYTES_MAX];
-  int rc = uv_random(NULL, NULL, bytes, (size_t)count, 0, NULL);
-  if (rc < 0) return te_bind_fail(L, rc);
-  lua_pushlstring(L, bytes, (size_t)count);
-  return 1;
-}
-
-/***
 A short name for a text: 64-bit FNV-1a. The same text has the same name
 everywhere and for ever; it keeps no secret.
 @function digest
@@ -347,7 +310,6 @@ static const luaL_Reg functions[] = {
     {"ncpus", sys_ncpus},
     {"monotonic", sys_monotonic},
     {"wall", sys_wall},
-    {"cwd", sys_cwd},
     {"realpath", sys_realpath},
     {"exe", sys_exe},
     {"stat", sys_stat},
@@ -357,7 +319,6 @@ static const luaL_Reg functions[] = {
     {"getenv", sys_getenv},
     {"environment", sys_environment},
     {"setenv", sys_setenv},
-    {"random", sys_random},
     {"digest", sys_digest},
     {NULL, NULL},
 };

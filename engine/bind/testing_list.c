@@ -88,7 +88,9 @@ Takes the number in front out.
 @treturn ?int nil when the list is empty
 */
 static int list_take_first(lua_State *L) {
-  return push_item(L, te_list_take_first(check(L)));
+  te_list *link = te_list_first(check(L));
+  if (link != NULL) te_list_remove(link);
+  return push_item(L, link);
 }
 
 /***

@@ -367,42 +367,12 @@ describe("taskengine.core.redis", function()
   end)
 
   describe("the loop", function()
-    local function has_ended()
-      return not loop.run("nowait")
-    end
-
-    it("is kept alive by a connection, unless told otherwise", function()
+    it("is kept alive by a connection until that is closed", function()
       local c = connected()
-      assert.is_false(has_ended())
-      c:ref(false)
-      assert.is_true(has_ended())
-      c:ref(true)
-      assert.is_false(has_ended())
-    end)
-
-    it("is kept alive by a call under way in any case", function()
-      local c = connected()
-      c:ref(false)
-      local got
-      c:call_blocking(100, function(reply)
-        got = reply
-      end, "BLPOP", "nothing", 0.05)
+      assert.is_true(loop.run("nowait"))
+      c:close()
       wait_until_idle()
-      assert.equal(false, got)
-      assert.is_true(c:is_up())
     end)
-
-    it("ends when a connection that cannot be made is not asked to keep it",
-      function()
-        local c = connect("redis+unix:///nowhere/at/all")
-        c:ref(false)
-        local name
-        c:call(function(_, _, got)
-          name = got
-        end, "PING")
-        wait_until_idle()
-        assert.equal("EDOWN", name)
-      end)
 
     it("finds a reply in time after a program has computed for long",
       function()

@@ -53,10 +53,6 @@ describe("taskengine.core.sys", function()
     end
   end)
 
-  it("knows where it is", function()
-    assert.equal(output("pwd -P"), sys.cwd())
-  end)
-
   it("resolves paths", function()
     os.execute(("cd %s && touch file && ln -s file link"):format(folder))
     assert.equal(sys.realpath(folder .. "/file"),
@@ -129,17 +125,6 @@ describe("taskengine.core.sys", function()
     assert.is_nil(sys.getenv("TE_SPEC_VARIABLE"))
     assert.same({ n = 3, nil, "EINVAL: invalid argument", "EINVAL" },
       table.pack(sys.setenv("A=B", "c")))
-  end)
-
-  it("draws random bytes", function()
-    assert.equal(1, #sys.random(1))
-    assert.equal(4096, #sys.random(4096))
-    assert.not_equal(sys.random(16), sys.random(16))
-    for _, count in ipairs { 0, -1, 4097 } do
-      assert.error_matches(function()
-        sys.random(count)
-      end, "not from 1 to 4096")
-    end
   end)
 
   it("digests as FNV-1a does", function()
