@@ -28,14 +28,15 @@ local LETTERS <const> =
 
 --- A crowd.
 -- @tparam table opts `seed`; `workers` and `clients`: how many; `forgets`:
--- days may pass, so that times to live end; `record`: called with the name
--- and arguments of each call and its reply, or nil and the error
+-- days may pass, so that times to live end; `fetch_bytes_max`: of envelopes in
+-- a reply; `record`: called with the name and arguments of each call and its
+-- reply, or nil and the error
 -- @treturn Crowd
 function crowd.new(opts)
-  local s = shard.new(opts.seed)
+  local s = shard.new(opts.seed, opts.fetch_bytes_max)
   local self = setmetatable({
     shard = s,
-    model = model.new(s:now()),
+    model = model.new(s:now(), opts.fetch_bytes_max),
     chance = random.new(opts.seed),
     forgets = opts.forgets,
     record = opts.record or function() end,

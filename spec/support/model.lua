@@ -24,10 +24,12 @@ local FENCED <const> = { "FENCED" }
 
 --- An empty shard.
 -- @tparam int now ms
+-- @tparam[opt=16777216] int fetch_bytes_max of envelopes in a reply
 -- @treturn Model
-function model.new(now)
+function model.new(now, fetch_bytes_max)
   return setmetatable({
     now = now,
+    fetch_bytes_max = fetch_bytes_max or 16 * 1024 * 1024,
     made = {}, -- ids of all tasks that there ever were
     tasks = {}, -- id to task: `bytes`, `parts`, `place`; gone when it ends
     due = {}, -- id to task, for those that are due later
@@ -436,12 +438,18 @@ local function deliver(self, task, newer)
   return false
 end
 
+-- A reply takes one task of any size, or as many as fit.
 local function drain(self, levels, want, got, newer)
   for _, level in ipairs(levels) do
-    while #got < want and level[1] do
+    while #got < want and level[1] and not got.is_full do
+      local bytes = got.bytes + #level[1].bytes
+      if got[1] and bytes > self.fetch_bytes_max then
+        got.is_full = true
+        return
+      end
       local task = table.remove(level, 1)
       if deliver(self, task, newer) then
-        got[#got + 1] = task
+        got[#got + 1], got.bytes = task, bytes
       end
     end
   end
@@ -463,7 +471,7 @@ function Model:fetch(wid, lease_ms, want, number, _, ...)
       urgent[#urgent + 1] = queue[level]
     end
   end
-  local got, newer, reply = {}, {}, { self.now, next_due }
+  local got, newer, reply = { bytes = 0 }, {}, { self.now, next_due }
   drain(self, urgent, want, got, newer)
   drain(self, plain, want, got, newer)
   for _, task in ipairs(newer) do

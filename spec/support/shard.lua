@@ -25,15 +25,26 @@ Producer.__index = Producer
 
 local text
 
+local function with_fetch_bytes_max(bytes)
+  local patched, count = text:gsub("(local FETCH_BYTES_MAX = )[%d *]+",
+    "%1" .. bytes)
+  assert(count == 1, "no FETCH_BYTES_MAX in the library")
+  return patched
+end
+
 --- An empty shard.
 -- @tparam[opt] int seed of what the in-memory Redis does by chance
+-- @tparam[opt] int fetch_bytes_max of envelopes in a reply, for specs in which
+-- tasks are small
 -- @treturn Shard
-function shard.new(seed)
+function shard.new(seed, fetch_bytes_max)
   text = text or library.text()
   local fake = fake_redis.new { seed = seed, tag = "{default.0}" }
+  local code = fetch_bytes_max and with_fetch_bytes_max(fetch_bytes_max)
+    or text
   return setmetatable({
     fake = fake,
-    functions = assert(function_library.load(text, fake)),
+    functions = assert(function_library.load(code, fake)),
     fetches = 0,
   }, Shard)
 end

@@ -3,6 +3,11 @@
 local FETCH_MAX, PROMOTE_MAX = 1000, 100
 -- How many tasks that it does not hand out a fetch looks at.
 local SKIPPED_MAX = 1000
+-- Of envelopes in one reply; a single one may be larger.
+local FETCH_BYTES_MAX = 16 * 1024 * 1024
+-- Tasks come out of a queue in lots that grow: what turns out to be too much
+-- goes back, and is not to be many times what the worker gets.
+local LOT_MIN, LOT_MAX = 8, 64
 
 -- The outcome of an expired task: { kind = , message = } in MessagePack.
 local EXPIRED = "R\130\164kind\167Expired\167message"
@@ -42,12 +47,18 @@ local function deliverable(P, env, queue, state)
   return true
 end
 
+-- Keeps what the worker gets. Returns where in the lot the first task stands
+-- that is too much for one reply, or nil.
 local function keep(P, envs, queue, state)
-  local out, pairs, n = state.out, state.pairs, state.n
+  local out, pairs, n, bytes = state.out, state.pairs, state.n, state.bytes
+  local over
   for i = 1, #envs do
     local env = envs[i]
-    if env and deliverable(P, env, queue, state) then
-      n = n + 1
+    if env and n > 0 and bytes + #env > FETCH_BYTES_MAX then
+      over = i
+      break
+    elseif env and deliverable(P, env, queue, state) then
+      n, bytes = n + 1, bytes + #env
       out[n + 2] = env
       pairs[2 * n - 1] = sub(env, 1, 20) .. state.delivery
       pairs[2 * n] = env
@@ -55,10 +66,16 @@ local function keep(P, envs, queue, state)
       state.skipped = state.skipped + 1
     end
   end
-  state.n = n
+  state.n, state.bytes = n, bytes
+  return over
 end
 
-local function pop_prioritised(P, queue, count)
+-- The two kinds of queue: `pop` takes envelopes off the front, `put_back`
+-- puts those from the first-th on where they were.
+local PRIORITISED, PLAIN = {}, {}
+
+-- Also returns ids and scores, by turns.
+function PRIORITISED.pop(P, queue, count)
   local popped = call("ZPOPMIN", P .. "p:" .. queue, count)
   if #popped == 0 then
     return popped
@@ -69,32 +86,63 @@ local function pop_prioritised(P, queue, count)
   end
   local envs = call("HMGET", P .. "t", unpack(ids))
   call("HDEL", P .. "t", unpack(ids))
-  return envs
+  return envs, popped
 end
 
-local function pop_plain(P, queue, count)
+function PRIORITISED.put_back(P, queue, first, envs, popped)
+  for i = first, #envs do
+    if envs[i] then
+      call("HSET", P .. "t", popped[2 * i - 1], envs[i])
+      call("ZADD", P .. "p:" .. queue, popped[2 * i], popped[2 * i - 1])
+    end
+  end
+end
+
+function PLAIN.pop(P, queue, count)
   return call("LPOP", P .. "r:" .. queue, count) or {}
 end
 
--- Pops until the worker has what it wants or nothing is left.
-local function drain(P, queue, pop, state)
-  while state.n < state.want and state.skipped < SKIPPED_MAX do
-    local count = state.want - state.n
-    local envs = pop(P, queue, count)
-    keep(P, envs, queue, state)
-    if #envs < count then
+function PLAIN.put_back(P, queue, first, envs)
+  for i = #envs, first, -1 do
+    call("LPUSH", P .. "r:" .. queue, envs[i])
+  end
+end
+
+-- How many more tasks of the size of those so far a reply takes, and one.
+local function count_fitting(state)
+  if state.n == 0 then
+    return LOT_MIN
+  end
+  local mean = state.bytes / state.n
+  return math.floor(math.max(FETCH_BYTES_MAX - state.bytes, 0) / mean) + 1
+end
+
+-- Pops until the worker has what it wants, or as much as goes into a reply,
+-- or nothing is left.
+local function drain(P, queue, kind, state)
+  local lot = LOT_MIN
+  while state.n < state.want and state.skipped < SKIPPED_MAX
+    and not state.is_full do
+    local count = math.min(state.want - state.n, lot, count_fitting(state))
+    local envs, popped = kind.pop(P, queue, count)
+    local over = keep(P, envs, queue, state)
+    if over then
+      kind.put_back(P, queue, over, envs, popped)
+      state.is_full = true
+    elseif #envs < count then
       return
     end
+    lot = math.min(2 * lot, LOT_MAX)
   end
 end
 
 -- All queues' urgent tasks first, then their plain ones.
 local function take(P, args, state)
   for i = 6, #args do
-    drain(P, args[i], pop_prioritised, state)
+    drain(P, args[i], PRIORITISED, state)
   end
   for i = 6, #args do
-    drain(P, args[i], pop_plain, state)
+    drain(P, args[i], PLAIN, state)
   end
   for i = 1, #state.newer do
     te.make_ready(P, state.newer[i])
@@ -102,12 +150,12 @@ local function take(P, args, state)
 end
 
 -- A worker that got less than it wanted sleeps until its bell rings. When
--- that was for having looked at too many, it is woken at once; but what is
--- too new for it would keep it awake for nothing.
+-- that was for having looked at too many, or for their size, it is woken at
+-- once; but what is too new for it would keep it awake for nothing.
 local function set_sleeping(P, args, state)
   local sleeps = state.n < state.want
-  if sleeps and state.skipped >= SKIPPED_MAX
-    and #state.newer < state.skipped then
+  if sleeps and (state.is_full or state.skipped >= SKIPPED_MAX
+    and #state.newer < state.skipped) then
     sleeps = false
     call("RPUSH", P .. "b:" .. args[1], "")
   end
@@ -151,6 +199,8 @@ te.register("fetch", function(keys, args)
     now = now,
     want = math.min(tonumber(args[3]), FETCH_MAX),
     n = 0,
+    bytes = 0,
+    is_full = false,
     skipped = 0,
     newer = {},
     out = { now, next_due },

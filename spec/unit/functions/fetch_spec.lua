@@ -68,6 +68,67 @@ describe("te1_fetch", function()
       assert.equal(1000, #s:fetch(A, 5000))
     end)
 
+    describe("no more bytes than a reply is to have:", function()
+      local LARGE <const> = { body = ("x"):rep(150) }
+
+      -- Room for two of them in a reply.
+      before_each(function()
+        s = shard.new(nil, 600)
+        p = s:producer("p")
+        s:register(A)
+      end)
+
+      it("the rest stays at the head, in order", function()
+        local ids = p:plain(20, LARGE)
+        assert.same({ ids[1], ids[2] }, fetch_ids(A, 20))
+        assert.same(table.move(ids, 3, 20, 1, {}), s:ready("default"))
+        for i = 3, 20, 2 do
+          assert.same({ ids[i], ids[i + 1] }, fetch_ids(A, 20))
+        end
+        assert.same({}, s:ready("default"))
+      end)
+
+      it("the urgent too, with their scores", function()
+        local ids = {}
+        for i = 1, 5 do
+          ids[i] = p:add { body = LARGE.body, priority = 10 - i }
+        end
+        local before = s:redis("ZRANGE", "p:default", 2, -1, "WITHSCORES")
+        local plain = p:plain(1)[1]
+        assert.same({ ids[1], ids[2] }, fetch_ids(A, 9))
+        assert.same(before,
+          s:redis("ZRANGE", "p:default", 0, -1, "WITHSCORES"))
+        assert.equal(3, s:redis("HLEN", "t"))
+        assert.same({ ids[3], ids[4] }, fetch_ids(A, 9))
+        assert.same({ ids[5], plain }, fetch_ids(A, 9))
+        assert.equal(0, s:redis("EXISTS", "t"))
+      end)
+
+      it("but always one task", function()
+        local first = p:plain(1, { body = ("x"):rep(1000) })[1]
+        local second = p:plain(1)[1]
+        assert.same({ first }, fetch_ids(A, 9))
+        assert.same({ second }, fetch_ids(A, 9))
+      end)
+
+      it("and the worker is woken for the rest", function()
+        p:plain(3, LARGE)
+        s:fetch(A, 9)
+        assert.is_false(is_asleep(A))
+        assert.same({ "" }, s:heard("b:" .. A))
+        s:fetch(A, 9)
+        assert.is_true(is_asleep(A))
+        assert.same({}, s:heard("b:" .. A))
+      end)
+    end)
+
+    it("16 MiB at most", function()
+      local MEGABYTES <const> = { body = ("x"):rep(3 * 1024 * 1024) }
+      local ids = p:plain(7, MEGABYTES)
+      assert.same({ table.unpack(ids, 1, 5) }, fetch_ids(A, 1000))
+      assert.same({ ids[6], ids[7] }, fetch_ids(A, 1000))
+    end)
+
     it("nothing when nothing is wanted", function()
       p:plain(1)
       assert.same({}, fetch_ids(A, 0))
