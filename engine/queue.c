@@ -172,7 +172,9 @@ static void start_round(te_queue *q) {
   if (!te_list_is_empty(&q->ended)) send_finish(q);
   if (!q->is_awake || q->stops) return;
   size_t room = q->events.room(q->events.arg);
-  if (room > 0) send_fetch(q, room);
+  // One that sleeps and has no room asks for nothing, and is a sleeper no
+  // more: so the bell, which rang for it, rings for another.
+  if (room > 0 || q->sleeps) send_fetch(q, room);
 }
 
 static void on_turn(uv_prepare_t *turn) {

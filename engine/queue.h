@@ -7,7 +7,8 @@
  *
  * A worker that fetched less than it had room for is asleep: it fetches again
  * when its bell rings, when a due time or another worker's lease has come, or
- * when a heartbeat says that there is work.
+ * when a heartbeat says that there is work. Should it have no room then, the
+ * bell is passed on.
  *
  * Life: new -> (on_up) -> start -> on_task, ... -> leave -> close. After the
  * connection was lost the queue compares what the worker holds with what
