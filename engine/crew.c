@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "log.h"
 #include "proc.h"
 
 // Between tries when none of them gets ready: doubled each time.
@@ -34,9 +35,11 @@ struct te_crew {
   uv_timer_t restart;
 };
 
-static void tell(child *c, const te_wire *w) {
-  if (c->proc == NULL) return;
-  if (te_wire_add(te_proc_out(c->proc), w) == 0) te_proc_flush(c->proc);
+static int tell(child *c, const te_wire *w) {
+  if (c->proc == NULL) return 0;
+  int rc = te_wire_add(te_proc_out(c->proc), w);
+  if (rc == 0) te_proc_flush(c->proc);
+  return rc;
 }
 
 static void kill_child(child *c) {
@@ -74,11 +77,19 @@ static void on_frame(void *arg, te_slice frame) {
   if (rc < 0) te_proc_kill(c->proc, SIGKILL);
 }
 
-// The child is to blame for it: unlike one that kill_child ends.
+// The child is to blame for it, unlike one that kill_child ends: but not for
+// being sent more than it can read while it computes.
 static void on_fault(void *arg, int code) {
-  (void)code;
   child *c = arg;
-  te_proc_kill(c->proc, SIGKILL);
+  if (code == UV_ENOBUFS) {
+    te_log(TE_LOG_WARN,
+           "child %u reads nothing while too much waits for it: it is killed, "
+           "and its tasks go back",
+           c->ref.index);
+    kill_child(c);
+  } else {
+    te_proc_kill(c->proc, SIGKILL);
+  }
 }
 
 /* How they come and go. */
@@ -184,8 +195,8 @@ bool te_crew_has(const te_crew *c, te_child_ref ref) {
   return one->proc != NULL && one->ref.serial == ref.serial;
 }
 
-void te_crew_tell(te_crew *c, unsigned index, const te_wire *w) {
-  tell(&c->children[index], w);
+int te_crew_tell(te_crew *c, unsigned index, const te_wire *w) {
+  return tell(&c->children[index], w);
 }
 
 void te_crew_kill_one(te_crew *c, unsigned index) {

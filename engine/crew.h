@@ -56,8 +56,9 @@ int te_crew_start(te_crew *c);
 bool te_crew_is_ready(const te_crew *c, unsigned index);
 // Whether it is still the same child.
 bool te_crew_has(const te_crew *c, te_child_ref ref);
-// Nothing happens when there is none, or it is too much for a frame.
-void te_crew_tell(te_crew *c, unsigned index, const te_wire *w);
+// 0, also when there is none; TE_ELIMIT: nothing was sent, it is too much for
+// a frame.
+int te_crew_tell(te_crew *c, unsigned index, const te_wire *w);
 void te_crew_kill_one(te_crew *c, unsigned index);
 
 // Both: no child is started any more until te_crew_start.

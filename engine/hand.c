@@ -1,11 +1,9 @@
 #include "hand.h"
 
-void te_hand_init(te_hand *h, size_t waiting_max) {
+void te_hand_init(te_hand *h, unsigned child, size_t waiting_max,
+                  te_hand_index *index) {
+  *h = (te_hand){.child = child, .waiting_max = waiting_max, .index = index};
   te_list_init(&h->tasks);
-  h->waiting_max = waiting_max;
-  h->count = h->waiting = 0;
-  h->moved_ms = 0;
-  h->is_stalled = false;
 }
 
 size_t te_hand_occupied(const te_hand *h) {
@@ -19,42 +17,59 @@ static size_t tasks_ahead(const te_hand *h, double mean_us) {
   return n > TE_HAND_AHEAD_MAX ? TE_HAND_AHEAD_MAX : (size_t)n;
 }
 
+// How many more fit if they are as large as those that are there.
+static size_t tasks_fitting(const te_hand *h) {
+  size_t n = h->count - h->waiting;
+  if (n == 0) return SIZE_MAX;
+  if (h->bytes >= TE_HAND_BYTES_MAX) return 0;
+  return (TE_HAND_BYTES_MAX - h->bytes) / (h->bytes / n + 1) + 1;
+}
+
 size_t te_hand_room(const te_hand *h, unsigned slots, double mean_us) {
   size_t limit = slots + tasks_ahead(h, mean_us);
   size_t taken = te_hand_occupied(h);
-  return limit > taken ? limit - taken : 0;
+  size_t room = limit > taken ? limit - taken : 0;
+  size_t fitting = tasks_fitting(h);
+  return room < fitting ? room : fitting;
 }
 
-void te_hand_offer(te_hand *h, te_claims *claims, unsigned child, te_task *t,
-                   uint64_t now_ms) {
+void te_hand_offer(te_hand *h, te_claims *claims, te_task *t, uint64_t now_ms) {
   t->token = te_claims_offer(claims, t->field);
   t->has_claim = true;
-  t->child = child;
+  t->child = h->child;
   if (h->count == 0) h->moved_ms = now_ms;
   te_list_add_last(&h->tasks, &t->link);
+  h->index->task[t->token.claim] = t;
   h->count++;
+  h->bytes += t->size;
 }
 
 te_task *te_hand_find(const te_hand *h, te_token token) {
-  te_list_each (link, &h->tasks) {
-    te_task *t = te_container_of(link, te_task, link);
-    if (t->token.claim == token.claim &&
-        t->token.generation == token.generation)
-      return t;
-  }
-  return NULL;
+  if (token.claim >= TE_CLAIMS_MAX) return NULL;
+  te_task *t = h->index->task[token.claim];
+  bool is_it = t != NULL && t->child == h->child &&
+               t->token.generation == token.generation;
+  return is_it ? t : NULL;
 }
 
 void te_hand_set_waits(te_hand *h, te_task *t, bool waits) {
-  if (waits && !t->waits) h->waiting++;
-  if (!waits && t->waits) h->waiting--;
+  if (waits == t->waits) return;
   t->waits = waits;
+  if (waits) {
+    h->waiting++;
+    h->bytes -= t->size;
+  } else {
+    h->waiting--;
+    h->bytes += t->size;
+  }
 }
 
 static void take_out(te_hand *h, te_task *t) {
   te_hand_set_waits(h, t, false);
   te_list_remove(&t->link);
+  h->index->task[t->token.claim] = NULL;
   h->count--;
+  h->bytes -= t->size;
 }
 
 void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms) {
@@ -90,13 +105,12 @@ te_task *te_hand_take_ended(te_hand *h, const te_claims *claims,
 }
 
 // NULL: none.
-static const te_task *find_culprit(const te_hand *h, const te_claims *claims,
-                                   unsigned child) {
+static const te_task *find_culprit(const te_hand *h, const te_claims *claims) {
   const te_task *only = NULL;
   size_t begun = 0;
   te_list_each (link, &h->tasks) {
     const te_task *t = te_container_of_const(link, te_task, link);
-    if (te_claims_is_executing(claims, child, t->token)) return t;
+    if (te_claims_is_executing(claims, h->child, t->token)) return t;
     if (te_claims_is_taken(claims, t->token)) {
       only = t;
       begun++;
@@ -119,9 +133,9 @@ static void judge(te_task *t, const te_claims *claims, bool is_culprit,
   }
 }
 
-void te_hand_judge(te_hand *h, const te_claims *claims, unsigned child,
-                   bool is_killed, const char *why) {
-  const te_task *culprit = is_killed ? NULL : find_culprit(h, claims, child);
+void te_hand_judge(te_hand *h, const te_claims *claims, bool is_killed,
+                   const char *why) {
+  const te_task *culprit = is_killed ? NULL : find_culprit(h, claims);
   te_list_each (link, &h->tasks) {
     te_task *t = te_container_of(link, te_task, link);
     judge(t, claims, t == culprit, why);
@@ -143,5 +157,12 @@ bool te_hand_is_slow(const te_hand *h, uint64_t now_ms) {
 bool te_hand_check_stall(te_hand *h, unsigned slots, uint64_t now_ms) {
   if (te_hand_occupied(h) <= slots || !te_hand_is_slow(h, now_ms)) return false;
   h->is_stalled = true;
+  return true;
+}
+
+bool te_hand_check_clogged(te_hand *h, unsigned slots) {
+  if (h->waiting <= h->waiting_max / 2) h->is_clogged = false;
+  if (h->is_clogged || h->waiting < h->waiting_max + slots) return false;
+  h->is_clogged = true;
   return true;
 }

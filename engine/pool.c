@@ -1,13 +1,20 @@
 #include "pool.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "clock.h"
 #include "hand.h"
+#include "log.h"
 
 #define PATROL_MS   10
+#define HELD_MS     50    // what no child has room for by then is for others
+#define BACK_MAX    500   // tasks given back at a time: they go in one call
 #define WAITING_MAX 1000  // tasks of a child that wait for others
 #define WEIGHT      8     // of the past in the mean run time
+// Of envelopes, but for those of tasks that wait; a child that has nothing
+// else gets a task all the same.
+#define BYTES_MAX   ((size_t)256 * 1024 * 1024)
 
 struct te_pool {
   uv_loop_t *loop;
@@ -16,12 +23,16 @@ struct te_pool {
   te_pool_events events;
   te_claims *claims;
   te_crew *crew;
-  te_hand *hands;  // by the index of the child
-  te_list held;    // to be offered (again)
+  te_hand *hands;        // by the index of the child
+  te_hand_index *index;  // the hands'
+  te_list held;          // to be offered (again), in the order of submission
+  uint64_t submitted;
   size_t held_count;
-  size_t task_count;      // with children, and held
-  double mean_us;         // of recent run times; 0 before the first
-  uint64_t patrol_at_ms;  // 0: not running
+  size_t held_bytes;       // of their envelopes
+  uint64_t held_since_ms;  // without a pause; 0: nothing is held
+  size_t task_count;       // with children, and held
+  double mean_us;          // of recent run times; 0 before the first
+  uint64_t patrol_at_ms;   // 0: not running
   uv_timer_t patrol;
   bool is_draining;   // takes no tasks
   bool is_link_down;  // as children are told
@@ -36,8 +47,15 @@ static size_t child_room(const te_pool *p, unsigned child) {
 size_t te_pool_room(const te_pool *p) {
   if (p->is_draining) return 0;
   size_t room = 0;
-  for (unsigned i = 0; i < p->processes; i++)
-    room += child_room(p, i);
+  size_t idle = 0;
+  size_t bytes = p->held_bytes;
+  for (unsigned i = 0; i < p->processes; i++) {
+    size_t more = child_room(p, i);
+    room += more;
+    bytes += p->hands[i].bytes;
+    if (more > 0 && te_hand_occupied(&p->hands[i]) == 0) idle++;
+  }
+  if (bytes >= BYTES_MAX && room > idle) room = idle;
   size_t claims = te_claims_free_count(p->claims);
   if (room > claims) room = claims;
   return room > p->held_count ? room - p->held_count : 0;
@@ -49,21 +67,23 @@ size_t te_pool_in_hand(const te_pool *p) {
 
 /* Tasks on their way to a child and back. */
 
-static void hold(te_pool *p, te_task *t, bool first) {
-  if (first) {
-    te_list_add_first(&p->held, &t->link);
-  } else {
-    te_list_add_last(&p->held, &t->link);
-  }
-  p->held_count++;
+static te_task *task_of(te_list *link) {
+  return te_container_of(link, te_task, link);
 }
 
-static te_task *take_held(te_pool *p) {
-  te_list *first = te_list_first(&p->held);
-  if (first == NULL) return NULL;
-  te_list_remove(first);
-  p->held_count--;
-  return te_container_of(first, te_task, link);
+// `before`: what is to stand behind it, or the list itself.
+static void hold(te_pool *p, te_task *t, te_list *before) {
+  te_list_add_last(before, &t->link);
+  p->held_count++;
+  p->held_bytes += t->size;
+}
+
+static te_task *take_held(te_pool *p, te_list *link) {
+  te_task *t = task_of(link);
+  te_list_remove(link);
+  p->held_bytes -= t->size;
+  if (--p->held_count == 0) p->held_since_ms = 0;
+  return t;
 }
 
 static void end_task(te_pool *p, te_task *t, uint32_t run_us) {
@@ -78,7 +98,7 @@ static void end_task(te_pool *p, te_task *t, uint32_t run_us) {
 
 static void offer(te_pool *p, unsigned child, te_task *t) {
   uint64_t now = te_clock_ms();
-  te_hand_offer(&p->hands[child], p->claims, child, t, now);
+  te_hand_offer(&p->hands[child], p->claims, t, now);
   if (t->envelope.time_limit_ms > 0)
     t->limit_ms = now + t->envelope.time_limit_ms;
   te_wire w = {.kind = TE_WIRE_TASK, .token = t->token};
@@ -125,36 +145,73 @@ static void watch(te_pool *p, uint64_t in_ms) {
 
 static void offer_held(te_pool *p) {
   unsigned child = 0;
-  while (te_claims_free_count(p->claims) > 0 && choose_child(p, &child)) {
-    te_task *t = take_held(p);
-    if (t == NULL) return;
+  while (p->held_count > 0 && te_claims_free_count(p->claims) > 0 &&
+         choose_child(p, &child)) {
+    te_task *t = take_held(p, p->held.next);
     offer(p, child, t);
     if (t->limit_ms > 0) watch(p, t->envelope.time_limit_ms);
     if (p->hands[child].count > 1) watch(p, PATROL_MS);
   }
+  if (p->held_count > 0 && p->held_since_ms == 0) {
+    p->held_since_ms = te_clock_ms();
+    watch(p, HELD_MS);
+  }
+}
+
+static void end_unspent(te_pool *p, te_list *link) {
+  te_task *t = take_held(p, link);
+  te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
+  end_task(p, t, 0);
 }
 
 // All that no child has been offered ends unspent.
 static void end_held(te_pool *p) {
-  te_task *t;
-  while ((t = take_held(p)) != NULL) {
-    te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
-    end_task(p, t, 0);
+  te_list_each (link, &p->held)
+    end_unspent(p, link);
+}
+
+/*
+ * What no child has room for goes back to its queue, for other workers; not
+ * while Redis is away: nobody else could have it then. The last ones go first,
+ * each lot in order, so that all stand at the queue's head as they did before.
+ */
+static void give_back(te_pool *p) {
+  if (p->held_count == 0) return;
+  uint64_t held_ms = te_clock_ms() - p->held_since_ms;
+  if (held_ms < HELD_MS) return watch(p, HELD_MS - held_ms);
+  if (p->is_link_down) return watch(p, HELD_MS);
+  te_list *link = &p->held;
+  for (size_t n = 0; n < BACK_MAX && link->prev != &p->held; n++)
+    link = link->prev;
+  for (te_list *next; link != &p->held; link = next) {
+    next = link->next;
+    end_unspent(p, link);
   }
+  if (p->held_count > 0) watch(p, PATROL_MS);
 }
 
 void te_pool_submit(te_pool *p, te_task *t) {
+  t->order = p->submitted++;
   p->task_count++;
-  hold(p, t, false);
+  hold(p, t, &p->held);
   offer_held(p);
 }
 
 /* Slow children and time limits. */
 
+// Each finds its place near the one before: they come by their order, the last
+// first, or nearly so.
 static void withdraw_all(te_pool *p, unsigned child) {
   te_task *t;
-  while ((t = te_hand_withdraw(&p->hands[child], p->claims)) != NULL)
-    hold(p, t, true);
+  te_list *at = &p->held;
+  while ((t = te_hand_withdraw(&p->hands[child], p->claims)) != NULL) {
+    while (at->prev != &p->held && task_of(at->prev)->order > t->order)
+      at = at->prev;
+    while (at != &p->held && task_of(at)->order < t->order)
+      at = at->next;
+    hold(p, t, at);
+    at = &t->link;
+  }
 }
 
 // A child that computes does not tell of what has ended before.
@@ -181,7 +238,7 @@ static void look_after(te_pool *p, unsigned child, uint64_t now) {
   if (te_hand_is_slow(h, now)) collect_ended(p, child, now);
   if (te_hand_check_stall(h, p->concurrency, now)) withdraw_all(p, child);
   te_list_each (link, &h->tasks)
-    check_limit(p, child, te_container_of(link, te_task, link), now);
+    check_limit(p, child, task_of(link), now);
   if (may_stall(p, child)) watch(p, PATROL_MS);
 }
 
@@ -192,6 +249,7 @@ static void on_patrol(uv_timer_t *timer) {
   for (unsigned i = 0; i < p->processes; i++)
     look_after(p, i, now);
   offer_held(p);
+  give_back(p);
   p->events.on_room(p->events.arg);
 }
 
@@ -215,9 +273,16 @@ static void on_done(te_pool *p, unsigned child, const te_wire *w) {
 }
 
 static void on_waits(te_pool *p, unsigned child, const te_wire *w) {
-  te_task *t = te_hand_find(&p->hands[child], w->token);
+  te_hand *h = &p->hands[child];
+  te_task *t = te_hand_find(h, w->token);
   if (t == NULL) return;
-  te_hand_set_waits(&p->hands[child], t, w->byte != 0);
+  te_hand_set_waits(h, t, w->byte != 0);
+  if (te_hand_check_clogged(h, p->concurrency)) {
+    te_log(TE_LOG_WARN,
+           "child %u: %zu tasks wait for others, and no more can begin there "
+           "until some of them end: use more processes, or nest less deeply",
+           child, h->waiting);
+  }
   offer_held(p);
   p->events.on_room(p->events.arg);
 }
@@ -267,7 +332,7 @@ static void on_end(void *arg, te_child_ref child, const te_death *death) {
   te_hand *h = &p->hands[child.index];
   te_task *t;
   withdraw_all(p, child.index);
-  te_hand_judge(h, p->claims, child.index, death->is_killed, death->why);
+  te_hand_judge(h, p->claims, death->is_killed, death->why);
   while ((t = te_hand_take_first(h, te_clock_ms())) != NULL)
     end_task(p, t, 0);
   te_claims_reset_child(p->claims, child.index);
@@ -306,8 +371,9 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
   p->claims = claims;
   p->crew = te_crew_new(loop, &crew, &crew_events);
   p->hands = te_alloc_zero(p->processes, sizeof(*p->hands));
+  p->index = te_alloc_zero(1, sizeof(*p->index));
   for (unsigned i = 0; i < p->processes; i++)
-    te_hand_init(&p->hands[i], waiting_max(p->processes));
+    te_hand_init(&p->hands[i], i, waiting_max(p->processes), p->index);
   te_list_init(&p->held);
   uv_timer_init(loop, &p->patrol);
   p->patrol.data = p;
@@ -322,12 +388,22 @@ void te_pool_reply(te_pool *p, te_child_ref to, uint32_t request, int status,
                    te_slice payload) {
   te_wire w = {.kind = TE_WIRE_REPLY, .request = request, .payload = payload};
   w.number = (uint32_t)status;
-  if (te_crew_has(p->crew, to)) te_crew_tell(p->crew, to.index, &w);
+  if (!te_crew_has(p->crew, to)) return;
+  if (te_crew_tell(p->crew, to.index, &w) != TE_ELIMIT) return;
+  w.number = (uint32_t)TE_EREPLY;
+  w.payload = te_slice_str("the reply is larger than a child can be sent");
+  te_crew_tell(p->crew, to.index, &w);
 }
 
 void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item) {
   te_wire w = {.kind = TE_WIRE_ITEM, .payload = item};
-  if (te_crew_has(p->crew, to)) te_crew_tell(p->crew, to.index, &w);
+  if (!te_crew_has(p->crew, to)) return;
+  if (te_crew_tell(p->crew, to.index, &w) != TE_ELIMIT) return;
+  char large[TE_ID_BYTES + 1];
+  memcpy(large, item.data, TE_ID_BYTES);
+  large[TE_ID_BYTES] = '>';
+  w.payload = te_slice_of(large, sizeof(large));
+  te_crew_tell(p->crew, to.index, &w);
 }
 
 void te_pool_send_link(te_pool *p, bool is_up) {
@@ -360,6 +436,7 @@ size_t te_pool_alive(const te_pool *p) {
 static void on_timer_close(uv_handle_t *handle) {
   te_pool *p = handle->data;
   te_free(p->hands);
+  te_free(p->index);
   te_free(p);
 }
 

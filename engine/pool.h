@@ -5,7 +5,9 @@
  * outcome takes none. Beyond its slots a child is offered some milliseconds
  * of work, by the measured mean run time of its tasks, so that it need not
  * wait for the master between two short ones. What was offered behind a task
- * that turns out to be long is withdrawn and given to others.
+ * that turns out to be long is withdrawn and given to others: to a child that
+ * has room, or, when none has for a while, to other workers (TE_END_UNSPENT).
+ * Of large tasks no more is taken than some megabytes.
  *
  * A child that dies is replaced at once. Of its tasks the one that it was
  * executing is lost (TE_END_LOST) unless the master killed it, others that
@@ -59,6 +61,8 @@ size_t te_pool_room(const te_pool *p);     // how many tasks it would take now
 size_t te_pool_in_hand(const te_pool *p);  // how many it has
 void te_pool_submit(te_pool *p, te_task *t);  // takes
 
+// What is too large for a frame becomes an error, or an item that the child
+// has to read by itself.
 void te_pool_reply(te_pool *p, te_child_ref to, uint32_t request, int status,
                    te_slice payload);
 void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item);

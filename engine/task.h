@@ -34,6 +34,7 @@ typedef struct te_task {
   te_list link;
   char field[TE_FIELD_BYTES];  // its key in flight
   te_envelope envelope;        // borrows from `bytes`
+  uint64_t order;              // of its submission to the pool
   te_token token;              // of the claim
   bool has_claim;              // from the offer until its end is told
   unsigned child;              // index, while it is with a child

@@ -15,11 +15,11 @@ typedef struct task_handle {
   te_task *task;
 } task_handle;
 
-// The claims are its user value.
+// Its user values: the claims, and the hand whose index it shares, if any.
 typedef struct hand_handle {
   te_hand hand;
   te_claims *claims;
-  unsigned child;
+  te_hand_index index;
 } hand_handle;
 
 static te_task *check_task(lua_State *L, int arg) {
@@ -151,19 +151,26 @@ An empty hand.
 @tparam claims claims
 @tparam int child
 @tparam int waiting_max
+@tparam[opt] hand beside another one of the same worker
 @treturn hand
 */
 static int hand_new(lua_State *L) {
   te_claims *claims = te_bind_check_claims(L, 1);
   unsigned child = (unsigned)luaL_checkinteger(L, 2);
   size_t waiting_max = (size_t)luaL_checkinteger(L, 3);
-  hand_handle *h = lua_newuserdatauv(L, sizeof(*h), 1);
+  hand_handle *beside =
+      lua_isnoneornil(L, 4) ? NULL : luaL_checkudata(L, 4, HAND);
+  lua_settop(L, 4);
+  hand_handle *h = lua_newuserdatauv(L, sizeof(*h), 2);
   h->claims = claims;
-  h->child = child;
-  te_hand_init(&h->hand, waiting_max);
+  memset(&h->index, 0, sizeof(h->index));
+  te_hand_init(&h->hand, child, waiting_max,
+               beside != NULL ? beside->hand.index : &h->index);
   luaL_setmetatable(L, HAND);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
+  lua_pushvalue(L, 4);
+  lua_setiuservalue(L, -2, 2);
   return 1;
 }
 
@@ -171,7 +178,7 @@ static int hand_free(lua_State *L) {
   hand_handle *h = check_hand(L);
   te_list_each (link, &h->hand.tasks)
     te_task_free(te_container_of(link, te_task, link));
-  te_hand_init(&h->hand, 0);
+  te_list_init(&h->hand.tasks);
   return 0;
 }
 
@@ -214,7 +221,7 @@ static int hand_offer(lua_State *L) {
   uint64_t now = check_now(L, 3);
   te_task *t = te_task_new(envelope, 1);
   luaL_argcheck(L, t != NULL, 2, "malformed");
-  te_hand_offer(&h->hand, h->claims, h->child, t, now);
+  te_hand_offer(&h->hand, h->claims, t, now);
   te_bind_push_token(L, t->token);
   return 1;
 }
@@ -297,7 +304,7 @@ Says how the tasks of a dead child end.
 static int hand_judge(lua_State *L) {
   hand_handle *h = check_hand(L);
   const char *why = luaL_checkstring(L, 3);
-  te_hand_judge(&h->hand, h->claims, h->child, lua_toboolean(L, 2), why);
+  te_hand_judge(&h->hand, h->claims, lua_toboolean(L, 2), why);
   lua_newtable(L);
   te_list_each (link, &h->hand.tasks) {
     const te_task *t = te_container_of(link, te_task, link);
@@ -338,6 +345,18 @@ static int hand_check_stall(lua_State *L) {
   return 2;
 }
 
+/***
+Whether so many tasks wait that no other can begin; true once.
+@function hand:check_clogged
+@tparam int slots
+@treturn boolean
+*/
+static int hand_check_clogged(lua_State *L) {
+  unsigned slots = (unsigned)luaL_checkinteger(L, 2);
+  lua_pushboolean(L, te_hand_check_clogged(&check_hand(L)->hand, slots));
+  return 1;
+}
+
 static const luaL_Reg task_methods[] = {
     {"ending", task_ending},
     {"set_outcome", task_set_outcome},
@@ -364,6 +383,7 @@ static const luaL_Reg hand_methods[] = {
     {"judge", hand_judge},
     {"take_first", hand_take_first},
     {"check_stall", hand_check_stall},
+    {"check_clogged", hand_check_clogged},
     {NULL, NULL},
 };
 
@@ -384,5 +404,7 @@ int te_bind_open_testing_hand(lua_State *L) {
   te_bind_class(L, TASK, task_methods, task_meta);
   te_bind_class(L, HAND, hand_methods, hand_meta);
   luaL_newlib(L, functions);
+  lua_pushinteger(L, (lua_Integer)TE_HAND_BYTES_MAX);
+  lua_setfield(L, -2, "BYTES_MAX");
   return 1;
 }

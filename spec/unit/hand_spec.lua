@@ -49,6 +49,17 @@ describe("hand", function()
     return fields
   end
 
+  -- Offers tasks of a size; how many there were.
+  local function fill(bytes)
+    local body = ("x"):rep(bytes - #envelope.new { id = id(1), body = "" })
+    local count = 0
+    while h:room(1000, 0) > 0 do
+      count = count + 1
+      tokens[count] = h:offer(envelope.new { id = id(count), body = body }, 0)
+    end
+    return count
+  end
+
   describe("has room", function()
     it("for its slots, when no run time is known", function()
       assert.equal(1, h:room(1, 0))
@@ -83,6 +94,38 @@ describe("hand", function()
       assert.same({ 2, 0 }, { h:occupied(), h:room(2, 0) })
     end)
 
+    it("for as many large ones as fit, and for one more", function()
+      assert.equal(hand.BYTES_MAX // 1000000 + 1, fill(1000000))
+      h:finish(tokens[1], 1)
+      assert.equal(1, h:room(1000, 0))
+      h:withdraw()
+      h:withdraw()
+      assert.equal(3, h:room(1000, 0))
+    end)
+
+    it("for one of any size", function()
+      assert.equal(2, fill(60 * 1024 * 1024))
+      h:finish(tokens[1], 1)
+      h:finish(tokens[2], 1)
+      assert.equal(1000, h:room(1000, 0))
+    end)
+
+    it("past large ones that wait", function()
+      local count = fill(hand.BYTES_MAX // 3 + 1)
+      assert.equal(3, count)
+      for n = 1, 3 do
+        h:set_waits(tokens[n], true)
+      end
+      assert.equal(1000, h:room(1000, 0))
+      for n = 1, 3 do
+        h:set_waits(tokens[n], false)
+      end
+      assert.equal(0, h:room(1000, 0))
+      h:set_waits(tokens[3], true)
+      h:finish(tokens[3], 1)
+      assert.equal(1, h:room(1000, 0))
+    end)
+
     it("for what took the slot of one that ended while it waited", function()
       offer(1, { 1 })
       h:set_waits(tokens[1], true)
@@ -98,6 +141,38 @@ describe("hand", function()
     h:finish(tokens[2], 1)
     assert.is_false(h:find(tokens[2]))
     assert.is_true(h:find(tokens[3]))
+  end)
+
+  it("finds no task of another hand, and none by a claim that is none",
+    function()
+      offer(1)
+      local other = hand.new(master, CHILD + 1, WAITING_MAX, h)
+      assert.is_false(other:find(tokens[1]))
+      assert.is_false(h:find(claims.MAX | 1 << 32))
+      assert.is_false(h:find(0xffffffff | 1 << 32))
+    end)
+
+  it("says once that too many wait, until half of them have ended", function()
+    offer(WAITING_MAX + 2)
+    for n = 1, WAITING_MAX + 1 do
+      h:set_waits(tokens[n], true)
+    end
+    assert.is_false(h:check_clogged(2))
+    h:set_waits(tokens[WAITING_MAX + 2], true)
+    assert.is_true(h:check_clogged(2))
+    assert.is_false(h:check_clogged(2))
+    h:set_waits(tokens[1], false)
+    assert.is_false(h:check_clogged(2))
+    h:set_waits(tokens[1], true)
+    assert.is_false(h:check_clogged(2))
+    for n = 1, WAITING_MAX do
+      h:set_waits(tokens[n], false)
+    end
+    assert.is_false(h:check_clogged(2))
+    for n = 1, WAITING_MAX do
+      h:set_waits(tokens[n], true)
+    end
+    assert.is_true(h:check_clogged(2))
   end)
 
   it("gives back what has not begun, the last first", function()

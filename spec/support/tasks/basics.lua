@@ -90,6 +90,22 @@ app:task("large", function(bytes)
   return ("x"):rep(bytes)
 end)
 
+app:task("size", function(text)
+  return #text
+end)
+
+-- What the master answers when it is asked for all of these outcomes at once.
+app:task("ask_outcomes", function(ids)
+  local answer
+  core.child.request(function(reply, why, code)
+    answer = { reply ~= nil, why, code }
+  end, "te1_outcome", ids)
+  while not answer do
+    te.sleep(0.005)
+  end
+  return answer
+end)
+
 app:task("closure", function()
   return { add = print }
 end)
@@ -103,7 +119,13 @@ app:task("ask", function(x)
   return app:send_task("add", { x, 1 }):get { timeout = 20 }
 end)
 
--- The same, of a worker of another queue.
+-- The same, so many deep.
+app:task("nest", function(depth)
+  return depth == 0 and 0
+    or 1 + app:send_task("nest", { depth - 1 }):get { timeout = 60 }
+end)
+
+-- Waits for one of a worker of another queue.
 app:task("ask_elsewhere", function(path, notes)
   return app:send_task("until_file", { path, notes }, { queue = "elsewhere" })
     :get { timeout = 20 }
