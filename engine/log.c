@@ -1,25 +1,26 @@
 #include "log.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "buf.h"
 #include "clock.h"
+#include "scribe.h"
 #include "utf8.h"
 
 #define GATHERED_BYTES_MAX ((size_t)64 * 1024)
+#define SETTLE_MS          1000  // for a reader that is slow
 
 static const char *const names[] = {"debug", "info", "warn", "error", "off"};
 
 static te_log_level threshold = TE_LOG_INFO;
 static bool gathers;
-static bool flushes_at_exit;
+static bool has_gathered;  // from then on nothing here waits for stderr
+static size_t dropped;     // lines that stderr had no room for
+static bool erases;
 static te_buf lines;
 static te_log_sink sink_fn;
 static void *sink_arg;
@@ -41,51 +42,8 @@ bool te_log_enabled(te_log_level level) {
   return level >= threshold && level < TE_LOG_OFF;
 }
 
-void te_log_set_sink(te_log_sink sink, void *arg) {
-  te_log_flush();
-  sink_fn = sink;
-  sink_arg = arg;
-}
-
-static void flush_at_exit(void) {
-  te_log_flush();
-  te_buf_free(&lines);
-}
-
-void te_log_gather(bool gather) {
-  te_log_flush();
-  gathers = gather;
-  if (gather && !flushes_at_exit) flushes_at_exit = atexit(flush_at_exit) == 0;
-}
-
-// A log that cannot be written is no reason to stop.
-static void write_stderr(te_slice bytes) {
-  while (bytes.size > 0) {
-    ssize_t n = write(STDERR_FILENO, bytes.data, bytes.size);
-    if (n >= 0) {
-      bytes.data += n;
-      bytes.size -= (size_t)n;
-    } else if (errno == EAGAIN) {  // whoever shares it made it non-blocking
-      struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
-      poll(&writable, 1, -1);
-    } else if (errno != EINTR) {
-      return;
-    }
-  }
-}
-
-void te_log_flush(void) {
-  if (te_buf_size(&lines) == 0) return;
-  if (sink_fn != NULL) {
-    sink_fn(sink_arg, te_buf_slice(&lines));
-  } else {
-    write_stderr(te_buf_slice(&lines));
-  }
-  te_buf_clear(&lines);
-}
-
 // The date is worked out once a second, not for every line.
-static void add_time(void) {
+static void add_time(te_buf *b) {
   static time_t second = -1;
   static char date[sizeof("-2147483648-11-22T09:00:00.")];
   int64_t now_ms = te_clock_wall_ms();
@@ -98,8 +56,86 @@ static void add_time(void) {
   int ms = (int)(now_ms % 1000);
   char rest[] = {(char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
                  (char)('0' + ms % 10), 'Z', ' '};
-  te_buf_add_str(&lines, date);
-  te_buf_add(&lines, rest, sizeof(rest));
+  te_buf_add_str(b, date);
+  te_buf_add(b, rest, sizeof(rest));
+}
+
+static void add_head(te_buf *b, te_log_level level) {
+  if (erases) te_buf_add_str(b, "\033[K");
+  add_time(b);
+  te_buf_addf(b, "%-5s ", names[level]);
+}
+
+static size_t count_lines(te_slice text) {
+  size_t n = 0;
+  const char *end = text.data + text.size;
+  for (const char *at = text.data;
+       (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+    n++;
+  return n;
+}
+
+// Whether stderr takes lines again, after it had none.
+static bool tell_dropped(void) {
+  if (dropped == 0) return true;
+  te_buf line;
+  te_buf_init(&line);
+  add_head(&line, TE_LOG_WARN);
+  te_buf_addf(&line, "%zu log line%s left out here: nobody read stderr\n",
+              dropped, dropped == 1 ? " was" : "s were");
+  bool is_told = te_scribe_add(te_buf_slice(&line));
+  te_buf_free(&line);
+  if (is_told) dropped = 0;
+  return is_told;
+}
+
+static void write_stderr(te_slice text) {
+  if (!has_gathered) return te_scribe_write(text);
+  if (tell_dropped() && (text.size == 0 || te_scribe_add(text))) return;
+  dropped += count_lines(text);
+}
+
+void te_log_flush(void) {
+  if (sink_fn == NULL) {
+    write_stderr(te_buf_slice(&lines));
+  } else if (te_buf_size(&lines) > 0) {
+    sink_fn(sink_arg, te_buf_slice(&lines));
+  }
+  te_buf_clear(&lines);
+}
+
+static void stop_at_exit(void) {
+  te_log_flush();
+  if (dropped > 0) te_scribe_settle(SETTLE_MS);
+  te_log_flush();
+  te_scribe_stop(SETTLE_MS);
+  te_buf_free(&lines);
+}
+
+void te_log_gather(bool gather) {
+  te_log_flush();
+  gathers = gather;
+  if (!gather) te_scribe_settle(SETTLE_MS);
+  if (gather && !has_gathered) has_gathered = atexit(stop_at_exit) == 0;
+}
+
+void te_log_set_sink(te_log_sink sink, void *arg) {
+  te_log_flush();
+  sink_fn = sink;
+  sink_arg = arg;
+}
+
+void te_log_set_erases(bool whether) {
+  erases = whether;
+}
+
+void te_log_forget(void) {
+  te_scribe_forget();
+  te_buf_clear(&lines);
+  dropped = 0;
+  gathers = has_gathered = erases = false;
+  sink_fn = NULL;
+  threshold = TE_LOG_INFO;
 }
 
 static void add_escape(uint8_t byte) {
@@ -148,8 +184,7 @@ static void add_bytes(te_slice bytes) {
 static void add_line(te_log_level level, te_slice text) {
   bool is_cut = text.size >= TE_LOG_TEXT_BYTES_MAX;
   if (is_cut) text.size = TE_LOG_TEXT_BYTES_MAX - 1;
-  add_time();
-  te_buf_addf(&lines, "%-5s ", names[level]);
+  add_head(&lines, level);
   add_bytes(text);
   te_buf_add_str(&lines, is_cut ? "...\n" : "\n");
   if (!gathers || level == TE_LOG_ERROR ||
@@ -172,4 +207,8 @@ void te_log(te_log_level level, const char *format, ...) {
 
 void te_log_bytes(te_log_level level, te_slice text) {
   if (te_log_enabled(level)) add_line(level, text);
+}
+
+void te_log_always(te_log_level level, te_slice text) {
+  add_line(level, text);
 }

@@ -10,8 +10,11 @@
  * Each line is written at once, with one write. A busy worker gathers the
  * lines of one turn of its loop instead: te_log_gather(true), and
  * te_log_flush() in each turn. An error goes out at once even then, with all
- * that came before it; what is left goes out at exit. Whoever forks flushes
- * first.
+ * that came before it. Whoever forks flushes first.
+ *
+ * A worker does not wait for who reads its stderr (scribe.h): lines that
+ * find no room are left out, and a line says how many when there is room
+ * again. What is left at exit gets a second to go out.
  */
 #ifndef TE_LOG_H
 #define TE_LOG_H
@@ -37,10 +40,18 @@ bool te_log_enabled(te_log_level level);
 void te_log(te_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-void te_log_bytes(te_log_level level, te_slice text);  // NULs and all
+void te_log_bytes(te_log_level level, te_slice text);   // NULs and all
+void te_log_always(te_log_level level, te_slice text);  // whatever the level
 
 void te_log_gather(bool gather);
 void te_log_flush(void);
+
+// Each line clears the terminal's line first: another process keeps its
+// progress bar there.
+void te_log_set_erases(bool whether);
+
+// In a process that was forked without executing a program: as at a start.
+void te_log_forget(void);
 
 /*
  * Where whole lines go instead of stderr; NULL: to stderr again. `lines` is

@@ -92,10 +92,7 @@ static void bound_log(void) {
 // From here on stderr is our log. Whoever started us and reads our stderr
 // sees its end and knows that we listen.
 static void open_log(const supervisor *s) {
-  // After a mere fork these are as the parent's program set them.
-  te_log_set_sink(NULL, NULL);
-  te_log_gather(false);
-  te_log_set_level(TE_LOG_INFO);
+  te_log_forget();  // after a mere fork it is as the parent's program set it
   char *file = te_instance_file(&s->where, LOG_FILE);
   int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   te_free(file);

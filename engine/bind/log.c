@@ -24,6 +24,18 @@ static int log_set_level(lua_State *L) {
 }
 
 /***
+Lets each line clear the terminal's line first, where another process keeps
+its progress bar.
+@function set_erases
+@tparam boolean whether
+*/
+static int log_set_erases(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  te_log_set_erases(lua_toboolean(L, 1));
+  return 0;
+}
+
+/***
 Writes a line. Control characters and bytes that are not UTF-8 are escaped.
 @function write
 @tparam string level
@@ -39,6 +51,7 @@ static int log_write(lua_State *L) {
 int te_bind_open_log(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"set_level", log_set_level},
+      {"set_erases", log_set_erases},
       {"write", log_write},
       {NULL, NULL},
   };

@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local script = require("spec.support.script")
 
 local testing = core.testing
 local log, set_level = testing.log, core.log.set_level
@@ -126,6 +127,13 @@ describe("log", function()
     assert.equal(prefix .. "a\n", (log.captured()))
   end)
 
+  it("clears a terminal's line first where that is asked for", function()
+    core.log.set_erases(true)
+    log.log("info", "a")
+    core.log.set_erases(false)
+    assert.equal("\27[K" .. prefix .. "a\n", (log.captured()))
+  end)
+
   it("writes to stderr, what is gathered at exit", function()
     local process <close> = assert(io.popen([[lua5.4 -e '
       local log = require("taskengine.core").testing.log
@@ -135,5 +143,77 @@ describe("log", function()
       io.stderr:write("printed\n")
     ' 2>&1]]))
     assert.truthy(process:read("a"):find("info  now\nprinted\n.*later\n$"))
+  end)
+
+  describe("whose reader has stopped", function()
+    local LINES <const> = 400
+    -- Its stderr is a FIFO with a reader (itself) that never reads.
+    local SCRIPT <const> = [[
+      local core = require("taskengine.core")
+      local log = core.testing.log
+      log.gather(true)
+      for i = 1, %d do
+        log.log("info", i .. ("x"):rep(10000))
+        log.flush()
+      end
+      io.write("written\n")
+      io.stdout:flush()
+      io.read()
+      log.log("info", "after")
+      log.flush()
+    ]]
+    local folder, fifo
+
+    before_each(function()
+      folder = script.folder { ["log.lua"] = SCRIPT:format(LINES) }
+      fifo = folder.dir .. "/fifo"
+      assert(os.execute("mkfifo " .. fifo))
+    end)
+
+    after_each(function()
+      getmetatable(folder).__close(folder)
+    end)
+
+    -- Calls fn(file) when all is logged and none of it was read.
+    local function with_logger(fn)
+      local go = folder.dir .. "/go"
+      assert(os.execute("mkfifo " .. go))
+      local logger <close> = assert(io.popen(
+        ("lua5.4 %s/log.lua 2<>%s <%s"):format(folder.dir, fifo, go)))
+      local input <close> = assert(io.open(go, "w"))
+      assert.equal("written", logger:read())
+      fn(logger, input)
+    end
+
+    it("does not wait for it, and not long at its end", function()
+      with_logger(function(logger, input)
+        local began = core.sys.monotonic()
+        input:write("\n")
+        input:flush()
+        assert.equal("", logger:read("a"))
+        assert.is_true(core.sys.monotonic() - began < 8)
+      end)
+    end)
+
+    it("says how many lines it left out, when it is read again", function()
+      with_logger(function(logger, input)
+        local reader <close> = assert(io.open(fifo))
+        input:write("\n")
+        input:flush()
+        local text = reader:read("a")
+        assert.equal("", logger:read("a"))
+        local whole, dropped = 0, 0
+        for one in text:gmatch("([^\n]*)\n") do
+          if one:find("info  %d+x+$") or one:find("info  after$") then
+            whole = whole + 1
+          else
+            dropped = dropped + tonumber(one:match(
+              "warn  (%d+) log lines were left out here: nobody read stderr$"))
+          end
+        end
+        assert.is_true(dropped > 0)
+        assert.equal(LINES + 1, whole + dropped)
+      end)
+    end)
   end)
 end)
