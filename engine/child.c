@@ -151,6 +151,9 @@ void te_child_log(te_child *c, int level, const te_token *about,
   w.token.claim = TE_CLAIMS_NONE;
   if (about != NULL) w.token = *about;
   say(c, &w);
+  // What comes next may hang or crash, and these are the lines that tell of
+  // it. The master's clock says when.
+  te_child_flush(c);
 }
 
 void te_child_set_concurrency(te_child *c, unsigned tasks) {

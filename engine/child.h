@@ -46,6 +46,7 @@ void te_child_execute(te_child *c, const te_token *token);
 // The caller draws the number. `payload`: function and arguments, each with
 // its size (4 bytes) before it.
 void te_child_request(te_child *c, uint32_t request, te_slice payload);
+// Goes out at once.
 void te_child_log(te_child *c, int level, const te_token *about, te_slice text);
 void te_child_flush(te_child *c);  // writes what was gathered, blocking
 
