@@ -168,7 +168,8 @@ static void init_handles(te_proc *p, uv_loop_t *loop) {
 static int spawn(te_proc *p, uv_loop_t *loop, const te_proc_options *o) {
   uv_stdio_container_t stdio[5] = {
       {.flags = UV_IGNORE},
-      {.flags = UV_INHERIT_FD, .data.fd = 1},
+      // Not our stdout: under `taskengine run` that is the script's.
+      {.flags = UV_INHERIT_FD, .data.fd = 2},
       {.flags = UV_INHERIT_FD, .data.fd = 2},
       {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
        .data.stream = (uv_stream_t *)&p->channel},

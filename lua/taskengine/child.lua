@@ -8,6 +8,7 @@ local coroutines = require("taskengine.coroutines")
 local loader = require("taskengine.loader")
 local message = require("taskengine.message")
 local mode = require("taskengine.mode")
+local output = require("taskengine.output")
 local registry = require("taskengine.registry")
 local runner = require("taskengine.runner")
 local scheduler = require("taskengine.scheduler")
@@ -20,21 +21,6 @@ local child = {}
 local EXIT_INTERNAL <const> = 70 -- EX_SOFTWARE
 -- A task may have broken what it found in the globals.
 local exit, tostring = os.exit, tostring
-
--- What a task prints becomes lines of the worker's log.
-local function redirect_print()
-  _G.print = function(...)
-    local words = table.pack(...)
-    for i = 1, words.n do
-      words[i] = tostring(words[i])
-    end
-    local fiber = scheduler.current()
-    local token = fiber and fiber.task and fiber.task.token
-    for line in (table.concat(words, " ") .. "\n"):gmatch("([^\n]*)\n") do
-      core.child.log("info", token, line)
-    end
-  end
-end
 
 local function load_files(asked)
   for _, path in ipairs(asked.files) do
@@ -139,12 +125,15 @@ local function die(problem)
   exit(EXIT_INTERNAL)
 end
 
-local function serve(asked, hello, tasks)
+local function serve(asked, hello, tasks, lines)
   local running = runner.new {
     tasks = tasks,
     result_bytes_max = hello.settings.result_bytes_max,
     worker = asked.worker,
-    done = core.child.done,
+    done = function(token, outcome)
+      lines:finish(token)
+      core.child.done(token, outcome)
+    end,
     log = core.child.log,
   }
   core.child.on_task(function(token, envelope)
@@ -159,6 +148,7 @@ local function serve(asked, hello, tasks)
 end
 
 --- Prepares this Lua state for tasks, before any file is loaded.
+-- @treturn Lines what tasks print and write
 function child.prepare()
   mode.name = "worker"
   coroutines.install()
@@ -168,10 +158,10 @@ function child.prepare()
   slot.tell = core.child.waits
   transport_child.start()
   broker.new_transport = transport_child.new
-  redirect_print()
   function spawn.on_error(text)
     core.child.log("error", nil, text)
   end
+  return output.redirect(core.child.log)
 end
 
 --- Runs this process as a worker's child.
@@ -179,13 +169,13 @@ end
 -- @treturn int the exit code
 function child.main(index)
   assert(core.child.open(index))
-  child.prepare()
+  local lines = child.prepare()
   local asked = wait_for_config()
   if not asked then
     return 0
   end
   local hello, tasks = child.load(asked)
-  local running = hello and serve(asked, hello, tasks)
+  local running = hello and serve(asked, hello, tasks, lines)
   local is_over = false
   core.child.on_quit(function()
     is_over = true
@@ -195,6 +185,7 @@ function child.main(index)
   while not is_over or running and running.count > 0 do
     core.loop.run("once")
   end
+  lines:finish_all()
   core.child.close()
   return 0
 end

@@ -11,6 +11,27 @@ app:task("says", function()
   print("one", 2, "\0x")
   return true
 end)
+app:task("hangs", { time_limit = 1 }, function()
+  print("before it hangs")
+  while true do end
+end)
+app:task("crashes", { bind = true }, function(self, how)
+  self:log("error", "before " .. how)
+  io.write("a begun line")
+  if how == "exit" then os.exit(3) end
+  os.execute("kill -9 $PPID")
+end)
+app:task("computes", function(file)
+  print("begun")
+  while not require("taskengine.core").sys.stat(file) do end
+end)
+app:task("writes", function(seconds)
+  io.write("one", 2)
+  te.sleep(seconds)
+  io.stdout:write(" three\nfour\n"):write("five\n")
+  io.stderr:write("six\n", "seven")
+  os.execute("echo eight")
+end)
 return app
 ]]
 
@@ -35,5 +56,61 @@ describe("A worker's log", function()
     place:run { "call", "says", "--wait" }
     worker:heard("stderr", "info  says%[%w+%] one 2 \\x00x\n")
     worker:heard("stderr", "info  says%[%w+%] succeeded in [%d.]+ ms\n")
+  end)
+
+  describe("tells in time", function()
+    local server, place, worker
+
+    before_each(function()
+      server = redis_server.start()
+      place = program.place { broker = server.url }
+      place:write("tasks.lua", FILE)
+      worker = place:worker { "tasks.lua", "-P", "1", "-c", "2" }
+    end)
+
+    after_each(function()
+      place:close()
+      server:stop()
+    end)
+
+    it("what a task said before it hangs", function()
+      place:run { "call", "hangs", "--wait" }
+      worker:heard("stderr", "info  hangs%[%w+%] before it hangs\n"
+        .. ".*hangs%[%w+%] failed: TimeLimitExceeded")
+    end)
+
+    it("what a task said before it crashes", function()
+      place:run { "call", "crashes", '["exit"]', "--wait" }
+      worker:heard("stderr", "error crashes%[%w+%] before exit\n"
+        .. "[^\n]* info  crashes%[%w+%] a begun line\n[^\n]* lost: ")
+      place:run { "call", "crashes", '["kill"]', "--wait" }
+      worker:heard("stderr", "error crashes%[%w+%] before kill\n[^\n]* lost: ")
+    end)
+
+    it("what a task says while it computes", function()
+      place:run { "call", "computes", '["go"]' }
+      worker:heard("stderr", "info  computes%[%w+%] begun\n")
+      place:write("go", "")
+      worker:heard("stderr", "computes%[%w+%] succeeded")
+    end)
+
+    it("what a task writes, line by line, and apart from others'", function()
+      place:run { "call", "writes", "[0.2]" }
+      place:run { "call", "writes", "[0]", "--wait" }
+      worker:heard("stderr", "succeeded.*succeeded")
+      local lines = {}
+      for id, line in worker:stderr()
+        :gmatch("info  writes%[(%w+)%] ([^\n]*)") do
+        lines[id] = lines[id] or {}
+        table.insert(lines[id], (line:gsub("succeeded.*", "succeeded")))
+      end
+      for id, said in pairs(lines) do
+        assert.same({ "one2 three", "four", "five", "six", "seven",
+          "succeeded" }, said)
+        lines[id] = true
+      end
+      assert.matches("\neight\n", worker:stderr())
+      assert.equal("", worker:stdout())
+    end)
   end)
 end)
