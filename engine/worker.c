@@ -86,18 +86,18 @@ static void log_end(const te_task *t, uint32_t run_us) {
 }
 
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {
-  (void)arg;
+  te_worker *w = arg;
   if (level < TE_LOG_DEBUG || level > TE_LOG_ERROR) level = TE_LOG_INFO;
+  if (about == NULL) return te_log_bytes((te_log_level)level, text);
+  if (level < (int)w->options.task_level) return;
   te_buf line;
   te_buf_init(&line);
-  if (about != NULL) {
-    te_buf_add_slice(&line, about->envelope.name);
-    te_buf_add_u8(&line, '[');
-    te_buf_add_slice(&line, about->envelope.id);
-    te_buf_add_str(&line, "] ");
-  }
+  te_buf_add_slice(&line, about->envelope.name);
+  te_buf_add_u8(&line, '[');
+  te_buf_add_slice(&line, about->envelope.id);
+  te_buf_add_str(&line, "] ");
   te_buf_add_slice(&line, text);
-  te_log_bytes((te_log_level)level, te_buf_slice(&line));
+  te_log_always((te_log_level)level, te_buf_slice(&line));
   te_buf_free(&line);
 }
 

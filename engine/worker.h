@@ -17,17 +17,19 @@
 #include <uv.h>
 
 #include "claims.h"
+#include "log.h"
 #include "redis.h"
 
 typedef struct te_worker te_worker;
 
 typedef struct te_worker_options {
-  const char *program;     // run as: program child INDEX
-  unsigned processes;      // 1 to TE_CHILDREN_MAX
-  unsigned concurrency;    // tasks at a time in each
-  const char *claims_dir;  // 0700; where claims lie for a successor; or NULL.
-                           // Goes with the worker when nothing else is there
-  te_slice config;         // what children load: MessagePack, copied
+  const char *program;      // run as: program child INDEX
+  unsigned processes;       // 1 to TE_CHILDREN_MAX
+  unsigned concurrency;     // tasks at a time in each
+  const char *claims_dir;   // 0700; where claims lie for a successor; or NULL.
+                            // Goes with the worker when nothing else is there
+  te_slice config;          // what children load: MessagePack, copied
+  te_log_level task_level;  // what tasks say is logged from there on
 } te_worker_options;
 
 typedef struct te_worker_events {

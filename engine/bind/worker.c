@@ -111,11 +111,20 @@ static lua_Integer integer_field(lua_State *L, int table, const char *name,
   return v;
 }
 
+static te_log_level level_field(lua_State *L, int table, const char *name) {
+  te_log_level level = TE_LOG_INFO;
+  te_slice text = te_slice_str(needed_field(L, table, name));
+  if (te_log_level_parse(text, &level) < 0)
+    luaL_error(L, "%s: not a level", name);
+  return level;
+}
+
 /***
 Makes a worker, whose children are not started yet.
 @function new
 @tparam table options `program`, `processes`, `concurrency`, `config`
-(MessagePack, for the children), `claims_dir` (optional)
+(MessagePack, for the children), `claims_dir` (optional), `task_level`: what
+tasks say is logged from that level on
 @tparam table handlers `on_hello(bytes)`: the first child has loaded its
 files; `on_ready()`; `on_trouble(code, why, fatal)`: Redis cannot be used;
 `on_recovered()`: it can be again; `on_stopped()`
@@ -133,6 +142,7 @@ static int worker_new(lua_State *L) {
   o.program = needed_field(L, 1, "program");
   o.claims_dir = string_field(L, 1, "claims_dir");
   o.config = slice_field(L, 1, "config");
+  o.task_level = level_field(L, 1, "task_level");
   o.processes = (unsigned)integer_field(L, 1, "processes", 1, 512);
   o.concurrency = (unsigned)integer_field(L, 1, "concurrency", 1, 1000);
 

@@ -388,6 +388,56 @@ taskengine: no worker serves the queue default now: what is sent there waits
     end)
   end)
 
+  describe("with tasks that print", function()
+    before_each(function()
+      place:write("printing.lua", [[
+        print("loading")
+        local app = require("taskengine").app("printing")
+        local greet = app:task("greet", { bind = true }, function(self, name)
+          print("Hello " .. name)
+          io.write("written\n")
+          os.execute("echo from a program")
+          self:log("warn", "careful")
+        end)
+        app:main(function()
+          greet:delay("Ada"):get()
+          io.write("the result\n")
+        end)
+      ]])
+    end)
+
+    local function lines_of(text)
+      local lines = {}
+      for line in text:gmatch("([^\n]*)\n") do
+        lines[#lines + 1] = line:gsub("^%d%S+Z ", ""):gsub("%[%w+%]", "")
+      end
+      return lines
+    end
+
+    local PRINTED <const> = { "info  greet Hello Ada", "info  greet written",
+      "from a program", "warn  greet careful" }
+
+    it("shows that on stderr; stdout is the script's own", function()
+      local ended = run("printing.lua")
+      assert.equal("loading\nthe result\n", ended.stdout)
+      assert.same(PRINTED, lines_of(ended.stderr))
+    end)
+
+    it("shows only warnings of it with --quiet", function()
+      assert.same({ PRINTED[3], PRINTED[4] },
+        lines_of(run("-q", "printing.lua").stderr))
+    end)
+
+    it("shows what --level says", function()
+      assert.same({ PRINTED[3] },
+        lines_of(run("--level", "error", "printing.lua").stderr))
+      local all = run("--level", "info", "-q", "printing.lua").stderr
+      assert.matches("info  ready: ", all, 1, true)
+      assert.matches("info  greet%[%w+%] Hello Ada\n", all)
+      assert.matches("info  greet%[%w+%] succeeded", all)
+    end)
+  end)
+
   describe("on a terminal", function()
     -- util-linux' script gives it one, and writes down what comes.
     local function on_terminal(words)
@@ -406,6 +456,21 @@ taskengine: no worker serves the queue default now: what is sent there waits
       assert.matches("\r\27%[Kall done\r\n", shown)
       local after = shown:match("all done\r\n(.*)$")
       assert.not_matches("%d/20", after)
+    end)
+
+    it("takes it away before what a task prints", function()
+      place:write("printing.lua", [[
+        local te = require("taskengine")
+        local app = te.app("printing")
+        local greet = app:task("greet", function()
+          te.sleep(0.3)
+          print("Hello")
+        end)
+        app:main(function() greet:delay():get() end)
+      ]])
+      local shown = on_terminal("printing.lua")
+      assert.matches("\r0 done, 1 sent so far\27%[K\r"
+        .. "\27%[K%S+Z info  greet%[%w+%] Hello\r\n", shown)
     end)
 
     it("shows none with --quiet", function()

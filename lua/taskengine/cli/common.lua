@@ -46,7 +46,7 @@ common.LEVEL = {
   short = "l", long = "level", value = "LEVEL",
   accepts = check.one_of { "debug", "info", "warn", "error", "off" },
   help = "log nothing below debug, info, warn or error; or off (default:"
-    .. " info; of run: warn)",
+    .. " info; of run: warn, and info for what tasks say)",
 }
 
 --- How many processes run tasks.

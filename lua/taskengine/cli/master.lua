@@ -252,6 +252,7 @@ local function new_worker(self)
     concurrency = plan.concurrency,
     claims_dir = plan.claims_dir,
     config = assert(core.codec.encode(plan.children)),
+    task_level = plan.task_level,
   }
   return core.worker.new(options, handlers(self))
 end
@@ -265,6 +266,7 @@ end
 -- @tparam ?string plan.broker where it is named outside of the files
 -- @tparam ?string plan.claims_dir
 -- @tparam ?int plan.parent the process without which it is of no use
+-- @tparam string plan.task_level what tasks say is logged from that level on
 -- @tparam table plan.children what they are asked to load, see
 -- @{taskengine.child}
 -- @treturn int the exit code

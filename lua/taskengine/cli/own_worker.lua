@@ -17,10 +17,13 @@ local function command(opts)
   local words = {
     places.program(), "worker", opts.file,
     "--parent", tostring(core.sys.pid()), "--level", opts.level,
+    opts.is_beside_bar and "--beside-bar" or nil,
   }
-  for _, name in ipairs { "processes", "concurrency", "config" } do
+  for _, name in ipairs {
+    "task_level", "processes", "concurrency", "config",
+  } do
     if opts[name] then
-      words[#words + 1] = "--" .. name
+      words[#words + 1] = "--" .. name:gsub("_", "-")
       words[#words + 1] = tostring(opts[name])
     end
   end
@@ -33,6 +36,8 @@ end
 -- @tparam string opts.file
 -- @tparam string opts.broker goes along where no other user can see it
 -- @tparam string opts.level of its log
+-- @tparam string opts.task_level of what tasks say there
+-- @tparam boolean opts.is_beside_bar whether that goes where a bar is shown
 -- @tparam ?int opts.processes
 -- @tparam ?int opts.concurrency
 -- @tparam ?string opts.config

@@ -15,6 +15,7 @@ local WINDOW_S <const> = 5 -- over which the rate is taken
 local SAMPLE_S <const> = 0.25
 local SETTLED_S <const> = 1 -- without more being sent
 local SETTLED_S_MAX <const> = 15
+local REDRAW_S <const> = 1 -- what a worker wrote may have taken the bar away
 local BAR_COLUMNS_MIN <const> = 10
 local WIDTH_MAX <const> = 78
 
@@ -105,6 +106,7 @@ function progress.new(opts)
     sent_at = opts.now, -- the latest of them
     pause = 0, -- the longest between two of them, while tasks were under way
     shown = nil, -- the bar on the screen
+    shown_at = nil,
   }, Progress)
 end
 
@@ -154,10 +156,10 @@ local function text_for(self, now, width)
   return progress.line(self.ended, self.sent, rate)
 end
 
-local function show_bar(self, text)
-  if text ~= self.shown then
+local function show_bar(self, now, text)
+  if text ~= self.shown or now - self.shown_at >= REDRAW_S then
     self.write("\r" .. text .. "\27[K\r")
-    self.shown = text
+    self.shown, self.shown_at = text, now
   end
 end
 
@@ -172,7 +174,7 @@ function Progress:update(now, ended, sent)
   take_sample(self, now, ended)
   take_growth(self, now, ended, sent)
   if self.width then
-    show_bar(self, text_for(self, now, self.width() - 1))
+    show_bar(self, now, text_for(self, now, self.width() - 1))
   elseif now >= self.line_at and ended ~= self.line_ended then
     self.line_at, self.line_ended = now + LINE_S, ended
     self.write("taskengine: " .. text_for(self, now) .. "\n")

@@ -28,9 +28,11 @@ run.spec = {
   usage = "run [OPTIONS] FILE [ARGS...]",
   about = "Runs the main of a script (app:main), and beside it a worker for"
     .. " the script's tasks, which ends with it. With no broker named they"
-    .. " use a private Redis of the script's own. The first Ctrl-C revokes"
-    .. " what has not started, the second ends at once. Options of run come"
-    .. " before FILE: all that comes after it belongs to the script.",
+    .. " use a private Redis of the script's own. What tasks print comes on"
+    .. " stderr, with the task's name; stdout is the script's own. The first"
+    .. " Ctrl-C revokes what has not started, the second ends at once. Options"
+    .. " of run come before FILE: all that comes after it belongs to the"
+    .. " script.",
   operands = { "FILE", min = 1, max = math.huge },
   ends_options = true,
   options = {
@@ -38,7 +40,11 @@ run.spec = {
     common.CONCURRENCY,
     common.BROKER,
     common.CONFIG,
-    { short = "q", long = "quiet", help = "show no progress" },
+    {
+      short = "q", long = "quiet",
+      help = "show no progress, and of what tasks say only warnings and"
+        .. " errors",
+    },
     {
       long = "detach",
       help = "when interrupted, leave what has not started: the next run goes"
@@ -167,6 +173,8 @@ local function start_worker(self)
     file = given[1],
     broker = self.broker,
     level = given.level or "warn",
+    task_level = given.level or (given.quiet and "warn" or "info"),
+    is_beside_bar = self.screen ~= nil,
     processes = given.processes,
     concurrency = given.concurrency,
     config = given.config,

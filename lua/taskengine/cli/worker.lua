@@ -57,6 +57,15 @@ worker.spec = {
       accepts = check.integer(1, 2 ^ 31),
       help = "stop when the process that started it ends",
     },
+    {
+      long = "task-level", value = "LEVEL", is_hidden = true,
+      accepts = common.LEVEL.accepts,
+      help = "log nothing below that of what tasks say (default: as --level)",
+    },
+    {
+      long = "beside-bar", is_hidden = true,
+      help = "its parent has a progress bar on the terminal",
+    },
   },
   later = {
     "beat", "max-memory-per-child", "max-tasks-per-child", "soft-time-limit",
@@ -123,7 +132,9 @@ end
 function worker.run(given)
   local processes = given.processes or core.sys.ncpus()
   check_slots(processes, given.concurrency or 1)
-  core.log.set_level(given.level or "info")
+  local level = given.level or "info"
+  core.log.set_level(level)
+  core.log.set_erases(given.beside_bar == true)
   for _, path in ipairs(given) do
     common.check_file(path)
   end
@@ -144,6 +155,7 @@ function worker.run(given)
     parent = given.parent,
     broker = broker,
     claims_dir = claims_folder(),
+    task_level = given.task_level or level,
     children = children,
   }
 end

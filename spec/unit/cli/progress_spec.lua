@@ -73,6 +73,17 @@ describe("taskengine.cli.progress", function()
       assert.equal(1, #screen)
     end)
 
+    it("draws again after a second: a worker may have written over it",
+      function()
+        shown:update(0, 0, 4)
+        shown:update(1, 0, 4)
+        shown:update(1.9, 0, 4)
+        assert.equal(2, #screen)
+        shown:update(2, 0, 4)
+        assert.equal(3, #screen)
+        assert.equal(screen[2], screen[3])
+      end)
+
     it("is taken away without a trace, and comes back", function()
       shown:update(0, 1, 4)
       shown:clear()
