@@ -64,7 +64,8 @@ static void log_end(const te_task *t, uint32_t run_us) {
   te_log_level level = TE_LOG_WARN;
   if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) {
     how = "handed back";
-    level = TE_LOG_INFO;
+    // It is news of a task only when that had begun.
+    level = t->end == TE_END_BACK ? TE_LOG_INFO : TE_LOG_DEBUG;
   } else if (t->end == TE_END_LOST) {
     how = "lost";
   } else if (t->end == TE_END_UNKNOWN) {
