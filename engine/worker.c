@@ -13,6 +13,7 @@
 #include "queue.h"
 #include "record.h"
 #include "relay.h"
+#include "tasklog.h"
 
 #define QUIT_MS   2000  // for children to end by themselves
 #define SETTLE_MS 5000  // for the last words with Redis
@@ -58,48 +59,9 @@ struct te_worker {
 
 /* Log lines. */
 
-static void log_end(const te_task *t, uint32_t run_us) {
-  const te_envelope *e = &t->envelope;
-  const char *how = "failed";
-  te_log_level level = TE_LOG_WARN;
-  if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) {
-    how = "handed back";
-    // It is news of a task only when that had begun.
-    level = t->end == TE_END_BACK ? TE_LOG_INFO : TE_LOG_DEBUG;
-  } else if (t->end == TE_END_LOST) {
-    how = "lost";
-  } else if (t->end == TE_END_UNKNOWN) {
-    how = "not known here";
-  } else if (t->record[0] == 'S') {
-    how = "succeeded";
-    level = TE_LOG_INFO;
-  }
-  if (!te_log_enabled(level)) return;
-  te_slice record = te_slice_of(t->record, t->record_size);
-  te_slice kind = te_record_text(record, "kind");
-  te_slice message = te_record_text(record, "message");
-  char time[32] = "";  // not known of a child that died
-  if (run_us > 0) snprintf(time, sizeof(time), " in %.3f ms", run_us / 1000.0);
-  te_log(level, "%.*s[%.*s] %s%s%s%.*s%s%.*s", (int)e->name.size, e->name.data,
-         (int)e->id.size, e->id.data, how, time, kind.size > 0 ? ": " : "",
-         (int)kind.size, kind.data, message.size > 0 ? ": " : "",
-         (int)message.size, message.data);
-}
-
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {
   te_worker *w = arg;
-  if (level < TE_LOG_DEBUG || level > TE_LOG_ERROR) level = TE_LOG_INFO;
-  if (about == NULL) return te_log_bytes((te_log_level)level, text);
-  if (level < (int)w->options.task_level) return;
-  te_buf line;
-  te_buf_init(&line);
-  te_buf_add_slice(&line, about->envelope.name);
-  te_buf_add_u8(&line, '[');
-  te_buf_add_slice(&line, about->envelope.id);
-  te_buf_add_str(&line, "] ");
-  te_buf_add_slice(&line, text);
-  te_log_always((te_log_level)level, te_buf_slice(&line));
-  te_buf_free(&line);
+  te_tasklog_say(w->options.task_level, level, about, text);
 }
 
 static void on_log_flush(uv_prepare_t *prepare) {
@@ -257,7 +219,7 @@ static void on_hello(void *arg, bool is_ready, te_slice hello) {
 
 static void on_end(void *arg, te_task *t, uint32_t run_us) {
   te_worker *w = arg;
-  log_end(t, run_us);
+  te_tasklog_end(t, run_us);
   te_queue_end(w->queue, t);
   go_on_stopping(w);
 }

@@ -12,7 +12,7 @@ local layers = {
   "stream", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "task", "hand", "crew", "pool", "report",
-  "bell", "fcall", "heir", "lease", "queue", "runtime", "child",
+  "tasklog", "bell", "fcall", "heir", "lease", "queue", "runtime", "child",
   "awaited", "relay", "worker", "main",
 }
 
