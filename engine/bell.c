@@ -1,15 +1,22 @@
 #include "bell.h"
 
-#define BLOCK_MS    5000
-#define BLOCK_S     "5"
-#define ITEMS_MAX_S "100"
-#define RETRY_MS    200  // after Redis refused the call
+#include "greet.h"
+#include "log.h"
+
+#define BLOCK_MS       5000
+#define BLOCK_S        "5"
+#define ITEMS_MAX_S    "100"
+// After Redis refused the call: doubled each time.
+#define RETRY_MS_FIRST 200
+#define RETRY_MS_MAX   10000
 
 struct te_bell {
   te_redis *redis;
   uv_timer_t retry;
   te_bell_events events;
   char *key;
+  uint64_t retry_ms;  // the next pause
+  bool is_barred;     // it was said that Redis does not let it wait
   bool was_up;
   bool is_closed;
   int open_parts;  // connection and timer
@@ -35,14 +42,39 @@ static void hand_out(te_bell *b, const te_reply *items) {
   if (rings && !b->is_closed) b->events.on_ring(b->events.arg);
 }
 
+static void pause_(te_bell *b) {
+  uv_update_time(b->retry.loop);
+  uv_timer_start(&b->retry, on_retry, b->retry_ms, 0);
+  b->retry_ms *= 2;
+  if (b->retry_ms > RETRY_MS_MAX) b->retry_ms = RETRY_MS_MAX;
+}
+
+// Of an error that passes the other connection tells.
+static void note_refusal(te_bell *b, const te_reply *error) {
+  if (b->is_barred || te_greet_is_passing(error)) return;
+  b->is_barred = true;
+  te_log(TE_LOG_WARN,
+         "Redis does not let this worker wait for tasks, so they may start "
+         "some seconds late: BLMPOP was answered with %.*s",
+         (int)error->text.size, error->text.data);
+}
+
+static void note_success(te_bell *b) {
+  if (b->is_barred)
+    te_log(TE_LOG_INFO, "Redis lets this worker wait for tasks again");
+  b->is_barred = false;
+  b->retry_ms = RETRY_MS_FIRST;
+}
+
 static void on_reply(void *arg, int status, const te_reply *reply) {
   te_bell *b = arg;
   if (status < 0 || b->is_closed) return;  // on_up starts anew
   if (reply->type == TE_REPLY_ERROR) {
-    uv_update_time(b->retry.loop);
-    uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
+    note_refusal(b, reply);
+    pause_(b);
     return;
   }
+  note_success(b);
   if (reply->type == TE_REPLY_ARRAY && reply->count == 2 &&
       reply->item[1]->type == TE_REPLY_ARRAY)
     hand_out(b, reply->item[1]);
@@ -80,6 +112,7 @@ te_bell *te_bell_new(uv_loop_t *loop, const te_redis_options *options,
   te_bell *b = te_alloc_zero(1, sizeof(*b));
   b->events = *events;
   b->key = te_slice_dup(key);
+  b->retry_ms = RETRY_MS_FIRST;
   te_redis_options o = *options;
   o.on_up = on_up;
   o.on_down = on_down;

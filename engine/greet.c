@@ -52,6 +52,7 @@ static const refusal refusals[] = {
     {"OOM", TE_EDOWN, "takes no writes: its memory is full (maxmemory)"},
     {"ERR max number of clients", TE_EDOWN,
      "takes no more clients (maxclients)"},
+    {"TRYAGAIN", TE_EDOWN, "is moving its keys to another node"},
     {"NOAUTH", TE_EAUTH,
      "wants a password: write it into the URL as :password@ or "
      "user:password@"},
@@ -112,14 +113,22 @@ static void quote(te_greet *g, te_slice text, char out[QUOTE_BYTES_MAX]) {
   te_free(copy);
 }
 
+// NULL for one that the table does not have.
+static const refusal *find_refusal(const te_reply *error) {
+  for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+    if (te_reply_is_error(error, refusals[i].head)) return &refusals[i];
+  return NULL;
+}
+
+bool te_greet_is_passing(const te_reply *error) {
+  const refusal *r = find_refusal(error);
+  return r != NULL && r->code == TE_EDOWN;
+}
+
 // `reply` is an error: what follows from it. `to` is the command.
 static int judge(te_greet *g, const te_reply *reply, const char *to) {
-  for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-    const refusal *r = &refusals[i];
-    if (te_reply_is_error(reply, r->head)) {
-      return refuse(g, r->code, "%s", r->text);
-    }
-  }
+  const refusal *r = find_refusal(reply);
+  if (r != NULL) return refuse(g, r->code, "%s", r->text);
   char said[QUOTE_BYTES_MAX];
   quote(g, reply->text, said);
   int code = te_reply_is_error(reply, "NOPERM") ? TE_EAUTH : TE_EVERSION;

@@ -50,6 +50,9 @@ void te_greet_declare(te_greet *g, te_buf *out);
  */
 int te_greet_reply(te_greet *g, const te_reply *reply, te_buf *out);
 
+// Whether a server that answers with this error may do otherwise soon.
+bool te_greet_is_passing(const te_reply *error);
+
 // After a code: a sentence that names the server and holds no secret.
 const char *te_greet_why(const te_greet *g);
 
