@@ -1,16 +1,21 @@
 #include "lease.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "fcall.h"
+#include "greet.h"
 #include "log.h"
 
 #define RETRY_MS   200   // after Redis refused a call
+#define BARRED_MS  5000  // after it refused it in a way that does not pass
 #define REFUSED_MS 5000  // so long without a refusal, the next one is news
 #define JITTER_MS  25    // so that not all workers reap or promote at once
 #define DUE_MS_MAX ((uint64_t)3600 * 1000)
+
+#define WHY_BYTES_MAX 512
 
 static void begin_call(te_lease *l, const char *function, size_t argc) {
   te_fcall_begin(l->redis, l->prefix, function, argc);
@@ -188,8 +193,22 @@ static void hold(te_lease *l, const te_reply *held) {
   l->events.on_held(l->events.arg, is_new, held);
 }
 
+// Not by an error that passes: there may be rights that it does not have, or
+// a key that is something else.
+static bool is_barred(te_lease *l, int status, const te_reply *reply) {
+  if (status < 0 || reply->type != TE_REPLY_ERROR) return false;
+  if (te_greet_is_passing(reply)) return false;
+  char why[WHY_BYTES_MAX];
+  snprintf(why, sizeof(why), "Redis refuses this worker: %.*s",
+           (int)reply->text.size, reply->text.data);
+  set_timer(l, TE_LEASE_RETRY, BARRED_MS, on_retry);
+  l->events.on_refused(l->events.arg, why);
+  return true;
+}
+
 static void on_registered(void *arg, int status, const te_reply *reply) {
   te_lease *l = arg;
+  if (is_barred(l, status, reply)) return;
   if (te_lease_check(l, status, reply) < 0) return;
   if (l->state != TE_LEASE_ASKING) return;
   note_report(l, reply);

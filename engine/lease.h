@@ -33,6 +33,9 @@ typedef struct te_lease_events {
   // Held; is_new: under a new name. Otherwise `held` are the fields (an array
   // of strings) that Redis has in flight for this worker.
   void (*on_held)(void *arg, bool is_new, const te_reply *held);
+  // Redis will not have this worker, and no error that passes says so (it is
+  // asked again all the same). A sentence, borrowed.
+  void (*on_refused)(void *arg, const char *why);
   void (*on_work)(void *arg);  // there may be something to fetch
   void (*on_lost)(void *arg);
   bool (*has_room)(void *arg);  // for what is due; else others are woken

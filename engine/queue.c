@@ -50,14 +50,9 @@ static void free_task(te_queue *q, te_task *t) {
   te_task_free(t);
 }
 
-// Returns how many of them had an outcome.
-static size_t free_tasks(te_queue *q, te_list *list) {
-  size_t outcomes = 0;
-  te_list_each (link, list) {
-    if (task_of(link)->end == TE_END_OUTCOME) outcomes++;
+static void free_tasks(te_queue *q, te_list *list) {
+  te_list_each (link, list)
     free_task(q, task_of(link));
-  }
-  return outcomes;
 }
 
 /* Rounds. */
@@ -253,10 +248,18 @@ static void on_lost(void *arg) {
   q->is_refused = false;
   te_bell_close(q->bell);
   q->bell = NULL;
-  size_t refused = free_tasks(q, &q->told) + free_tasks(q, &q->ended);
+  size_t refused;
+  te_queue_untold(q, &refused);
+  free_tasks(q, &q->told);
+  free_tasks(q, &q->ended);
   q->unsettled = 0;
   te_map_free(&q->held);
   q->events.on_fenced(q->events.arg, refused);
+}
+
+static void on_refused(void *arg, const char *why) {
+  te_queue *q = arg;
+  q->events.on_refused(q->events.arg, why);
 }
 
 static bool has_room(void *arg) {
@@ -288,7 +291,8 @@ static void on_down(void *arg, te_redis *redis, int code, const char *why,
 te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
                        const te_queue_events *events) {
   te_queue *q = te_alloc_zero(1, sizeof(*q));
-  te_lease_events lease_events = {on_held, on_work, on_lost, has_room, q};
+  te_lease_events lease_events = {on_held, on_refused, on_work,
+                                  on_lost, has_room,   q};
   q->loop = loop;
   q->events = *events;
   q->prefix = te_strdup(options->prefix);
@@ -321,6 +325,18 @@ void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
 
 void te_queue_stop_fetching(te_queue *q) {
   q->stops = true;
+}
+
+static size_t count_outcomes(const te_list *list) {
+  size_t outcomes = 0;
+  te_list_each (link, list)
+    if (task_of(link)->end == TE_END_OUTCOME) outcomes++;
+  return outcomes;
+}
+
+size_t te_queue_untold(const te_queue *q, size_t *outcomes) {
+  *outcomes = count_outcomes(&q->ended) + count_outcomes(&q->told);
+  return q->unsettled;
 }
 
 bool te_queue_is_settled(const te_queue *q) {

@@ -30,6 +30,8 @@ typedef struct te_queue_events {
   void (*on_link)(void *arg, bool is_up, int code, const char *why, bool fatal);
   // The lease is held: for the first time, or again under a new name.
   void (*on_lease)(void *arg);
+  // It will not be given, for a reason that somebody has to mend.
+  void (*on_refused)(void *arg, const char *why);
   void (*on_task)(void *arg, te_task *t);  // takes it
   // The lease was lost, and with it all tasks: they are somebody else's now.
   // Drop them, then te_queue_start with another wid. `refused`: outcomes that
@@ -62,6 +64,9 @@ void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
 void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
 void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);
+// Tasks that have ended here and not in Redis; `outcomes` of them not by going
+// back.
+size_t te_queue_untold(const te_queue *q, size_t *outcomes);
 // The lease is held, nothing is under way and nothing left to be told.
 bool te_queue_is_settled(const te_queue *q);
 

@@ -400,6 +400,10 @@ void te_redis_ready(te_redis *r, int status, const char *socket,
   open_stream(r);
 }
 
+void te_redis_hurry(te_redis *r) {
+  if (r->phase == PHASE_PAUSING) set_timer(r, uv_now(r->loop));
+}
+
 bool te_redis_is_up(const te_redis *r) {
   return r->phase == PHASE_UP;
 }

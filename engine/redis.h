@@ -68,6 +68,8 @@ void te_redis_start(te_redis *r);  // connects, and goes on doing so
  */
 void te_redis_ready(te_redis *r, int status, const char *socket,
                     const char *why);
+// The next attempt is made now, if one is being waited for.
+void te_redis_hurry(te_redis *r);
 bool te_redis_is_up(const te_redis *r);
 // Why it is not up: the last code and sentence; 0 and "" when it is.
 int te_redis_why(const te_redis *r, const char **why);

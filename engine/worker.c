@@ -52,9 +52,11 @@ struct te_worker {
   char **queue_names;
   te_slice *queues;  // of queue_names
   size_t queue_count;
-  bool has_served;  // has held the lease
-  bool is_fenced;   // waits for its children to be gone
-  bool was_down;    // Redis could not be reached when it was last heard of
+  bool has_served;   // has held the lease
+  bool is_refused;   // it was not given, and not for the moment
+  bool is_fenced;    // waits for its children to be gone
+  bool was_down;     // Redis could not be reached when it was last heard of
+  bool is_last_try;  // to reach it, before it stops
 };
 
 /* Log lines. */
@@ -71,22 +73,25 @@ static void on_log_flush(uv_prepare_t *prepare) {
 
 /* Stopping. */
 
-static void become_stopped(te_worker *w) {
+static void become_stopped(te_worker *w, bool is_told) {
   if (w->stage == STOPPED) return;
+  te_farewell f = {.is_told = is_told};
+  if (!is_told) f.untold = te_queue_untold(w->queue, &f.outcomes);
   w->stage = STOPPED;
   uv_timer_stop(&w->limit);
   te_relay_close(w->relay);
   te_heir_close(w->heir);
   if (w->queue != NULL) te_queue_close(w->queue);
   w->queue = NULL;
-  w->events.on_stopped(w->events.arg);
+  w->events.on_stopped(w->events.arg, &f);
 }
 
 static void on_left(void *arg, bool has_left) {
   te_worker *w = arg;
+  bool is_told = has_left || !w->has_served;
   // Else Redis has tasks in flight here, or nobody knows.
-  if (!has_left && w->has_served) te_claims_keep_file(w->claims);
-  become_stopped(w);
+  if (!is_told) te_claims_keep_file(w->claims);
+  become_stopped(w, is_told);
 }
 
 static void on_limit(uv_timer_t *timer);
@@ -97,11 +102,18 @@ static void enter(te_worker *w, stage next, uint64_t limit_ms) {
   uv_timer_start(&w->limit, on_limit, limit_ms, 0);
 }
 
+static bool is_up(const te_worker *w) {
+  return te_redis_is_up(te_queue_redis(w->queue));
+}
+
 static void settle(te_worker *w) {
   if (w->queue == NULL || w->is_fenced) {
-    become_stopped(w);
-  } else if (!te_redis_is_up(te_queue_redis(w->queue))) {
+    become_stopped(w, true);
+  } else if (!w->has_served && (!is_up(w) || w->is_refused)) {
     on_left(w, false);
+  } else if (!is_up(w)) {
+    if (!w->is_last_try) te_redis_hurry(te_queue_redis(w->queue));
+    w->is_last_try = true;  // on_link ends it, or the limit
   } else if (te_queue_is_settled(w->queue)) {
     w->stage = LEAVING;
     te_queue_leave(w->queue, on_left, w);
@@ -272,6 +284,7 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
   }
   w->was_down = !is_up;
   if (is_up && w->heir != NULL) te_heir_look(w->heir);
+  if (!is_up && w->is_last_try) return on_left(w, false);
   go_on_stopping(w);
 }
 
@@ -308,7 +321,14 @@ static size_t room(void *arg) {
 static void on_lease(void *arg) {
   te_worker *w = arg;
   w->has_served = true;
+  w->is_refused = false;
   w->events.on_ready(w->events.arg);
+}
+
+static void on_refused(void *arg, const char *why) {
+  te_worker *w = arg;
+  w->is_refused = true;
+  w->events.on_trouble(w->events.arg, TE_EREPLY, why, true);
 }
 
 /* Life. */
@@ -320,6 +340,7 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
                               w->claims};
   te_queue_events events = {.on_link = on_link,
                             .on_lease = on_lease,
+                            .on_refused = on_refused,
                             .on_task = on_task,
                             .on_fenced = on_fenced,
                             .on_item = on_item,

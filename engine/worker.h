@@ -32,6 +32,13 @@ typedef struct te_worker_options {
   te_log_level task_level;  // what tasks say is logged from there on
 } te_worker_options;
 
+// What Redis knows of a worker that has stopped.
+typedef struct te_farewell {
+  bool is_told;     // that it is gone, or was never there
+  size_t untold;    // tasks that it has there still
+  size_t outcomes;  // of these: they ended, and Redis does not know how
+} te_farewell;
+
 typedef struct te_worker_events {
   // The first child has loaded its files. te_worker_connect, or stop.
   void (*on_hello)(void *arg, te_slice hello);
@@ -39,7 +46,7 @@ typedef struct te_worker_events {
   // Redis cannot be used as it is (credentials, version), or not be reached.
   void (*on_trouble)(void *arg, int code, const char *why, bool fatal);
   void (*on_recovered)(void *arg);  // it can be reached again
-  void (*on_stopped)(void *arg);    // the last event
+  void (*on_stopped)(void *arg, const te_farewell *f);  // the last event
   void *arg;
 } te_worker_events;
 

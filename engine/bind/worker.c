@@ -66,14 +66,18 @@ static void on_recovered(void *arg) {
   if (push_handler(h, "on_recovered")) te_bind_call(h->L, 0);
 }
 
-static void on_stopped(void *arg) {
+static void on_stopped(void *arg, const te_farewell *f) {
   handle *h = arg;
   bool has_handler = push_handler(h, "on_stopped");
   te_worker_free(h->worker);
   h->worker = NULL;
   te_url_free(&h->url);
   luaL_unref(h->L, LUA_REGISTRYINDEX, h->anchor);
-  if (has_handler) te_bind_call(h->L, 0);
+  if (!has_handler) return;
+  lua_pushboolean(h->L, f->is_told);
+  lua_pushinteger(h->L, (lua_Integer)f->untold);
+  lua_pushinteger(h->L, (lua_Integer)f->outcomes);
+  te_bind_call(h->L, 3);
 }
 
 // Fields of the table at `table`; strings stay alive in it.
@@ -127,7 +131,9 @@ Makes a worker, whose children are not started yet.
 tasks say is logged from that level on
 @tparam table handlers `on_hello(bytes)`: the first child has loaded its
 files; `on_ready()`; `on_trouble(code, why, fatal)`: Redis cannot be used;
-`on_recovered()`: it can be again; `on_stopped()`
+`on_recovered()`: it can be again; `on_stopped(is_told, untold, outcomes)`:
+Redis knows that it is gone, or does not, and how many tasks it has there
+still; so many of them ended
 @treturn[1] worker
 @return[2] nil
 @treturn[2] string message

@@ -11,7 +11,8 @@ exit.OK = 0
 exit.FAILED = 1
 --- What was asked for cannot be done, whatever the state of the world.
 exit.USAGE = 2
---- The broker cannot be reached, or not be used.
+--- The broker cannot be reached, or not be used; or, when a worker stops, not
+-- be told of all its tasks.
 exit.UNREACHABLE = 3
 exit.TIMED_OUT = 4
 exit.INTERRUPTED = 130

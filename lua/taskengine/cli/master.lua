@@ -181,8 +181,11 @@ local function on_recovered(self)
   end
 end
 
-local function on_trouble(self, why, is_fatal)
+local function on_trouble(self, code, why, is_fatal)
   local text = sentence(why)
+  if code == "EREPLY" then
+    text = ("%s: %s"):format(self.shown_broker, text)
+  end
   if self.stage == "loading" then
     return fail(self, exit.USAGE, ("%s: the process that loads it %s"):format(
       table.concat(self.plan.children.files, ", "), text))
@@ -224,6 +227,29 @@ local function watch_signals(self)
   end)
 end
 
+-- Its claims are what lets a successor take over at once.
+local function what_becomes_of_it(self, untold)
+  local they = untold == 1 and "it comes" or "they come"
+  if self.plan.claims_dir then
+    return they .. " back when this worker starts again, or when its lease ends"
+  end
+  return they .. " back when its lease ends"
+end
+
+local function on_stopped(self, is_told, untold, outcomes)
+  self.is_over = true
+  if is_told then
+    return
+  elseif untold == 0 then
+    return log("warn", "Redis could not be told that this worker has stopped:"
+      .. " it is shown until its lease ends")
+  end
+  self.code = self.code or exit.UNREACHABLE
+  log("warn", "Redis could not be told of %s, %d of which ended: %s",
+    counted(untold, "task", "tasks"), outcomes,
+    what_becomes_of_it(self, untold))
+end
+
 local function handlers(self)
   return {
     on_hello = function(bytes)
@@ -232,14 +258,14 @@ local function handlers(self)
     on_ready = function()
       on_ready(self)
     end,
-    on_trouble = function(_, why, is_fatal)
-      on_trouble(self, why, is_fatal)
+    on_trouble = function(...)
+      on_trouble(self, ...)
     end,
     on_recovered = function()
       on_recovered(self)
     end,
-    on_stopped = function()
-      self.is_over = true
+    on_stopped = function(...)
+      on_stopped(self, ...)
     end,
   }
 end
