@@ -4,7 +4,9 @@
 -- (`TASKENGINE_BROKER` and so on), the command line.
 -- @module taskengine.config
 
+local check = require("taskengine.check")
 local core = require("taskengine.core")
+local failure = require("taskengine.failure")
 local settings = require("taskengine.settings")
 local suggest = require("taskengine.suggest")
 
@@ -28,17 +30,33 @@ end
 -- @tparam table given
 -- @treturn ?string nil when nothing is
 function config.problem(given)
-  for name, value in pairs(given) do
+  for name, value in next, given do
     local known = settings.KNOWN[name]
     if not known then
-      return ("unknown setting '%s'%s"):format(tostring(name),
-        suggest.hint(tostring(name), known_names()))
+      local text = type(name) == "table" and check.describe(name)
+        or tostring(name)
+      return ("unknown setting '%s'%s"):format(text,
+        suggest.hint(text, known_names()))
     end
     local problem = known.problem(value, name)
     if problem then
       return problem
     end
   end
+end
+
+-- Of a problem that does not name the file.
+local function with_path(path, text)
+  return text:find(path, 1, true) and text or ("%s: %s"):format(path, text)
+end
+
+-- What a file returned, without whatever its metatable says it is.
+local function entries_of(given)
+  local entries = {}
+  for name, value in next, given do
+    entries[name] = value
+  end
+  return entries
 end
 
 --- Reads a configuration file: a Lua file that returns a table.
@@ -49,11 +67,12 @@ end
 function config.load(path)
   local chunk, problem = loadfile(path, "t")
   if not chunk then
-    return nil, problem
+    return nil, with_path(path, problem)
   end
-  local ok, given = pcall(chunk)
+  local ok, given = xpcall(chunk, failure.describe)
   if not ok then
-    return nil, tostring(given)
+    return nil, with_path(path,
+      type(given) == "table" and given.message or tostring(given))
   elseif type(given) ~= "table" then
     return nil, ("%s: it has to return a table, not a %s"):format(path,
       type(given))
@@ -62,7 +81,7 @@ function config.load(path)
   if problem then
     return nil, ("%s: %s"):format(path, problem)
   end
-  return given
+  return entries_of(given)
 end
 
 -- What a variable's text stands for.
@@ -73,25 +92,28 @@ local function from_text(known, name, text)
   return text
 end
 
--- Variables of ours that are no settings.
+local PREFIX <const> = "TASKENGINE_"
+
+-- Variables of ours that are no settings, behind the prefix.
 local OTHER_VARIABLES <const> = {
-  "TASKENGINE_CONFIG", "TASKENGINE_LUA_DIR", "TASKENGINE_PROGRAM",
-  "TASKENGINE_EMBEDDED_LINGER",
+  "CONFIG", "LUA_DIR", "PROGRAM", "EMBEDDED_LINGER",
 }
 
--- What is wrong with the variables' names; nil when nothing is.
+-- What is wrong with the variables' names; nil when nothing is. What all of
+-- them begin with makes none of them alike.
 local function misnamed(names)
   local known, list = {}, { table.unpack(OTHER_VARIABLES) }
   for name in pairs(settings.KNOWN) do
-    list[#list + 1] = "TASKENGINE_" .. name:upper()
+    list[#list + 1] = name:upper()
   end
   for _, name in ipairs(list) do
     known[name] = true
   end
   for _, name in ipairs(names) do
-    if name:find("^TASKENGINE_") and not known[name] then
+    local rest = name:match("^" .. PREFIX .. "(.*)")
+    if rest and not known[rest] then
       return ("there is no setting for the variable %s%s"):format(name,
-        suggest.hint(name, list))
+        suggest.hint(rest, list, PREFIX))
     end
   end
 end
@@ -102,7 +124,7 @@ local function read_environment(getenv, names)
     return nil, unknown
   end
   for name, known in pairs(settings.KNOWN) do
-    local variable = "TASKENGINE_" .. name:upper()
+    local variable = PREFIX .. name:upper()
     local text = getenv(variable)
     if text then
       given[name] = from_text(known, name, text)

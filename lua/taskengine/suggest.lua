@@ -46,10 +46,12 @@ end
 --- The end of a sentence that says a name is not known.
 -- @tparam string name
 -- @tparam {string,...} known
+-- @tparam[opt=""] string prefix what stands before all of them
 -- @treturn string `" (did you mean 'priority'?)"`, or empty
-function suggest.hint(name, known)
+function suggest.hint(name, known, prefix)
   local nearest = suggest.nearest(name, known)
-  return nearest and (" (did you mean '%s'?)"):format(nearest) or ""
+  return nearest and (" (did you mean '%s%s'?)"):format(prefix or "", nearest)
+    or ""
 end
 
 return suggest

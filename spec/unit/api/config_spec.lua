@@ -42,6 +42,11 @@ describe("taskengine.config", function()
     assert.is_nil(settings)
     assert.equal("there is no setting for the variable TASKENGINE_BROKR"
       .. " (did you mean 'TASKENGINE_BROKER'?)", why)
+    for _, name in ipairs { "TASKENGINE_PROCESSES", "TASKENGINE_BOGUS" } do
+      settings, why = resolve { environment = { [name] = "1" } }
+      assert.is_nil(settings)
+      assert.equal("there is no setting for the variable " .. name, why)
+    end
     assert.is_table(resolve { environment = { TASKENGINE_LUA_DIR = "x" } })
   end)
 
@@ -93,6 +98,10 @@ describe("taskengine.config", function()
       ["number.lua"] = "return 7",
       ["error.lua"] = "\nerror('no')",
       ["syntax.lua"] = "\nreturn {",
+      ["table.lua"] = "error({ code = 7 })",
+      ["binary.lua"] = string.dump(load("return {}")),
+      ["key.lua"] = [[return { [setmetatable({}, {
+        __tostring = function() error("no") end })] = 1 }]],
     }
     local function problem(sources)
       local all, why = resolve(sources)
@@ -109,11 +118,24 @@ describe("taskengine.config", function()
     assert.equal("error.lua:2: no", with_file("error.lua"))
     assert.matches("^syntax.lua:2: ", with_file("syntax.lua"))
     assert.matches("missing.lua", with_file("missing.lua"))
+    assert.equal("table.lua: { code = 7 }", with_file("table.lua"))
+    assert.equal("binary.lua: attempt to load a binary chunk (mode is 't')",
+      with_file("binary.lua"))
+    assert.equal("key.lua: unknown setting 'a table'", with_file("key.lua"))
     assert.equal("TASKENGINE_GRACE: grace: seconds from 0 to 86400 expected,"
       .. ' got "long"', problem { environment = { TASKENGINE_GRACE = "long" } })
     assert.equal("lease: seconds from 1 to 3600 expected, got 0",
       problem { command_line = { lease = 0 } })
   end)
+
+  it("takes what is in the file's table, whatever that says of itself",
+    function()
+      local folder <close> = script.folder {
+        ["c.lua"] = [[return setmetatable({ lease = 7 }, {
+          __pairs = function() error("no") end })]],
+      }
+      assert.equal(7, resolve { file = folder.dir .. "/c.lua" }.lease)
+    end)
 
   it("checks every setting", function()
     for shown, given in pairs {
