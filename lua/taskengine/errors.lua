@@ -47,16 +47,27 @@ function errors.raise(e)
   error(e, 0)
 end
 
---- A line for people: where, the kind, the message, whose it is.
--- @treturn string
-function TaskError:__tostring()
+local function line_of(self, text)
   local whose = self.name and self.id
     and (" (task %s, %s)"):format(self.name, self.id)
     or (self.name or self.id)
     and (" (task %s)"):format(self.name or self.id)
     or ""
   local place = self.place and self.place .. ": " or ""
-  return ("%s%s: %s%s"):format(place, self.kind, self.message, whose)
+  return place .. text .. whose
+end
+
+--- A line for people: where, the kind, the message, whose it is.
+-- @treturn string
+function TaskError:__tostring()
+  return line_of(self, ("%s: %s"):format(self.kind, self.message))
+end
+
+--- The same line where the kind is said by others.
+-- @tparam TaskError e
+-- @treturn string
+function errors.account(e)
+  return line_of(e, tostring(e.message))
 end
 
 --- A message of the core without the name of the error that it begins with.

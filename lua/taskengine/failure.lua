@@ -85,9 +85,19 @@ local function has_text(object)
     or (getmetatable(object) or {}).__tostring
 end
 
+-- Where the message goes the kind goes along, and stands in front of it.
+local function without_kind(text, kind)
+  local head = kind .. ": "
+  return text:sub(1, #head) == head and text:sub(#head + 1) or text
+end
+
 local function message_of(object)
-  if has_text(object) then
-    return text_of(object)
+  if errors.is(object) and kind_of(object) == object.kind then
+    return errors.account(object)
+  elseif has_text(object) then
+    local text = text_of(object)
+    return type(object) == "table" and without_kind(text, kind_of(object))
+      or text
   end
   local message = rawget(object, "message")
   if type(message) == "string" then
@@ -121,7 +131,9 @@ end
 -- @tparam table described
 -- @treturn string
 function failure.headline(object, described)
-  if has_text(object) or described.kind == "Error" then
+  if type(object) == "table" and has_text(object) then
+    return shortened(text_of(object))
+  elseif described.kind == "Error" then
     return described.message
   end
   return described.kind .. ": " .. described.message

@@ -60,6 +60,22 @@ describe("taskengine.failure", function()
     assert.equal("{ kind = 5 }", message_of { kind = 5 })
   end)
 
+  it("leaves the kind, which goes along, out of the message", function()
+    local late = errors.new { kind = "Timeout", message = "not finished",
+      name = "brew", place = "a.lua:3" }
+    local described = describe_raised(late)
+    assert.same({ "Timeout", "a.lua:3: not finished (task brew)" },
+      { described.kind, described.message })
+    assert.equal("a.lua:3: Timeout: not finished (task brew)",
+      failure.headline(late, described))
+    assert.equal("too late", message_of(setmetatable({ kind = "Expired" }, {
+      __tostring = function()
+        return "Expired: too late"
+      end,
+    })))
+    assert.equal("Error: text", message_of("Error: text"))
+  end)
+
   it("does not name a kind that the message has", function()
     for _, object in ipairs {
       errors.new { kind = "Expired", message = "too late" },

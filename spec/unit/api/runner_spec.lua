@@ -167,7 +167,7 @@ describe("taskengine.runner", function()
           message = "too late", id = "x", value = 5 })
       end)
       local e = run("nested").error
-      assert.same({ "Expired", "Expired: too late (task x)", 5 },
+      assert.same({ "Expired", "too late (task x)", 5 },
         { e.kind, e.message, e.value })
     end)
 
