@@ -55,6 +55,24 @@ function what.naps(count, seconds)
   for result in te.as_completed(results) do result:get() end
   print("all done")
 end
+local stuck = app:task("stuck", function()
+  io.open("begun", "w"):close()
+  te.sleep(100)
+end)
+function what.leave(how, count)
+  for i = 1, tonumber(count) do
+    nap:apply_async({ 0 }, { countdown = 100 })
+  end
+  if how == "raise" then error("no") elseif how == "exit" then os.exit(0) end
+end
+function what.ignore()
+  nap:apply_async({ 0 }, { ignore_result = true })
+  nap:delay(0)
+  nap:delay(0):get()
+end
+function what.stay() stuck:delay()
+  while not require("taskengine.core").sys.stat("begun") do te.sleep(0.01) end
+end
 
 app:main(function(args)
   if args[1] then what[args[1] ](table.unpack(args, 2)) end
@@ -117,6 +135,15 @@ describe("taskengine run", function()
       private_broker() }).stdout)
   end)
 
+  local REST <const> = "taskengine: [^\n]+ not ended; [^\n]+ there\n"
+
+  -- What was said, without what it says of the tasks that it leaves.
+  local function without_rest(stderr)
+    local text, count = stderr:gsub(REST, "")
+    assert.equal(1, count)
+    return text
+  end
+
   describe("warns of a queue that nobody serves,", function()
     local WARNING <const> = [[
 taskengine: no worker serves the queue %s now: what is sent there waits
@@ -130,6 +157,7 @@ taskengine: no worker serves the queue %s now: what is sent there waits
       local ended = run("--quiet", "script.lua", "queues", "heavy", "default",
         "kitchen", "light")
       assert.equal(0, ended.code)
+      ended.stderr = without_rest(ended.stderr)
       for _, queue in ipairs { "heavy", "light" } do
         local warning = WARNING:format(queue, queue, queue, private_broker())
         local from, to = ended.stderr:find(warning, 1, true)
@@ -145,7 +173,7 @@ taskengine: no worker serves the queue %s now: what is sent there waits
       place:worker { "script.lua", "-P", "1", "-Q", "heavy", "-b", broker }
       local ended = run("-b", broker, "script.lua", "queues", "heavy", "light")
       assert.equal(WARNING:format("light", "light", "light", broker),
-        ended.stderr)
+        without_rest(ended.stderr))
     end)
 
     it("also when the script has no tasks, so no worker", function()
@@ -186,7 +214,8 @@ taskengine: no worker serves the queue default now: what is sent there waits
     leave(own, "--queue", "kitchen")
     leave(own, "--queue", "nobody")
     assert.equal("taskengine: 3 tasks of an earlier run are still queued;"
-      .. " they run too\n", run_and_hear("-q", "script.lua", "pid"))
+      .. " they run too\n",
+      without_rest(run_and_hear("-q", "script.lua", "pid")))
     leave("embedded://shared")
     assert.equal("", run_and_hear("-b", "embedded://shared", "script.lua",
       "pid"))
@@ -293,8 +322,142 @@ taskengine: no worker serves the queue default now: what is sent there waits
     assert(os.execute("kill -KILL " .. worker))
     local ended = process:wait()
     assert.equal(1, ended.code)
-    assert.equal("taskengine: its worker was ended by signal 9\n",
+    assert.equal("taskengine: its worker was ended by signal 9\n"
+      .. "taskengine: 1 task that was sent has not ended; it stays in "
+      .. private_broker() .. " and runs with the next worker there\n",
       ended.stderr)
+  end)
+
+  describe("says which tasks it leaves,", function()
+    it("however its main ends", function()
+      for how, ending in pairs {
+        ["return"] = { code = 0, said = "" },
+        raise = { code = 1, said = "taskengine: script.lua:%d+: no\n.-" },
+        exit = { code = 0, said = "" },
+      } do
+        local ended = run("script.lua", "leave", how, "2")
+        assert.equal(ending.code, ended.code)
+        assert.matches("^" .. ending.said .. "taskengine: %d tasks that were"
+          .. " sent have not ended; they stay in " .. private_broker()
+            :gsub("%p", "%%%0") .. " and run with the next worker there\n$",
+          ended.stderr:gsub("^[^\n]+ earlier run [^\n]+\n", ""))
+      end
+    end)
+
+    it("as far as it knows where others may run them", function()
+      local broker = "embedded://shared"
+      place:run { "call", "nap", "[0]", "--queue", "other", "-b", broker }
+      local ended = run("-b", broker, "script.lua", "leave", "return", "1")
+      assert.same({ 0, "taskengine: up to 1 task that was sent has not ended;"
+        .. " it stays in embedded://shared and runs with the next worker"
+        .. " there\n" }, { ended.code, ended.stderr })
+      assert.equal("", run("-b", broker, "script.lua", "pid").stderr)
+    end)
+
+    it("and nothing when all have ended that nobody waited for", function()
+      assert.equal("", run("script.lua", "ignore").stderr)
+    end)
+  end)
+
+  it("says what it waits for at the end, and ends at Ctrl-C", function()
+    local process = start("script.lua", "stay")
+    process:heard("stderr", "^taskengine: waiting up to 30 s for 1 running"
+      .. " task; Ctrl%-C to stop now\n$")
+    process:kill("INT")
+    local ended = process:wait(10)
+    assert.equal(130, ended.code)
+    assert.matches("\ntaskengine: 1 task that was sent has not ended; it stays"
+      .. " in [^\n]+\n$", ended.stderr)
+  end)
+
+  it("takes the end of its terminal for a Ctrl-C", function()
+    local process = start("script.lua", "gates", "5")
+    process:heard("stdout", "\n")
+    process:kill("HUP")
+    process:heard("stderr", "%d revoked")
+    process:kill("HUP") -- of shell and system alike
+    for i = 1, 5 do
+      place:write("gate-" .. i, "")
+    end
+    local ended = process:wait()
+    assert.same({ 129, 0 }, { ended.code, ended.signal })
+    assert.not_matches("all done", ended.stdout)
+  end)
+
+  it("goes on without its terminal under nohup", function()
+    local process = place:start({ "-c",
+      'trap "" HUP; exec "$0" run -P 1 script.lua gates 1', program.PATH },
+      { program = "sh" })
+    process:heard("stdout", "\n")
+    process:kill("HUP")
+    place:write("gate-1", "")
+    local ended = process:wait()
+    assert.equal(0, ended.code)
+    assert.matches("all done\n$", ended.stdout)
+  end)
+
+  it("says when what the script prints gets lost", function()
+    place:write("print.lua", [[
+      require("taskengine").app("x"):main(function(args)
+        if args[1] == "write" then io.write(("x"):rep(1e5))
+        elseif args[1] == "method" then io.stdout:write(("x"):rep(1e5))
+        else print("x") end
+        if args[1] == "exit" then os.exit() end
+      end)]])
+    local function print_to(redirection, how)
+      return place:run({ "-c", ("exec '%s' run print.lua %s %s"):format(
+        program.PATH, how, redirection) }, { program = "sh" })
+    end
+    for _, how in ipairs { "print", "write", "method", "exit" } do
+      for _, redirection in ipairs { ">/dev/full", ">&-" } do
+        local ended = print_to(redirection, how)
+        assert.same({ 1, "taskengine: stdout cannot be written to\n" },
+          { ended.code, ended.stderr })
+      end
+    end
+    assert.same({ 0, "x\n" }, { print_to("", "print").code,
+      print_to("", "print").stdout })
+  end)
+
+  it("refuses a file that its worker could not load", function()
+    local pipe = place.dir .. "/pipe"
+    assert(os.execute("mkfifo " .. pipe))
+    local env = { TE_IN = place.dir .. "/script.lua" }
+    for _, path in ipairs { "pipe", "/dev/stdin", "/dev/fd/0",
+      "/proc/self/fd/0" } do
+      for _, command in ipairs { "run", "worker" } do
+        local ended = place:run({ command, path }, { env = env })
+        assert.same({ 2, "taskengine: " .. path .. ": this is no regular file,"
+          .. " and other processes have to load it, too\n"
+          .. "  save it as a Lua file\n" }, { ended.code, ended.stderr })
+      end
+    end
+  end)
+
+  it("says when there are too few descriptors", function()
+    for _, words in ipairs { "run script.lua", "worker script.lua", "status" }
+    do
+      local ended = place:run({ "-c", ("ulimit -n 7; exec '%s' %s"):format(
+        program.PATH, words) }, { program = "sh" })
+      assert.same({ 1, "taskengine: the program cannot start: no event loop:"
+        .. " too many open files\n  ulimit -n says how many files a process"
+        .. " may have open\n" }, { ended.code, ended.stderr })
+    end
+  end)
+
+  it("says when its private Redis can have no place", function()
+    local long = place.dir .. "/" .. ("x"):rep(120)
+    assert(core.sys.mkdir_p(long, 448))
+    for message, env in pairs {
+      ["the socket " .. long .. "/taskengine/"] = { XDG_RUNTIME_DIR = long },
+      ["has a line break in it"] = { XDG_STATE_HOME = place.dir .. "/a\nb" },
+    } do
+      local ended = place:run({ "run", "script.lua", "pid" }, { env = env })
+      assert.equal(3, ended.code)
+      assert.matches("^taskengine: embedded://run%-%w+: [^\n]+\n$",
+        ended.stderr)
+      assert.matches(message, ended.stderr, 1, true)
+    end
   end)
 
   it("takes its worker along when it is killed", function()
@@ -327,7 +490,7 @@ taskengine: no worker serves the queue default now: what is sent there waits
       assert.equal(130, ended.code)
       local revoked, running = ended.stderr:match("^taskengine: interrupted:"
         .. " revoking what has not started; again to end at once\n"
-        .. "taskengine: (%d+) revoked, (%d+) running\n$")
+        .. "taskengine: (%d+) revoked, (%d+) running\n")
       assert.is_true(tonumber(revoked) >= 40)
       assert.is_true(tonumber(running) >= 1)
       assert.not_matches("all done", ended.stdout)

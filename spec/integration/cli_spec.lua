@@ -124,6 +124,9 @@ describe("taskengine", function()
       assert.equal(3, ended.code)
       assert.matches("taskengine: embedded://default: cannot make the folder "
         .. folder .. ": ", ended.stderr, 1, true)
+      assert.matches("\n  its data lies below $XDG_STATE_HOME, or"
+        .. " ~/.local/state without that; -b URL names another Redis\n",
+        ended.stderr, 1, true)
     end
     place:write("tasks.lua", 'require("taskengine").app("x")'
       .. ':task("t", function() end)')

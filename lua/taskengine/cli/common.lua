@@ -92,6 +92,46 @@ function common.settings(app)
   return all
 end
 
+--- Opens the event loop, for which the system has to have descriptors left.
+-- @raise an exit
+function common.open_loop()
+  local ok, timer = pcall(core.loop.timer, 0, function() end)
+  if not ok then
+    exit.raise(exit.FAILED, "the program cannot start: " .. timer,
+      "ulimit -n says how many files a process may have open")
+  end
+  timer:close()
+end
+
+--- What to do about an embedded Redis that cannot be had.
+-- @tparam string why
+-- @treturn ?string nil where the reason says that itself
+function common.advice_on_embedded(why)
+  return why:find("the folder ", 1, true)
+    and "its data lies below $XDG_STATE_HOME, or ~/.local/state without that;"
+      .. " -b URL names another Redis" or nil
+end
+
+-- Such a name means another file, or none, in each process.
+local function is_descriptor(path)
+  return path == "/dev/stdin" or path:find("^/dev/fd/")
+    or path:find("^/proc/[^/]+/fd/")
+end
+
+-- A file is loaded more than once: to be checked, and by each process that
+-- runs tasks.
+local function check_type(path)
+  local stat, why = core.sys.stat(path)
+  if not stat then
+    exit.usage(("%s: %s"):format(path, errors.sentence(why)))
+  elseif stat.type == "directory" then
+    exit.usage(path .. ": this is a directory, a Lua file is expected")
+  elseif stat.type ~= "file" or is_descriptor(path) then
+    exit.usage(path .. ": this is no regular file, and other processes have"
+      .. " to load it, too", "save it as a Lua file")
+  end
+end
+
 --- Checks that a file can be loaded, without running it.
 -- @tparam string path
 -- @raise an exit
@@ -99,12 +139,7 @@ function common.check_file(path)
   if path == "" then
     exit.usage("the name of the file is empty")
   end
-  local stat, why = core.sys.stat(path)
-  if not stat then
-    exit.usage(("%s: %s"):format(path, errors.sentence(why)))
-  elseif stat.type == "directory" then
-    exit.usage(path .. ": this is a directory, a Lua file is expected")
-  end
+  check_type(path)
   local chunk, problem = loadfile(path, "t")
   if not chunk then
     -- Of compiled code the message does not say where it lies.

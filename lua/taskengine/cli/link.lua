@@ -49,7 +49,19 @@ local function check_embedded(url, timeout_ms)
     end)
   if not answers then
     exit.raise(code == "EACCES" and exit.USAGE or exit.UNREACHABLE,
-      ("%s: %s"):format(core.url.masked(url), errors.sentence(why)))
+      ("%s: %s"):format(core.url.masked(url), errors.sentence(why)),
+      common.advice_on_embedded(why))
+  end
+end
+
+--- Checks that an embedded Redis has a place, before anybody needs it.
+-- @tparam string url
+-- @tparam number timeout_ms
+-- @raise an exit
+function link.check_place(url, timeout_ms)
+  local parsed = core.url.parse(url)
+  if parsed.scheme == "embedded" and not core.embedded.paths(parsed.name) then
+    check_embedded(url, timeout_ms) -- it says why
   end
 end
 
@@ -58,6 +70,7 @@ end
 -- @treturn Client
 -- @raise an exit when a setting is wrong, or an embedded Redis cannot be had
 function link.open(given)
+  common.open_loop()
   common.apply_settings(given)
   local app = given.file and load_app(given.file)
   local settings = common.settings(app and app.own)
@@ -120,6 +133,23 @@ function link.read_status(reply)
     status.workers[i] = read_worker(row, reply[1])
   end
   return status
+end
+
+--- How many tasks have not ended.
+-- @tparam table status see @{link.read_status}
+-- @tparam[opt] table queues the set of those that count; all when missing
+-- @treturn int
+function link.count_unfinished(status, queues)
+  local count = status.due - status.buried
+  for _, queue in ipairs(status.queues) do
+    if not queues or queues[queue.name] then
+      count = count + queue.ready
+    end
+  end
+  for _, worker in ipairs(status.workers) do
+    count = count + worker.in_flight
+  end
+  return count
 end
 
 --- What Redis knows of queues and workers.

@@ -6,6 +6,7 @@
 -- @module taskengine.cli.master
 
 local broker = require("taskengine.broker")
+local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
 local library = require("taskengine.library")
@@ -129,11 +130,14 @@ end
 local function connect_embedded(self, name)
   self.embedded = core.embedded.new(name)
   self.embedded:ensure(ENSURE_MS, function(answers, why, code)
-    if answers then
+    if self.stage == "stopping" then
+      return
+    elseif answers then
       connect(self, url_of_socket(self.embedded:socket()))
     else
       fail(self, code == "EACCES" and exit.USAGE or exit.UNREACHABLE,
-        ("%s: %s"):format(self.shown_broker, sentence(why)))
+        ("%s: %s"):format(self.shown_broker, sentence(why)),
+        common.advice_on_embedded(why))
     end
   end)
 end

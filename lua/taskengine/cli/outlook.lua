@@ -87,26 +87,12 @@ function Outlook:defined(tasks)
   end
 end
 
--- What the script's worker has to run of what has not ended.
-local function count_waiting(self, status)
-  local count = status.due
-  for _, queue in ipairs(status.queues) do
-    if self.own[queue.name] then
-      count = count + queue.ready
-    end
-  end
-  for _, worker in ipairs(status.workers) do
-    count = count + worker.in_flight
-  end
-  return count - status.buried
-end
-
 --- Says how much there is to be run in the script's private Redis, before the
 -- script has sent anything. Its tasks are defined.
 -- @tparam table settings of the script, with no broker
 function Outlook:note_leftovers(settings)
   local name = core.url.parse(broker.DEFAULT).name
-  if not core.sys.stat((core.embedded.paths(name))) then
+  if not core.sys.stat((assert(core.embedded.paths(name)))) then
     return -- the first run
   end
   local way = client.new(broker.open(settings), settings)
@@ -118,7 +104,7 @@ function Outlook:note_leftovers(settings)
     end
     return -- whoever needs Redis will say so
   end
-  local count = count_waiting(self, status)
+  local count = link.count_unfinished(status, self.own)
   if count > 0 then
     say.note(count == 1
       and "1 task of an earlier run is still queued; it runs too"

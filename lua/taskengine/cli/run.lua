@@ -4,10 +4,13 @@
 local broker = require("taskengine.broker")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local ending = require("taskengine.cli.ending")
 local exit = require("taskengine.cli.exit")
+local link = require("taskengine.cli.link")
 local loader = require("taskengine.loader")
 local mode = require("taskengine.mode")
 local outlook = require("taskengine.cli.outlook")
+local output = require("taskengine.cli.output")
 local own_worker = require("taskengine.cli.own_worker")
 local places = require("taskengine.cli.places")
 local progress = require("taskengine.cli.progress")
@@ -22,6 +25,7 @@ local run = {}
 
 local TICK_MS <const> = 100
 local SIGNAL_CODE <const> = 128
+local SIGHUP <const> = 1
 
 run.spec = {
   name = "run",
@@ -168,7 +172,8 @@ local function start_worker(self)
   end
   local problem
   local settings = settings_of_apps()
-  self.broker = settings.broker or broker.DEFAULT
+  self.settings, self.broker = settings, settings.broker or broker.DEFAULT
+  link.check_place(self.broker, settings.broker_timeout * 1000)
   self.worker, problem = own_worker.start {
     file = given[1],
     broker = self.broker,
@@ -190,33 +195,70 @@ local function start_worker(self)
   end
 end
 
--- Whatever happens, this comes last.
+-- Whatever happens, this comes last. A signal that comes meanwhile stops what
+-- is waited for.
 local function finish(self)
   hide_progress(self)
+  self.is_finishing = true
+  scheduler.interrupt(nil)
   if self.worker then
+    local may_wait = not scheduler.current()
     self.worker:stop()
-    if not scheduler.current() then
-      self.worker:wait()
+    if may_wait then
+      ending.wait(self.worker, self.settings)
+    end
+    if not (self.signal and self.given.detach) then
+      ending.note_left(self.settings, self, may_wait)
     end
   end
 end
 
+-- The exit code after all is finished.
+local function final_code(self, code)
+  if code == exit.OK and self.output.is_lost() then
+    say.problem("stdout cannot be written to")
+    return exit.FAILED
+  end
+  return self.late_code or code
+end
+
 local function respect_os_exit(self)
   local exit_before = os.exit
-  rawset(_G.os, "exit", function(...)
+  rawset(_G.os, "exit", function(code, ...)
     finish(self)
-    exit_before(...)
+    code = (code == nil or code == true) and exit.OK or code
+    exit_before(final_code(self, code), ...)
   end)
 end
 
--- The second one has its usual effect: the process ends, and its worker hears
--- of that from the system.
+-- So that nohup has its effect.
+local function ignores_hangup()
+  local file <close> = io.open("/proc/self/status")
+  local ignored = file and file:read("a"):match("SigIgn:%s*(%x+)")
+  return ignored and tonumber(ignored, 16) & 1 ~= 0
+end
+
+local function on_signal(self, number)
+  if self.signal and number == SIGHUP then
+    return -- a terminal that closes may say so more than once
+  elseif self.is_finishing then
+    self.late_code = SIGNAL_CODE + number
+    self.worker:stop()
+  else
+    self.signal = number
+    scheduler.interrupt(exit.new(SIGNAL_CODE + number))
+  end
+end
+
+-- The second Ctrl-C has its usual effect: the process ends, and its worker
+-- hears of that from the system.
 local function watch_signals(self)
-  for name, number in pairs { INT = 2, TERM = 15 } do
+  local numbers = { INT = 2, TERM = 15 }
+  numbers.HUP = not ignores_hangup() and SIGHUP or nil
+  for name, number in pairs(numbers) do
     core.loop.signal(name, function()
-      self.signal = number
-      scheduler.interrupt(exit.new(SIGNAL_CODE + number))
-    end, true)
+      on_signal(self, number)
+    end, name ~= "HUP")
   end
 end
 
@@ -261,6 +303,7 @@ end
 
 local function prepare(self)
   local given = self.given
+  common.open_loop()
   common.check_file(given[1])
   common.apply_settings(given)
   common.settings()
@@ -271,6 +314,7 @@ local function prepare(self)
     start_worker(self)
   end
   tally.listener = self
+  self.output = output.watch()
   respect_os_exit(self)
   watch_signals(self)
   if not given.quiet then
@@ -298,7 +342,7 @@ function run.run(given)
   if not results[1] then
     error(results[2], 0)
   end
-  return results[2]
+  return final_code(self, results[2])
 end
 
 return run

@@ -130,6 +130,7 @@ end
 -- @tparam table given
 -- @treturn int the exit code
 function worker.run(given)
+  common.open_loop()
   local processes = given.processes or core.sys.ncpus()
   check_slots(processes, given.concurrency or 1)
   local level = given.level or "info"
