@@ -6,7 +6,7 @@
 # build/VARIANT. `make VARIANT=asan` builds one, tools/specs runs specs on it.
 
 VARIANT ?= release
-BUILD ?= build
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(or $(BUILD),build)))
 PREFIX ?= /usr/local
 LUA ?= lua5.4
 PKG_CONFIG ?= pkg-config

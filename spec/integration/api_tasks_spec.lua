@@ -159,7 +159,7 @@ describe("a task in a worker", function()
     local ok, e = app:send_task("refail"):wait(30)
     assert.is_false(ok)
     assert.equal("Mine", e.kind)
-    assert.matches("tasks.lua:%d+: Mine: deep", e.message)
+    assert.matches("^tasks.lua:%d+: deep %(task fail, %w+%)$", e.message)
     assert.matches("tasks.lua:%d+: in function <tasks.lua:%d+>$", e.traceback)
   end)
 
