@@ -10,7 +10,6 @@ local link = require("taskengine.cli.link")
 local loader = require("taskengine.loader")
 local mode = require("taskengine.mode")
 local outlook = require("taskengine.cli.outlook")
-local output = require("taskengine.cli.output")
 local own_worker = require("taskengine.cli.own_worker")
 local places = require("taskengine.cli.places")
 local progress = require("taskengine.cli.progress")
@@ -19,6 +18,7 @@ local revoke = require("taskengine.cli.revoke")
 local say = require("taskengine.cli.say")
 local scheduler = require("taskengine.scheduler")
 local screen = require("taskengine.cli.screen")
+local stdout = require("taskengine.cli.stdout")
 local tally = require("taskengine.tally")
 
 local run = {}
@@ -215,7 +215,7 @@ end
 
 -- The exit code after all is finished.
 local function final_code(self, code)
-  if code == exit.OK and self.output.is_lost() then
+  if code == exit.OK and self.stdout.is_lost() then
     say.problem("stdout cannot be written to")
     return exit.FAILED
   end
@@ -314,7 +314,7 @@ local function prepare(self)
     start_worker(self)
   end
   tally.listener = self
-  self.output = output.watch()
+  self.stdout = stdout.watch()
   respect_os_exit(self)
   watch_signals(self)
   if not given.quiet then

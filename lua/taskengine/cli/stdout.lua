@@ -3,19 +3,19 @@
 -- Few scripts look at what a write returns, and what could not be written is
 -- forgotten with the failure: the flush at the end finds nothing wrong. So
 -- each write is looked at.
--- @module taskengine.cli.output
+-- @module taskengine.cli.stdout
 
-local output = {}
+local stdout = {}
 
 --- Watches the functions that write, from now on.
 -- @treturn table with the method `is_lost()`
-function output.watch()
+function stdout.watch()
   local self = { has_failed = false }
-  local stdout = io.stdout
-  local methods = getmetatable(stdout).__index
+  local file = io.stdout
+  local methods = getmetatable(file).__index
 
-  local function note(file, ok, ...)
-    if not ok and file == stdout then
+  local function note(written, ok, ...)
+    if not ok and written == file then
       self.has_failed = true
     end
     return ok, ...
@@ -25,8 +25,8 @@ function output.watch()
     rawset(_G.io, name, function(...)
       return note(io.output(), of_io(...))
     end)
-    methods[name] = function(file, ...)
-      return note(file, of_file(file, ...))
+    methods[name] = function(any, ...)
+      return note(any, of_file(any, ...))
     end
   end
   -- The one of Lua tells nobody.
@@ -35,16 +35,16 @@ function output.watch()
     for i = 1, texts.n do
       texts[i] = tostring(texts[i])
     end
-    stdout:write(table.concat(texts, "\t"), "\n")
-    stdout:flush()
+    file:write(table.concat(texts, "\t"), "\n")
+    file:flush()
   end
 
   --- Whether anything was lost, with what is still in the buffer.
   function self.is_lost()
-    stdout:flush()
+    file:flush()
     return self.has_failed
   end
   return self
 end
 
-return output
+return stdout
