@@ -66,7 +66,7 @@ static int envelope_template(lua_State *L) {
       (uint32_t)integer_field(L, "soft_time_limit_ms", 0, UINT32_MAX);
   e.result_ttl_s = (uint32_t)integer_field(L, "result_ttl_s", 0, UINT32_MAX);
 
-  te_buf *out = te_bind_scratch_push(L);
+  te_buf *out = te_bind_scratch(L, 1);
   te_envelope_add_template(out, &e);
   te_slice bytes = te_buf_slice(out);
   lua_pushlstring(L, bytes.data, bytes.size);
@@ -112,7 +112,7 @@ static int envelope_pack(lua_State *L) {
   size_t limit = (size_t)luaL_optinteger(L, 5, TE_MESSAGE_BYTES_MAX);
   lua_settop(L, 4);
 
-  te_buf *out = te_bind_scratch_push(L);
+  te_buf *out = te_bind_scratch(L, 1);
   char why[TE_WHY_BYTES_MAX];
   te_envelope_add_head(out, id, template_, (uint64_t)te_clock_wall_ms());
   int rc = add_body(L, out, 3, 4, limit, why);
@@ -156,7 +156,7 @@ static int envelope_pack_many(lua_State *L) {
   luaL_argcheck(L, last - first < INT_MAX, 6, "too many");
   lua_settop(L, 7);
 
-  te_buf *out = te_bind_scratch_push(L);
+  te_buf *out = te_bind_scratch(L, 1);
   uint64_t sent_ms = (uint64_t)te_clock_wall_ms();
   lua_createtable(L, last < first ? 0 : (int)(last - first + 1), 0);
   lua_Integer total = 0;
@@ -164,10 +164,10 @@ static int envelope_pack_many(lua_State *L) {
     char id[TE_ID_BYTES];
     char why[TE_WHY_BYTES_MAX];
     te_id_format(id, producer.data, seq);
-    te_buf_clear(out);
-    te_envelope_add_head(out, te_slice_of(id, sizeof(id)), template_, sent_ms);
     if (lua_geti(L, 4, i) != LUA_TTABLE)
       return luaL_error(L, "arguments of call %I: not a table", i);
+    te_buf_clear(out);  // what the list calls may have used it
+    te_envelope_add_head(out, te_slice_of(id, sizeof(id)), template_, sent_ms);
     int rc = add_body(L, out, lua_gettop(L), 7, limit, why);
     if (rc < 0) {
       lua_pushfstring(L, "call %I: %s", i, why);
@@ -329,7 +329,9 @@ int te_bind_open_envelope(lua_State *L) {
       {"seq", envelope_seq},
       {NULL, NULL},
   };
-  luaL_newlib(L, functions);
+  luaL_newlibtable(L, functions);
+  te_bind_scratch_push(L);
+  luaL_setfuncs(L, functions, 1);
   set_integer(L, "NO_RESULT", TE_FLAG_NO_RESULT);
   set_integer(L, "LOST_FAILS", TE_FLAG_LOST_FAILS);
   set_integer(L, "TRACK_STARTED", TE_FLAG_TRACK_STARTED);

@@ -62,6 +62,14 @@ function client.new(transport, settings)
   return self
 end
 
+-- Before anything is made: what a finalizer makes at the end of the program is
+-- not finalized any more.
+local function check_open(self, about)
+  if self.transport.is_closed then
+    errors.raise(errors.unavailable({ reason = self.transport:why() }, about))
+  end
+end
+
 --- Sends a task.
 -- @tparam Message message
 -- @tparam table args
@@ -69,6 +77,7 @@ end
 -- @treturn string the engine's id
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Client:send(message, args, extra)
+  check_open(self, { name = message.name })
   local id, problem, wanted_id = scheduler.await("enqueueing", function(wake)
     local sent, why, code = self.producer:send(message, args, extra, wake)
     if not sent then
@@ -110,6 +119,7 @@ end
 -- @raise TaskError as for @{Client:send}; its fields `accepted` and `unknown`
 -- list the parts that were accepted, and that may have been
 function Client:send_many(message, list, extra)
+  check_open(self, { name = message.name, accepted = {}, unknown = {} })
   local sent = scheduler.await("enqueueing", function(wake)
     self.producer:send_many(message, list, extra, wake)
   end)
@@ -125,6 +135,7 @@ end
 -- @return its reply
 -- @raise TaskError of kind BrokerUnavailable
 function Client:ask(name, args)
+  check_open(self, { id = args[1] })
   local reply, problem = scheduler.await("a question to Redis", function(wake)
     self.requests:send(name, args, self.timeout_ms, wake)
   end)
@@ -177,6 +188,7 @@ end
 -- @treturn ?string the outcome, or `?`; nil when the time is up
 -- @raise TaskError of kind BrokerUnavailable
 function Client:wait(id, timeout, is_old)
+  check_open(self, { id = id })
   local known = self:resolve(id, is_old)
   if known:sub(1, 1) ~= "=" then
     return known

@@ -73,11 +73,6 @@ local function transmit(self, request)
         reason = "Redis refused it: " .. why,
         sent = request.may_be_done or false, -- the first time, perhaps
       })
-    elseif self.transport.is_closed then
-      finish(self, request, nil, {
-        reason = why,
-        sent = request.may_be_done or code ~= "EDOWN",
-      })
     else
       request.under_way = false
       request.may_be_done = request.may_be_done or code ~= "EDOWN"
