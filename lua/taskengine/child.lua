@@ -19,8 +19,6 @@ local transport_child = require("taskengine.transport_child")
 local child = {}
 
 local EXIT_INTERNAL <const> = 70 -- EX_SOFTWARE
--- A task may have broken what it found in the globals.
-local exit, tostring = os.exit, tostring
 
 local function load_files(asked)
   for _, path in ipairs(asked.files) do
@@ -122,7 +120,7 @@ local function die(problem)
   core.child.log("error", nil, "a process that runs tasks is broken: "
     .. tostring(problem))
   core.child.flush()
-  exit(EXIT_INTERNAL)
+  os.exit(EXIT_INTERNAL)
 end
 
 local function serve(asked, hello, tasks, lines)
