@@ -114,7 +114,7 @@ bench:
 	$(call build,release)
 	@eval "$$($(BUILD)/taskengine env)" && $(LUA) bench/run.lua
 
-# The variant and what to run on it. tsan: only libuv's pool has threads.
+# The variant and what to run on it. tsan: threads are libuv's and scribe.c's.
 # valgrind would take a quarter of an hour for those that are Lua alone.
 SPECS.check := test spec
 SPECS.test := test spec/unit

@@ -8,6 +8,7 @@
 local broker = require("taskengine.broker")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local library = require("taskengine.library")
 local message = require("taskengine.message")
@@ -26,11 +27,6 @@ Master.__index = Master
 
 local function log(level, text, ...)
   core.log.write(level, text:format(...))
-end
-
--- Messages of the core begin with the name of the error.
-local function sentence(text)
-  return (text:gsub("^[%u_]+: ", ""))
 end
 
 local function counted(count, one, many)
@@ -112,7 +108,7 @@ local function connect(self, url)
     client_name = "taskengine:" .. self.plan.name,
   }
   if not connected then
-    return fail(self, exit.USAGE, "broker: " .. sentence(why))
+    return fail(self, exit.USAGE, "broker: " .. errors.sentence(why))
   end
   self.startup = core.loop.timer(self.settings.broker_timeout * 1000,
     function()
@@ -136,7 +132,7 @@ local function connect_embedded(self, name)
       connect(self, url_of_socket(self.embedded:socket()))
     else
       fail(self, code == "EACCES" and exit.USAGE or exit.UNREACHABLE,
-        ("%s: %s"):format(self.shown_broker, sentence(why)),
+        ("%s: %s"):format(self.shown_broker, errors.sentence(why)),
         common.advice_on_embedded(why))
     end
   end)
@@ -186,7 +182,7 @@ local function on_recovered(self)
 end
 
 local function on_trouble(self, code, why, is_fatal)
-  local text = sentence(why)
+  local text = errors.sentence(why)
   if code == "EREPLY" then
     text = ("%s: %s"):format(self.shown_broker, text)
   end
@@ -305,7 +301,7 @@ function master.run(plan)
   local why
   self.worker, why = new_worker(self)
   if not self.worker then
-    exit.raise(exit.FAILED, "the worker cannot start: " .. sentence(why))
+    exit.raise(exit.FAILED, "the worker cannot start: " .. errors.sentence(why))
   end
   watch_signals(self)
   local _ <close> = core.loop.timer(LOADING_S * 1000, function()
@@ -313,7 +309,8 @@ function master.run(plan)
   end)
   local started, problem = self.worker:start()
   if not started then
-    fail(self, exit.FAILED, "no process can be started: " .. sentence(problem))
+    fail(self, exit.FAILED, "no process can be started: "
+      .. errors.sentence(problem))
   end
   while not self.is_over do
     core.loop.run("once")

@@ -20,7 +20,7 @@ end
 function screen.guard(clear, is_shared)
   local self = { is_midline = false }
   local methods = getmetatable(io.stdout).__index
-  local print_before, write_before = print, io.write
+  local print_before, write_before = _G.print, _G.io.write
   local method_before = methods.write
 
   local function prepare(...)
