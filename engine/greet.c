@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define VERSION_MIN     7
+#define RELEASE_SHIFT   32
 #define STEPS_MAX       4   // commands that go out together
 #define ROUNDS_MAX      10  // probes until the library is settled
 #define WHY_BYTES_MAX   512
@@ -279,6 +280,11 @@ static int on_info(te_greet *g, const te_reply *reply) {
   return 0;
 }
 
+static bool is_outdated(const te_greet *g, int64_t build) {
+  return build != g->o.library_build &&
+         build >> RELEASE_SHIFT <= g->o.library_build >> RELEASE_SHIFT;
+}
+
 static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
   if (te_reply_is_error(reply, "ERR Function not found")) {
     SAY(g, out, STEP_LOAD, "FUNCTION", "LOAD", g->o.library_code);
@@ -286,7 +292,7 @@ static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
   }
   if (reply->type == TE_REPLY_ERROR) return judge(g, reply, "FCALL");
   if (reply->type != TE_REPLY_INTEGER) return confuse(g, "the library's probe");
-  if (reply->integer >= g->o.library_build) return say_select(g, out);
+  if (!is_outdated(g, reply->integer)) return say_select(g, out);
 
   char guard[256];
   snprintf(guard, sizeof(guard), "te:declare:%s", g->o.library_probe);
@@ -296,9 +302,8 @@ static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
 }
 
 static int on_probe_watched(te_greet *g, const te_reply *reply, te_buf *out) {
-  bool is_lower =
-      reply->type == TE_REPLY_INTEGER && reply->integer < g->o.library_build;
-  if (!is_lower) {  // changed since the probe before; that one knows what to do
+  if (reply->type != TE_REPLY_INTEGER || !is_outdated(g, reply->integer)) {
+    // Changed since the probe before; that one knows what to do.
     SAY(g, out, STEP_WATCH, "UNWATCH");
     say_probe(g, out, STEP_PROBE);
     return 0;

@@ -4,17 +4,19 @@
  *   AUTH user password       when the URL has them
  *   CLIENT SETNAME name      when there is one; a refusal does not matter
  *   INFO                     version, eviction policy, role, loading
- *   the library              declared when it is missing or of a lower build
+ *   the library              declared when it is missing or an older one
  *   SELECT db                when it is not 0
  *
  * A machine without I/O: it writes commands into a buffer and is handed the
  * replies, one for each command, in order.
  *
- * The library. FCALL of its probe answers the build that is loaded. None:
- * FUNCTION LOAD, which fails when somebody else was faster. A lower one:
- * FUNCTION LOAD REPLACE, in a MULTI under a WATCH of the key
+ * The library. FCALL of its probe answers the build that is loaded: the
+ * release of its text in the upper 32 bits, a digest of it in the lower. None:
+ * FUNCTION LOAD, which fails when somebody else was faster. A lower release,
+ * or another text of the same one (only while one is being written are there
+ * two): FUNCTION LOAD REPLACE, in a MULTI under a WATCH of the key
  * `te:declare:<probe>` (it lives a minute, in database 0), so that of two who
- * replace the same build at once the lower can never come last.
+ * replace the same build at once the lower release can never come last.
  */
 #ifndef TE_GREET_H
 #define TE_GREET_H
@@ -30,7 +32,7 @@ typedef struct te_greet_options {
   const char *client_name;   // NULL for none
   const char *library_code;  // NULL for none
   const char *library_probe;
-  int library_build;
+  int64_t library_build;
 } te_greet_options;
 
 te_greet *te_greet_new(const te_greet_options *options);

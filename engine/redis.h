@@ -47,7 +47,7 @@ typedef struct te_redis_options {
   const char *client_name;    // CLIENT SETNAME; NULL for none
   const char *library_code;   // borrowed for the connection's life; NULL: none
   const char *library_probe;  // a function that returns the loaded build
-  int library_build;          // the build of library_code
+  int64_t library_build;      // the build of library_code
   uint64_t timeout_ms;        // 0: 5000; connect and reply
   te_redis_prepare_cb prepare;  // NULL for none; an embedded URL needs one
   void (*on_up)(void *arg, te_redis *r);

@@ -328,7 +328,7 @@ static void read_options(lua_State *L, int opts, te_redis_options *o) {
   o->client_name = te_bind_string_option(L, opts, "name");
   o->library_code = te_bind_string_option(L, opts, "library");
   o->library_probe = te_bind_string_option(L, opts, "probe");
-  o->library_build = (int)te_bind_integer_option(L, opts, "build", INT32_MAX);
+  o->library_build = te_bind_integer_option(L, opts, "build", INT64_MAX);
   o->timeout_ms =
       (uint64_t)te_bind_integer_option(L, opts, "timeout_ms", TIMEOUT_MS_MAX);
   if (o->library_code != NULL &&

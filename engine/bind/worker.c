@@ -207,7 +207,7 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
   o.client_name = string_field(L, 2, "client_name");
   o.library_code = needed_field(L, 2, "library");
   o.library_probe = needed_field(L, 2, "probe");
-  o.library_build = (int)integer_field(L, 2, "build", 0, INT32_MAX);
+  o.library_build = integer_field(L, 2, "build", 0, INT64_MAX);
   o.url = &h->url;
   return o;
 }

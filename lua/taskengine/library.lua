@@ -11,8 +11,9 @@ local library = {}
 
 --- The functions' common prefix.
 library.PREFIX = "te1_"
---- The build of this text: a lower one never replaces a higher one.
-library.BUILD = 1
+--- The number of this text, raised whenever it changes after a release of the
+-- program: a lower one never replaces a higher one. A spec holds it to that.
+library.RELEASE = 2
 
 local PARTS = { "prelude", "enqueue", "fetch", "finish", "workers", "results" }
 
@@ -28,10 +29,8 @@ local function read_part(part)
   return assert(core.asset(name))
 end
 
---- The text for `FUNCTION LOAD`.
--- @treturn string
-function library.text()
-  local out = { "#!lua name=taskengine_1\n" }
+local function put_together()
+  local out = {}
   for _, part in ipairs(PARTS) do
     local text = read_part(part)
     if part == "prelude" then
@@ -42,6 +41,21 @@ function library.text()
     end
   end
   return table.concat(out)
+end
+
+local text = put_together()
+
+--- What `te1_build` answers: the release in the upper 32 bits, below it a
+-- digest of the text, so that two texts of one release are told apart while
+-- one is being written. Redis' numbers hold it exactly (53 bits).
+library.BUILD = library.RELEASE << 32
+  | tonumber(core.sys.digest(text):sub(1, 8), 16)
+
+--- The text for `FUNCTION LOAD`.
+-- @treturn string
+function library.text()
+  return ("#!lua name=taskengine_1\nlocal BUILD = %d\n"):format(library.BUILD)
+    .. text
 end
 
 return library

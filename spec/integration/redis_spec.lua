@@ -501,31 +501,46 @@ redis.register_function("te_spec_push", function(keys, args)
 end)
 ]]
 
-    local function with_build(build, opts)
+    local function with_release(release, digest, opts)
       opts = opts or {}
-      opts.library = SOURCE:format(build)
+      opts.build = release << 32 | (digest or 7)
+      opts.library = SOURCE:format(opts.build)
       opts.probe = "te_spec_build"
-      opts.build = build
       return opts
     end
 
+    -- Release and digest.
     local function loaded_build()
-      return server:cli("FCALL", "te_spec_build", 0)
+      local build = assert(
+        tonumber(server:cli("FCALL", "te_spec_build", 0)))
+      return build >> 32, build & 0xffffffff
     end
 
     it("is declared where it is missing", function()
-      connected(nil, with_build(3))
-      assert.equal("3", loaded_build())
+      connected(nil, with_release(3, 0xfedcba98))
+      assert.same({ 3, 0xfedcba98 }, { loaded_build() })
     end)
 
-    it("replaces a lower build and never a higher", function()
-      connected(nil, with_build(3))
-      connected(nil, with_build(5))
-      assert.equal("5", loaded_build())
-      connected(nil, with_build(4))
-      assert.equal("5", loaded_build())
+    it("replaces a lower release and never a higher", function()
+      connected(nil, with_release(3, 9))
+      connected(nil, with_release(5, 4))
+      assert.same({ 5, 4 }, { loaded_build() })
+      connected(nil, with_release(4, 9))
+      assert.same({ 5, 4 }, { loaded_build() })
       assert.equal("", server:cli("KEYS", "*"):gsub("te:declare:te_spec_build",
         ""))
+    end)
+
+    it("replaces another text of its release", function()
+      connected(nil, with_release(3, 9))
+      connected(nil, with_release(3, 8))
+      assert.same({ 3, 8 }, { loaded_build() })
+    end)
+
+    it("replaces what counted its builds from 1 on", function()
+      server:cli("FUNCTION", "LOAD", SOURCE:format(1))
+      connected(nil, with_release(2))
+      assert.equal(2, (loaded_build()))
     end)
 
     it("is the highest of many that are declared at once", function()
@@ -533,7 +548,7 @@ end)
         server:cli("FUNCTION", "FLUSH")
         local all = {}
         for i = 1, 8 do
-          all[i] = connect(nil, with_build((i * 5) % 8 + 1))
+          all[i] = connect(nil, with_release((i * 5) % 8 + 1))
         end
         wait_until(function()
           for _, c in ipairs(all) do
@@ -543,13 +558,13 @@ end)
           end
           return true
         end)
-        assert.equal("8", loaded_build())
+        assert.equal(8, (loaded_build()))
       end
     end)
 
     it("is declared anew when it is lost, and the calls repeated in order",
       function()
-        local c = connected(server.url .. "?db=2", with_build(1))
+        local c = connected(server.url .. "?db=2", with_release(1))
         local order, lengths = {}, {}
         c:call(nil, "FUNCTION", "FLUSH")
         for i = 1, 5 do
@@ -575,20 +590,20 @@ end)
         assert.truthy(ask(c, "CLIENT", "INFO"):find(" db=2 ", 1, true))
       end)
 
-    it("is declared anew over a lower build that turns up", function()
-      local c = connected(server.url .. "?db=2", with_build(3))
+    it("is declared anew over a lower release that turns up", function()
+      local c = connected(server.url .. "?db=2", with_release(3))
       server:cli("FUNCTION", "LOAD", "REPLACE", "#!lua name=te_spec\n"
         .. "redis.register_function('te_spec_build', "
         .. "function() return 2 end)")
       assert.equal(1, ask(c, "FCALL", "te_spec_push", 1, "l", "x"))
-      assert.equal("3", loaded_build())
+      assert.equal(3, (loaded_build()))
       -- What makes replacing safe lies where everybody looks.
       assert.equal("1", server:cli("EXISTS", "te:declare:te_spec_build"))
       assert.equal(1, ask(c, "LLEN", "l"))
     end)
 
     it("survives one flush after the other", function()
-      local c = connected(nil, with_build(1))
+      local c = connected(nil, with_release(1))
       local sum = 0
       for i = 1, 200 do
         if i % 20 == 1 then
@@ -608,7 +623,7 @@ end)
     end)
 
     it("does not hide that a function is not even in it", function()
-      local c = connected(nil, with_build(1))
+      local c = connected(nil, with_release(1))
       local _, message, name = ask(c, "FCALL", "te_spec_missing", 0)
       assert.same({ "EREPLY: ERR Function not found", "EREPLY" },
         { message, name })
