@@ -13,9 +13,12 @@ local library = {}
 library.PREFIX = "te1_"
 --- The number of this text, raised whenever it changes after a release of the
 -- program: a lower one never replaces a higher one. A spec holds it to that.
-library.RELEASE = 2
+library.RELEASE = 3
 
-local PARTS = { "prelude", "enqueue", "fetch", "finish", "workers", "results" }
+local PARTS = {
+  "prelude", "enqueue", "fetch", "finish", "workers", "results", "survey",
+  "purge",
+}
 
 local function read_part(part)
   local name = "taskengine/functions/" .. part .. ".lua"

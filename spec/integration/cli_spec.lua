@@ -63,7 +63,7 @@ describe("taskengine", function()
   end
 
   it("says which commands are to come", function()
-    for _, name in ipairs { "inspect", "queues", "dashboard" } do
+    for _, name in ipairs { "inspect", "top", "dashboard" } do
       local ended = run(name, "x")
       assert.equal(2, ended.code)
       assert.matches("^taskengine: the command '" .. name

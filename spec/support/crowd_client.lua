@@ -180,9 +180,43 @@ function Client:enqueue()
   end
 end
 
+-- Looks at what is due, from where the last look ended or from the first.
+local function walk_due(self, name, ...)
+  local c = self.crowd
+  local at, id = "", ""
+  if c.walked and c:one_in(2) then
+    at, id = table.unpack(c.walked)
+  end
+  local args = { ... }
+  args[#args + 1], args[#args + 2] = at, id
+  local reply = c:request(name, table.unpack(args))
+  if reply then
+    local last = name == "survey_due" and 2 or 3
+    c.walked = { reply[last], reply[last + 1] }
+  end
+end
+
+-- Asks about queues, or purges a little of one.
+local function ask_of_queues(self)
+  local c = self.crowd
+  local what = c:upto(4)
+  if what == 1 then
+    c:request("survey")
+  elseif what == 2 then
+    walk_due(self, "survey_due", c:upto(4))
+  elseif what == 3 then
+    c:request("purge", REVOKED, c:upto(6), c:pick(QUEUES))
+  else
+    walk_due(self, "purge_due", REVOKED, c:upto(3), c:pick(QUEUES))
+  end
+end
+
 --- Asks something about tasks.
 function Client:ask()
   local c = self.crowd
+  if c:one_in(12) then
+    return ask_of_queues(self)
+  end
   local ids = c:draw_ids()
   local what = c:upto(9)
   if what <= 3 then

@@ -417,19 +417,28 @@ local function advance(worker, number)
   return true
 end
 
+local function set_aside(self, task)
+  local malformed = kept(self, self, "malformed") or {}
+  table.insert(malformed, 1, task.bytes)
+  malformed.until_ms, self.malformed = self.now + WEEK_MS, malformed
+end
+
+-- What was revoked while it stood in a ready list.
+local function drop_revoked(self, task)
+  self.tombstones[task.parts.id] = nil
+  count(self, task.parts.queue, "revoked")
+  ended(self, task, "-")
+end
+
 -- Whether a worker gets what came out of a queue.
 local function deliver(self, task, newer)
   local parts = task.parts
   if not parts then
-    local malformed = kept(self, self, "malformed") or {}
-    table.insert(malformed, 1, task.bytes)
-    malformed.until_ms, self.malformed = self.now + WEEK_MS, malformed
+    set_aside(self, task)
   elseif parts.version > VERSION then
     newer[#newer + 1] = task
   elseif self.tombstones[parts.id] then
-    self.tombstones[parts.id] = nil
-    count(self, parts.queue, "revoked")
-    ended(self, task, "-")
+    drop_revoked(self, task)
   elseif parts.expiry_ms ~= 0 and parts.expiry_ms <= self.now then
     settle(self, task, EXPIRED, "expired")
   else
@@ -779,6 +788,102 @@ function Model:cancel(record, ttl_s, ...)
     reply[i] = cancel(self, resolve(self, any), record, ttl_s)
   end
   return reply
+end
+
+-- What waits and runs.
+
+-- Whether a task is looked at behind (at, id). Those of the same time are when
+-- that one has left its place.
+local function is_behind(self, task, at, id)
+  local last = self.due[id]
+  if at == "" or task.when ~= tonumber(at) then
+    return at == "" or task.when > tonumber(at)
+  end
+  return not (last and last.when == tonumber(at)) or task.parts.id > id
+end
+
+-- At most `limit` of the due set, and whether there is more.
+local function due_after(self, limit, at, id)
+  local out = {}
+  for _, task in ipairs(due_tasks(self)) do
+    if #out < limit and is_behind(self, task, at, id) then
+      out[#out + 1] = task
+    end
+  end
+  return out, #out == limit and 1 or 0
+end
+
+function Model:survey_due(limit, at, id)
+  local list, more = due_after(self, limit, at, id)
+  local reply, places = { more, at, id }, {}
+  for _, task in ipairs(list) do
+    local queue = task.parts.queue
+    if not places[queue] then
+      places[queue] = #reply + 2
+      table.move({ queue, 0 }, 1, 2, #reply + 1, reply)
+    end
+    reply[places[queue]] = reply[places[queue]] + 1
+    reply[2], reply[3] = ("%d"):format(task.when), task.parts.id
+  end
+  return reply
+end
+
+function Model:survey()
+  local in_flight, reply = {}, {}
+  for _, worker in pairs(self.workers) do
+    for _, task in pairs(worker.held) do
+      local queue = task.parts.queue
+      in_flight[queue] = (in_flight[queue] or 0) + 1
+    end
+  end
+  for i, name in ipairs(keys_of(self.queues)) do
+    reply[i] = { name, in_flight[name] or 0 }
+    for level = 0, 9 do
+      table.insert(reply[i], #self.queues[name][level])
+    end
+  end
+  return reply
+end
+
+-- te1_purge.
+
+local function purge(self, task, record, reply)
+  reply[1] = reply[1] + 1
+  if not task.parts then
+    set_aside(self, task)
+    reply[4] = reply[4] + 1
+  elseif self.tombstones[task.parts.id] then
+    drop_revoked(self, task)
+    reply[3] = reply[3] + 1
+  else
+    settle(self, task, record)
+    reply[2] = reply[2] + 1
+  end
+end
+
+function Model:purge(record, limit, name)
+  local reply, queue = { 0, 0, 0, 0 }, self.queues[name]
+  for level = 9, 0, -1 do
+    while queue and reply[1] < limit and queue[level][1] do
+      purge(self, table.remove(queue[level], 1), record, reply)
+    end
+  end
+  return reply
+end
+
+function Model:purge_due(record, limit, name, at, id)
+  local list, more = due_after(self, limit, at, id)
+  local purged = 0
+  for _, task in ipairs(list) do
+    if task.parts.queue == name then
+      self.due[task.parts.id] = nil
+      settle(self, task, record)
+      purged = purged + 1
+    else
+      at, id = ("%d"):format(task.when), task.parts.id
+    end
+  end
+  return { more, purged, at, id }
 end
 
 --- Takes all items of an inbox.

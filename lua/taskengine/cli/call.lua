@@ -43,6 +43,7 @@ call.spec = {
     },
     {
       long = "priority", value = "0-9", accepts = known.priority,
+      words = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" },
       help = "9 is the most urgent (default: 0)",
     },
     {

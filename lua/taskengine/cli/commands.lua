@@ -10,6 +10,8 @@ commands.LIST = {
   { "call", "send a task, and wait for its result" },
   { "result", "show the result of a task" },
   { "status", "show queues, workers and how much waits" },
+  { "queues", "show each queue: what waits, runs and has ended" },
+  { "purge", "delete the tasks that wait in queues" },
   { "env", "print what lets plain Lua find this taskengine" },
 }
 
@@ -19,7 +21,7 @@ commands.HIDDEN = { "child", "supervise" }
 --- Commands to come.
 commands.LATER = {
   "bench", "config", "control", "dashboard", "dead", "doctor", "events",
-  "flow", "inspect", "purge", "queues", "schedule", "top",
+  "flow", "inspect", "schedule", "top",
 }
 
 local function contains(list, name)

@@ -24,6 +24,7 @@ end
 --- Where Redis is.
 common.BROKER = {
   short = "b", long = "broker", value = "URL", read = read_broker,
+  words = { "embedded://", "redis://", "redis+unix://" },
   help = "where Redis is: redis://[user:password@]host:port/db,"
     .. " redis+unix:///path or embedded://[name], which starts by itself",
 }
@@ -41,10 +42,12 @@ common.JSON = {
   help = 'print JSON; numbers that it does not have are "inf", "-inf", "nan"',
 }
 
+local LEVELS <const> = { "debug", "info", "warn", "error", "off" }
+
 --- How much is logged.
 common.LEVEL = {
   short = "l", long = "level", value = "LEVEL",
-  accepts = check.one_of { "debug", "info", "warn", "error", "off" },
+  accepts = check.one_of(LEVELS), words = LEVELS,
   help = "log nothing below debug, info, warn or error; or off (default:"
     .. " info; of run: warn, and info for what tasks say)",
 }

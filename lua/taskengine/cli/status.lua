@@ -3,8 +3,8 @@
 
 local common = require("taskengine.cli.common")
 local exit = require("taskengine.cli.exit")
+local grid = require("taskengine.cli.grid")
 local link = require("taskengine.cli.link")
-local say = require("taskengine.cli.say")
 local show = require("taskengine.cli.show")
 
 local status = {}
@@ -65,53 +65,25 @@ local function describe_worker(worker)
   return out
 end
 
-local function text_of(value)
-  local text = value == nil and "-" or tostring(value)
-  return (say.clean(text):gsub("[\n\t]", " "))
-end
-
-local function widths_of(rows)
-  local widths = {}
-  for _, row in ipairs(rows) do
-    for i, text in ipairs(row) do
-      widths[i] = math.max(widths[i] or 0, utf8.len(text) or #text)
-    end
-  end
-  return widths
-end
-
--- Rows of texts, the first are the heads; numbers stand on the right.
-local function write_table(rows, is_number)
-  local widths = widths_of(rows)
-  for _, row in ipairs(rows) do
-    local line = {}
-    for i, text in ipairs(row) do
-      local gap = (" "):rep(widths[i] - (utf8.len(text) or #text))
-      line[i] = is_number[i] and gap .. text or text .. gap
-    end
-    io.write((table.concat(line, "  "):gsub(" +$", "")), "\n")
-  end
-end
-
 local function write_queues(queues)
   local rows, is_number = { QUEUE_COLUMNS }, {}
   for i = 2, #QUEUE_COLUMNS do
     is_number[i] = true
   end
   for _, queue in ipairs(queues) do
-    local row = { text_of(queue.name) }
+    local row = { grid.text(queue.name) }
     for i = 2, #QUEUE_COLUMNS do
-      row[i] = text_of(queue[QUEUE_COLUMNS[i]])
+      row[i] = grid.text(queue[QUEUE_COLUMNS[i]])
     end
     rows[#rows + 1] = row
   end
-  write_table(rows, is_number)
+  grid.write(rows, is_number)
 end
 
 local function names_in(list, is_map)
   local names = {}
   for key, value in pairs(list or {}) do
-    names[#names + 1] = text_of(is_map and key or value)
+    names[#names + 1] = grid.text(is_map and key or value)
   end
   table.sort(names)
   return #names > 0 and table.concat(names, ",") or "-"
@@ -121,13 +93,14 @@ local function write_workers(workers)
   local rows = { WORKER_COLUMNS }
   for _, worker in ipairs(workers) do
     rows[#rows + 1] = {
-      text_of(worker.name or worker.id) .. (worker.alive and "" or " (lost)"),
-      text_of(worker.host), text_of(worker.pid), text_of(worker.processes),
-      text_of(worker.in_flight), names_in(worker.queues, false),
-      names_in(worker.tasks, true),
+      grid.text(worker.name or worker.id)
+        .. (worker.alive and "" or " (lost)"),
+      grid.text(worker.host), grid.text(worker.pid),
+      grid.text(worker.processes), grid.text(worker.in_flight),
+      names_in(worker.queues, false), names_in(worker.tasks, true),
     }
   end
-  write_table(rows, { [3] = true, [4] = true, [5] = true })
+  grid.write(rows, { [3] = true, [4] = true, [5] = true })
 end
 
 local function write_text(known)

@@ -14,18 +14,6 @@ local EXPIRED = "R\130\164kind\167Expired\167message"
   .. "\217\037expired before a worker could take it"
 local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 
-local function keep_malformed(P, env)
-  call("LPUSH", P .. "m", env)
-  call("LTRIM", P .. "m", 0, te.MALFORMED_MAX - 1)
-  call("PEXPIRE", P .. "m", te.KEPT_MS)
-end
-
--- Its outcome was written when it was revoked.
-local function drop_revoked(P, env)
-  te.ended(P, env, "-")
-  te.count(P, te.queue(env), "revoked", 1)
-end
-
 -- Whether the worker gets the task. What it does not get goes where it
 -- belongs: aside when malformed or too new, to its end when expired or
 -- revoked.
@@ -35,10 +23,10 @@ local function deliverable(P, env, queue, state)
     state.newer[#state.newer + 1] = env
     return false
   elseif version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
-    keep_malformed(P, env)
+    te.keep_malformed(P, env)
     return false
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
-    drop_revoked(P, env)
+    te.drop_revoked(P, env)
     return false
   elseif sub(env, 31, 38) ~= NO_EXPIRY and te.expiry(env) <= state.now then
     te.settle(P, env, EXPIRED, state.now, "expired")

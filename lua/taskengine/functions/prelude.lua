@@ -335,6 +335,20 @@ function te.settle(P, env, record, now, counter)
   te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
 end
 
+-- Sets an envelope aside that is none of ours.
+function te.keep_malformed(P, env)
+  call("LPUSH", P .. "m", env)
+  call("LTRIM", P .. "m", 0, te.MALFORMED_MAX - 1)
+  call("PEXPIRE", P .. "m", te.KEPT_MS)
+end
+
+-- Drops a task that was revoked while it stood in a ready list: its outcome
+-- was written then.
+function te.drop_revoked(P, env)
+  te.ended(P, env, "-")
+  te.count(P, te.queue(env), "revoked", 1)
+end
+
 -- What is known of a producer: its last number and whether it is retired.
 function te.producer_state(P, producer)
   local v = call("GET", P .. "i:" .. producer)

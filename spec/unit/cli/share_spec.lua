@@ -37,36 +37,58 @@ describe("the man page", function()
   end)
 end)
 
-describe("the completion for", function()
-  it("bash offers every option of every command, and no other", function()
-    local text = read("bash-completion/completions/taskengine")
-    local offered = {}
-    for name, words in text:gmatch('%[(%w+)%]="([^"]*)"') do
-      offered[name] = {}
-      for word in words:gmatch("%-%-(%S+)") do
-        offered[name][word] = true
-      end
-    end
-    local wanted = {}
-    for _, entry in ipairs(commands.LIST) do
-      wanted[entry[1]] = { help = true }
-    end
-    each_option(function(name, option)
-      wanted[name][option.long] = true
-    end)
-    assert.same(wanted, offered)
-  end)
+describe("the completions", function()
+  local made = dofile("tools/completions.lua")
 
-  it("zsh and fish offers every command and option", function()
-    local zsh = read("zsh/site-functions/_taskengine")
-    local fish = read("fish/vendor_completions.d/taskengine.fish")
+  for shell, path in pairs(made.FILES) do
+    it(("of %s are what tools/completions.lua makes"):format(shell), function()
+      local file <close> = assert(io.open(path, "rb"))
+      assert.equal(made[shell](), file:read("a"),
+        "make them anew: lua5.4 tools/completions.lua")
+    end)
+  end
+
+  it("offer every command and option", function()
+    local bash, zsh, fish = made.bash(), made.zsh(), made.fish()
     for _, entry in ipairs(commands.LIST) do
-      assert.matches("[( ]" .. entry[1] .. '\\:"', zsh)
+      assert.matches("\n    [" .. entry[1] .. ']="--', bash, 1, true)
+      assert.matches("\n  " .. entry[1] .. ")\n", zsh, 1, true)
       assert.matches("-f -a " .. entry[1] .. " ", fish, 1, true)
     end
-    each_option(function(_, option)
-      assert.matches("--" .. option.long .. "[^%w-]", zsh)
-      assert.matches("%-l " .. option.long:gsub("-", "%%-") .. " ", fish)
+    each_option(function(name, option)
+      local long = option.long:gsub("-", "%%-")
+      local words = bash:match("%[" .. name .. '%]="([^"]*)"')
+      assert.matches("%-%-" .. long .. "%f[%s]", words)
+      local case = zsh:match("\n  " .. name .. "%)\n(.-);;")
+      assert.matches("%-%-" .. long .. "}?'%[", case)
+      assert.matches("from " .. name .. "'[^\n]* %-l " .. long .. " ", fish)
     end)
+  end)
+
+  local function complete(words)
+    local command = ([[
+      . share/bash-completion/completions/taskengine
+      compopt() { :; }
+      COMP_WORDS=(taskengine %s) COMP_CWORD=%d
+      _taskengine; echo "${COMPREPLY[*]}"]]):format(words,
+      select(2, words:gsub("%S+", "")))
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(command)
+    file:close()
+    local pipe <close> = io.popen("bash " .. path .. " 2>&1")
+    local text = pipe:read("a"):gsub("\n$", "")
+    os.remove(path)
+    return text
+  end
+
+  it("of bash complete commands, options, words and Lua files", function()
+    assert.equal("status", complete("stat"))
+    assert.equal("--processes", complete("worker --proc"))
+    assert.equal("debug", complete("worker -l deb"))
+    assert.equal("taskengine-scm-1.rockspec",
+      complete("status --file taskengine-"))
+    assert.equal("tools/lint.lua", complete("run tools/lint"))
+    assert.equal("", complete("queues tools/lint"))
   end)
 end)
