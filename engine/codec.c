@@ -202,10 +202,7 @@ static int explain(encoder *e, int rc, char *why, size_t why_size) {
     te_trail_say(&e->trail, why, why_size, "nested deeper than %d",
                  TE_VALUE_DEPTH_MAX);
   } else {
-    e->trail.depth = 0;  // it is the whole that is too large
-    te_trail_say(&e->trail, why, why_size,
-                 "larger than %zu bytes (pass a path or a key instead)",
-                 e->bytes_max);
+    te_trail_say_too_large(e->trail.root, e->bytes_max, why, why_size);
   }
   return rc;
 }

@@ -117,6 +117,11 @@ bool te_envelope_is_template(te_slice bytes) {
                            names_size(bytes.data + AT_LENGTHS - TE_ID_BYTES);
 }
 
+uint8_t te_envelope_template_flags(te_slice template_) {
+  assert(template_.size >= AT_NAMES - TE_ID_BYTES);
+  return (uint8_t)template_.data[AT_FLAGS - TE_ID_BYTES];
+}
+
 void te_envelope_add_head(te_buf *out, te_slice id, te_slice template_,
                           uint64_t sent_ms) {
   assert(id.size == TE_ID_BYTES && te_envelope_is_template(template_));

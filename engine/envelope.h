@@ -1,8 +1,8 @@
 /*
  * envelope: a task as it waits and travels, see docs/protocol.md.
  *
- * A fixed header, four names, a body of MessagePack. The master reads the
- * header only; the body is for whoever runs the task. A *template* is an
+ * A fixed header, four names, a body of MessagePack or JSON. The master reads
+ * the header only; the body is for whoever runs the task. A *template* is an
  * envelope's header and names without the id in front: made once for a task
  * and its options, and put behind the id of each call.
  */
@@ -19,6 +19,7 @@ enum te_envelope_flag {
   TE_FLAG_NO_RESULT = 1,
   TE_FLAG_LOST_FAILS = 2,
   TE_FLAG_TRACK_STARTED = 4,
+  TE_FLAG_JSON = 8,  // body and value of the outcome; else MessagePack
 };
 
 typedef struct te_envelope {
@@ -57,6 +58,7 @@ void te_envelope_add_head(te_buf *out, te_slice id, te_slice template_,
 
 // Whether bytes could be a template.
 bool te_envelope_is_template(te_slice bytes);
+uint8_t te_envelope_template_flags(te_slice template_);
 
 // R9: [A-Za-z0-9_.:-]{1,128}, for tasks, queues and namespaces.
 bool te_name_is_valid(te_slice name);

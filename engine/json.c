@@ -20,18 +20,19 @@
 static const size_t PARSE_FLAGS =
     JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES;
 
-static int pack_node(te_buf *out, json_t *node, int depth);
+// `left` is how many arrays and objects it may be deep.
+static int pack_node(te_buf *out, json_t *node, int left);
 
-static int pack_array(te_buf *out, json_t *node, int depth) {
+static int pack_array(te_buf *out, json_t *node, int left) {
   size_t count = json_array_size(node);
   te_pack_add(out, &(te_item){.kind = TE_ITEM_ARRAY, .count = count});
   int rc = 0;
   for (size_t i = 0; i < count && rc == 0; i++)
-    rc = pack_node(out, json_array_get(node, i), depth);
+    rc = pack_node(out, json_array_get(node, i), left);
   return rc;
 }
 
-static int pack_object(te_buf *out, json_t *node, int depth) {
+static int pack_object(te_buf *out, json_t *node, int left) {
   size_t count = json_object_size(node);
   te_pack_add(out, &(te_item){.kind = TE_ITEM_MAP, .count = count});
   int rc = 0;
@@ -39,7 +40,7 @@ static int pack_object(te_buf *out, json_t *node, int depth) {
   for (; at != NULL && rc == 0; at = json_object_iter_next(node, at)) {
     te_slice key = {json_object_iter_key(at), json_object_iter_key_len(at)};
     te_pack_add(out, &(te_item){.kind = TE_ITEM_STR, .bytes = key});
-    rc = pack_node(out, json_object_iter_value(at), depth);
+    rc = pack_node(out, json_object_iter_value(at), left);
   }
   return rc;
 }
@@ -62,18 +63,18 @@ static te_item scalar_of(json_t *node) {
   return item;
 }
 
-// `depth` is the number of arrays and objects around it.
-static int pack_node(te_buf *out, json_t *node, int depth) {
+static int pack_node(te_buf *out, json_t *node, int left) {
   bool open = json_is_array(node) || json_is_object(node);
-  if (open && depth == TE_VALUE_DEPTH_MAX) return TE_EDEPTH;
-  if (json_is_array(node)) return pack_array(out, node, depth + 1);
-  if (json_is_object(node)) return pack_object(out, node, depth + 1);
+  if (open && left == 0) return TE_EDEPTH;
+  if (json_is_array(node)) return pack_array(out, node, left - 1);
+  if (json_is_object(node)) return pack_object(out, node, left - 1);
   te_item item = scalar_of(node);
   te_pack_add(out, &item);
   return 0;
 }
 
-int te_json_parse(te_slice text, te_buf *out, char *why, size_t why_size) {
+int te_json_parse(te_slice text, int depth_max, te_buf *out, char *why,
+                  size_t why_size) {
   json_error_t error;
   // An empty slice may have no address; jansson wants one.
   const char *data = text.size == 0 ? "" : text.data;
@@ -85,17 +86,18 @@ int te_json_parse(te_slice text, te_buf *out, char *why, size_t why_size) {
     return beyond ? TE_ECANNOT : TE_EMALFORMED;
   }
   size_t mark = te_buf_size(out);
-  int rc = pack_node(out, root, 0);
+  int rc = pack_node(out, root, depth_max);
   json_decref(root);
   if (rc < 0) {
     out->end = out->start + mark;
-    snprintf(why, why_size, "nested deeper than %d", TE_VALUE_DEPTH_MAX);
+    snprintf(why, why_size, "nested deeper than %d", depth_max);
   }
   return rc;
 }
 
 typedef struct writer {
   te_buf *out;
+  size_t end_max;  // how far `out` may grow
   const te_json_style *style;
   te_trail trail;
   char *why;
@@ -167,7 +169,14 @@ static void write_text(te_buf *out, te_slice text) {
   if (done < text.size) te_buf_add(out, text.data + done, text.size - done);
 }
 
+// Whether so many bytes more are too many.
+static bool is_too_large(const writer *w, size_t size) {
+  size_t now = te_buf_size(w->out);
+  return now > w->end_max || size > w->end_max - now;
+}
+
 static int write_string(writer *w, te_slice bytes) {
+  if (is_too_large(w, bytes.size)) return TE_ELIMIT;
   size_t span = te_utf8_span(bytes);
   if (span < bytes.size && !w->style->lossy) {
     te_trail_say(&w->trail, w->why, w->why_size,
@@ -240,10 +249,26 @@ static void read_member(te_reader *r, member *m) {
   }
 }
 
+// Whether the key is read back as it is.
+static int check_key(writer *w, const te_item *key) {
+  const char *what = NULL;
+  if (!te_item_is_bytes(key)) {
+    what = key->kind == TE_ITEM_BOOL ? "is a boolean" : "is a number";
+  } else if (key->bytes.size > 0 &&
+             memchr(key->bytes.data, 0, key->bytes.size) != NULL) {
+    what = "has a zero byte";
+  }
+  if (what == NULL || !w->style->exact) return 0;
+  te_trail_say(&w->trail, w->why, w->why_size,
+               "a key that %s cannot be written as JSON", what);
+  return TE_ECANNOT;
+}
+
 static int write_member(writer *w, const member *m) {
   w->trail.steps[w->trail.depth++] = m->key;
   write_line(w);
-  int rc = write_string(w, member_name(m));
+  int rc = check_key(w, &m->key);
+  if (rc == 0) rc = write_string(w, member_name(m));
   te_buf_add_str(w->out, w->style->indent > 0 ? ": " : ":");
   te_reader r = te_reader_of(m->value);
   if (rc == 0) rc = write_value(w, &r);
@@ -283,6 +308,7 @@ static int write_value(writer *w, te_reader *r) {
   te_item item;
   int rc = te_reader_next(r, &item);
   assert(rc == 0);
+  if (is_too_large(w, 1)) return TE_ELIMIT;
   switch (item.kind) {
     case TE_ITEM_NIL: te_buf_add_str(w->out, "null"); break;
     case TE_ITEM_BOOL:
@@ -302,7 +328,8 @@ int te_json_write(te_slice packed, const te_json_style *style, te_buf *out,
                   char *why, size_t why_size) {
   te_reader r = te_reader_of(packed);
   te_slice whole;
-  int rc = te_reader_skip(&r, TE_VALUE_DEPTH_MAX, &whole);
+  int depth_max = style->depth_max > 0 ? style->depth_max : TE_VALUE_DEPTH_MAX;
+  int rc = te_reader_skip(&r, depth_max, &whole);
   if (rc == 0 && r.at != r.end) rc = TE_EMALFORMED;
   if (rc < 0) {
     snprintf(why, why_size, "%s", te_strerror(rc));
@@ -311,8 +338,13 @@ int te_json_write(te_slice packed, const te_json_style *style, te_buf *out,
   writer w = {.out = out, .style = style, .why = why, .why_size = why_size};
   w.trail.root = style->root != NULL ? style->root : "value";
   size_t mark = te_buf_size(out);
+  w.end_max = style->bytes_max > 0 ? mark + style->bytes_max : SIZE_MAX;
   r = te_reader_of(packed);
   rc = write_value(&w, &r);
+  if (rc == 0 && is_too_large(&w, 0)) rc = TE_ELIMIT;
+  if (rc == TE_ELIMIT) {
+    te_trail_say_too_large(w.trail.root, style->bytes_max, why, why_size);
+  }
   if (rc < 0) out->end = out->start + mark;
   return rc;
 }

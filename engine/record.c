@@ -17,6 +17,10 @@ void te_record_failure(te_buf *out, const char *kind, const char *message) {
   add_text(out, message);
 }
 
+bool te_record_is_success(te_slice record) {
+  return record.size > 0 && (record.data[0] == 'S' || record.data[0] == 'J');
+}
+
 // The text behind `key` in the map that `r` stands before.
 static te_slice find_text(te_reader *r, te_slice key) {
   te_slice none = {"", 0};

@@ -10,6 +10,9 @@
 // Appends a failure: F and { kind = kind, message = message }.
 void te_record_failure(te_buf *out, const char *kind, const char *message);
 
+// Whether it is that of a task that returned: S, or J with its value as JSON.
+bool te_record_is_success(te_slice record);
+
 /*
  * What a failure (F or R) says of itself: its `kind` or its `message`. Empty
  * when it has none, or is no failure. Borrows from the record.

@@ -3,9 +3,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "record.h"
+
 // Whether it goes into a common operation: nothing but the outcome changes.
 static bool is_plain(const te_task *t) {
-  return t->end == TE_END_OUTCOME && t->record[0] == 'S' && !t->is_told &&
+  return t->end == TE_END_OUTCOME && !t->is_told &&
+         te_record_is_success(te_slice_of(t->record, t->record_size)) &&
          t->envelope.alias.size == 0;
 }
 

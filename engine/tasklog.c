@@ -6,6 +6,7 @@
 
 void te_tasklog_end(const te_task *t, uint32_t run_us) {
   const te_envelope *e = &t->envelope;
+  te_slice record = te_slice_of(t->record, t->record_size);
   const char *how = "failed";
   te_log_level level = TE_LOG_WARN;
   if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) {
@@ -16,12 +17,11 @@ void te_tasklog_end(const te_task *t, uint32_t run_us) {
     how = "lost";
   } else if (t->end == TE_END_UNKNOWN) {
     how = "not known here";
-  } else if (t->record[0] == 'S') {
+  } else if (te_record_is_success(record)) {
     how = "succeeded";
     level = TE_LOG_INFO;
   }
   if (!te_log_enabled(level)) return;
-  te_slice record = te_slice_of(t->record, t->record_size);
   te_slice kind = te_record_text(record, "kind");
   te_slice message = te_record_text(record, "message");
   char time[32] = "";  // not known of a child that died

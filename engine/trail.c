@@ -109,3 +109,11 @@ void te_trail_say(const te_trail *trail, char *why, size_t size,
   vsnprintf(why + used, size - (size_t)used, format, args);
   va_end(args);
 }
+
+void te_trail_say_too_large(const char *root, size_t bytes_max, char *why,
+                            size_t size) {
+  te_trail trail = {.root = root != NULL ? root : "value", .depth = 0};
+  te_trail_say(&trail, why, size,
+               "larger than %zu bytes (pass a path or a key instead)",
+               bytes_max);
+}

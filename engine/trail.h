@@ -30,4 +30,8 @@ void te_trail_say(const te_trail *trail, char *why, size_t size,
                   const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+// The same of a whole that takes more than `bytes_max` bytes; NULL: "value".
+void te_trail_say_too_large(const char *root, size_t bytes_max, char *why,
+                            size_t size);
+
 #endif

@@ -8,13 +8,14 @@ Tasks as they wait and travel, see docs/protocol.md.
 #include <stdio.h>
 
 #include "bind/bind.h"
+#include "bind/body.h"
 #include "bind/scratch.h"
 #include "clock.h"
-#include "codec.h"
 #include "id.h"
+#include "trail.h"
 
-#define BODY_ARGS       0x91  // [args]
-#define BODY_ARGS_EXTRA 0x92  // [args, extra]
+// The upvalues; a body in JSON is MessagePack before.
+enum { ENVELOPE = 1, PACKED };
 
 static lua_Integer integer_field(lua_State *L, const char *name,
                                  lua_Integer fallback, lua_Integer max) {
@@ -66,23 +67,18 @@ static int envelope_template(lua_State *L) {
       (uint32_t)integer_field(L, "soft_time_limit_ms", 0, UINT32_MAX);
   e.result_ttl_s = (uint32_t)integer_field(L, "result_ttl_s", 0, UINT32_MAX);
 
-  te_buf *out = te_bind_scratch(L, 1);
+  te_buf *out = te_bind_scratch(L, ENVELOPE);
   te_envelope_add_template(out, &e);
   te_slice bytes = te_buf_slice(out);
   lua_pushlstring(L, bytes.data, bytes.size);
   return 1;
 }
 
-// Appends the body of a call. 0, or a code and why.
-static int add_body(lua_State *L, te_buf *out, int args, int extra,
-                    size_t limit, char *why) {
-  te_codec_limits limits = {"args", limit};
-  bool has_extra = !lua_isnoneornil(L, extra);
-  te_buf_add_u8(out, has_extra ? BODY_ARGS_EXTRA : BODY_ARGS);
-  int rc = te_codec_encode_args(L, args, out, &limits, why, TE_WHY_BYTES_MAX);
-  if (rc < 0 || !has_extra) return rc;
-  limits.root = "options";
-  return te_codec_encode(L, extra, out, &limits, why, TE_WHY_BYTES_MAX);
+static te_body body_of(lua_State *L, te_slice template_, int args, int extra) {
+  te_body body = {.args = args, .extra = extra};
+  bool is_json = (te_envelope_template_flags(template_) & TE_FLAG_JSON) != 0;
+  if (is_json) body.packed = te_bind_scratch(L, PACKED);
+  return body;
 }
 
 static te_slice check_template(lua_State *L, int arg) {
@@ -109,13 +105,14 @@ static int envelope_pack(lua_State *L) {
   te_slice id = te_bind_check_slice(L, 2);
   luaL_argcheck(L, id.size == TE_ID_BYTES, 2, "not a task id");
   luaL_checktype(L, 3, LUA_TTABLE);
-  size_t limit = (size_t)luaL_optinteger(L, 5, TE_MESSAGE_BYTES_MAX);
+  te_body body = body_of(L, template_, 3, 4);
+  body.bytes_max = (size_t)luaL_optinteger(L, 5, TE_MESSAGE_BYTES_MAX);
   lua_settop(L, 4);
 
-  te_buf *out = te_bind_scratch(L, 1);
+  te_buf *out = te_bind_scratch(L, ENVELOPE);
   char why[TE_WHY_BYTES_MAX];
   te_envelope_add_head(out, id, template_, (uint64_t)te_clock_wall_ms());
-  int rc = add_body(L, out, 3, 4, limit, why);
+  int rc = te_body_add(L, &body, out, why);
   if (rc < 0) return te_bind_fail_why(L, rc, why);
   te_slice bytes = te_buf_slice(out);
   lua_pushlstring(L, bytes.data, bytes.size);
@@ -152,11 +149,12 @@ static int envelope_pack_many(lua_State *L) {
   luaL_checktype(L, 4, LUA_TTABLE);
   lua_Integer first = luaL_checkinteger(L, 5);
   lua_Integer last = luaL_checkinteger(L, 6);
-  size_t limit = (size_t)luaL_optinteger(L, 8, TE_MESSAGE_BYTES_MAX);
+  te_body body = body_of(L, template_, 8, 7);
+  body.bytes_max = (size_t)luaL_optinteger(L, 8, TE_MESSAGE_BYTES_MAX);
   luaL_argcheck(L, last - first < INT_MAX, 6, "too many");
   lua_settop(L, 7);
 
-  te_buf *out = te_bind_scratch(L, 1);
+  te_buf *out = te_bind_scratch(L, ENVELOPE);
   uint64_t sent_ms = (uint64_t)te_clock_wall_ms();
   lua_createtable(L, last < first ? 0 : (int)(last - first + 1), 0);
   lua_Integer total = 0;
@@ -168,7 +166,8 @@ static int envelope_pack_many(lua_State *L) {
       return luaL_error(L, "arguments of call %I: not a table", i);
     te_buf_clear(out);  // what the list calls may have used it
     te_envelope_add_head(out, te_slice_of(id, sizeof(id)), template_, sent_ms);
-    int rc = add_body(L, out, lua_gettop(L), 7, limit, why);
+    body.args = lua_gettop(L);
+    int rc = te_body_add(L, &body, out, why);
     if (rc < 0) {
       lua_pushfstring(L, "call %I: %s", i, why);
       return te_bind_fail_why(L, rc, lua_tostring(L, -1));
@@ -228,19 +227,6 @@ static int envelope_read(lua_State *L) {
   return 1;
 }
 
-// The parts of a body; `extra` is empty when there is none.
-static int split_body(te_slice body, te_slice *args, te_slice *extra) {
-  if (body.size == 0) return TE_EMALFORMED;
-  unsigned char head = (unsigned char)body.data[0];
-  if (head != BODY_ARGS && head != BODY_ARGS_EXTRA) return TE_EMALFORMED;
-  te_reader r = te_reader_of(te_slice_of(body.data + 1, body.size - 1));
-  // A list of arguments, and in it values of the greatest depth.
-  int rc = te_reader_skip(&r, TE_VALUE_DEPTH_MAX + 1, args);
-  if (rc < 0) return rc;
-  *extra = te_slice_of(r.at, (size_t)(r.end - r.at));
-  return (extra->size > 0) == (head == BODY_ARGS_EXTRA) ? 0 : TE_EMALFORMED;
-}
-
 /***
 Opens a task for the one that runs it.
 @function open
@@ -255,21 +241,13 @@ Opens a task for the one that runs it.
 */
 static int envelope_open(lua_State *L) {
   te_envelope e;
-  te_slice args = {"", 0};
-  te_slice extra = {"", 0};
   int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
-  if (rc == 0) rc = split_body(e.body, &args, &extra);
   if (rc < 0) return te_bind_fail(L, rc);
 
   int top = lua_gettop(L);
   lua_pushlstring(L, e.id.data, e.id.size);
   lua_pushlstring(L, e.name.data, e.name.size);
-  if (extra.size == 0) {
-    lua_pushnil(L);
-  } else {
-    rc = te_codec_decode(L, extra, NULL);
-  }
-  if (rc == 0) rc = te_codec_decode_args(L, args);
+  rc = te_body_push(L, e.body, (e.flags & TE_FLAG_JSON) != 0);
   if (rc < 0) return te_bind_fail(L, rc);
   return lua_gettop(L) - top;
 }
@@ -331,9 +309,11 @@ int te_bind_open_envelope(lua_State *L) {
   };
   luaL_newlibtable(L, functions);
   te_bind_scratch_push(L);
-  luaL_setfuncs(L, functions, 1);
+  te_bind_scratch_push(L);
+  luaL_setfuncs(L, functions, PACKED);
   set_integer(L, "NO_RESULT", TE_FLAG_NO_RESULT);
   set_integer(L, "LOST_FAILS", TE_FLAG_LOST_FAILS);
   set_integer(L, "TRACK_STARTED", TE_FLAG_TRACK_STARTED);
+  set_integer(L, "JSON", TE_FLAG_JSON);
   return 1;
 }

@@ -8,9 +8,11 @@ JSON for people and other programs. 10 is an integer and 10.0 a float.
 
 #include "bind/bind.h"
 #include "bind/scratch.h"
-#include "codec.h"
+#include "bind/text.h"
+#include "trail.h"
 
 #define INDENT_MAX 16
+#define LIMIT_MAX  ((lua_Integer)1 << 30)
 
 // The upvalues of encode: MessagePack lies between Lua and JSON.
 enum { PACKED = 1, TEXT };
@@ -27,14 +29,9 @@ Reads one JSON value. A null inside an array or object comes back as
 beyond 64 bits
 */
 static int json_decode(lua_State *L) {
-  te_slice text = te_bind_check_slice(L, 1);
-  te_buf *packed = te_bind_scratch_push(L);
   char why[TE_WHY_BYTES_MAX];
-  int rc = te_json_parse(text, packed, why, sizeof(why));
-  if (rc < 0) return te_bind_fail_why(L, rc, why);
-  rc = te_codec_decode(L, te_buf_slice(packed), NULL);
-  te_buf_free(packed);
-  return rc < 0 ? te_bind_fail(L, rc) : 1;
+  int rc = te_bind_text_push(L, te_bind_check_slice(L, 1), why);
+  return rc < 0 ? te_bind_fail_why(L, rc, why) : 1;
 }
 
 static void read_option(lua_State *L, const char *name, te_json_style *style) {
@@ -47,6 +44,14 @@ static void read_option(lua_State *L, const char *name, te_json_style *style) {
   } else if (strcmp(name, "lossy") == 0) {
     luaL_argcheck(L, lua_isboolean(L, -1), 2, "lossy is true or false");
     style->lossy = lua_toboolean(L, -1);
+  } else if (strcmp(name, "exact") == 0) {
+    luaL_argcheck(L, lua_isboolean(L, -1), 2, "exact is true or false");
+    style->exact = lua_toboolean(L, -1);
+  } else if (strcmp(name, "limit") == 0) {
+    lua_Integer limit = lua_tointeger(L, -1);
+    luaL_argcheck(L, limit > 0 && limit <= LIMIT_MAX, 2,
+                  "limit is an integer from 1 to 1 GiB");
+    style->bytes_max = (size_t)limit;
   } else if (strcmp(name, "root") == 0) {
     luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 2, "root is a string");
     style->root = lua_tostring(L, -1);  // the options table holds it
@@ -56,7 +61,7 @@ static void read_option(lua_State *L, const char *name, te_json_style *style) {
 }
 
 static te_json_style check_style(lua_State *L, int arg) {
-  te_json_style style = {.root = NULL, .indent = 0, .lossy = false};
+  te_json_style style = {.root = NULL};
   if (lua_isnoneornil(L, arg)) return style;
   luaL_checktype(L, arg, LUA_TTABLE);
   lua_pushnil(L);
@@ -75,7 +80,9 @@ array.
 @param value
 @tparam[opt] table options `indent`: spaces for each level, 0 (the default)
 puts all on one line; `lossy`: bytes that are not UTF-8 are replaced, not
-refused; `root`: what messages call the value
+refused; `exact`: keys are refused that would not come back as they are, those
+that are no strings; `limit`: the most bytes of text; `root`: what messages
+call the value
 @treturn[1] string text
 @return[2] nil
 @treturn[2] string `"ECANNOT: result.x[3]: nan cannot be written as JSON"`
@@ -85,14 +92,10 @@ refused; `root`: what messages call the value
 static int json_encode(lua_State *L) {
   luaL_checkany(L, 1);
   te_json_style style = check_style(L, 2);
-  te_codec_limits limits = {.root = style.root, .bytes_max = 0};
-  te_buf *packed = te_bind_scratch(L, PACKED);
   te_buf *text = te_bind_scratch(L, TEXT);
   char why[TE_WHY_BYTES_MAX];
-  int rc = te_codec_encode(L, 1, packed, &limits, why, sizeof(why));
-  if (rc == 0) {
-    rc = te_json_write(te_buf_slice(packed), &style, text, why, sizeof(why));
-  }
+  int rc =
+      te_bind_text_add(L, 1, &style, te_bind_scratch(L, PACKED), text, why);
   if (rc < 0) return te_bind_fail_why(L, rc, why);
   te_slice bytes = te_buf_slice(text);
   lua_pushlstring(L, bytes.data, bytes.size);

@@ -43,7 +43,7 @@ function app.new(name, settings)
 end
 
 --- Changes settings: broker, namespace, result_expires, broker_timeout,
--- timezone, message_bytes_max, result_bytes_max, lease, grace.
+-- timezone, message_bytes_max, result_bytes_max, serializer, lease, grace.
 -- @tparam table settings
 -- @treturn App itself
 -- @raise when a setting is unknown or wrong, or the app is in use
@@ -165,14 +165,16 @@ end
 
 local NONE <const> = {}
 
--- The message of a call without options is the same each time.
+-- The message of a call without options is the same each time, until the app
+-- is closed and has other settings.
 local function message_of(self, one, opts)
   if opts then
-    return message.new(one.name, one.options, opts,
-      self.opened.settings.result_expires)
+    return message.new(one.name, one.options, opts, self.opened.settings)
   end
-  one.plain = one.plain or message.new(one.name, one.options, NONE,
-    self.opened.settings.result_expires)
+  if one.plain_for ~= self.opened then
+    one.plain = message.new(one.name, one.options, NONE, self.opened.settings)
+    one.plain_for = self.opened
+  end
   return one.plain
 end
 

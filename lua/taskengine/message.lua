@@ -6,6 +6,9 @@ local moment = require("taskengine.moment")
 
 local message = {}
 
+--- What a serializer is called, and its flag.
+message.SERIALIZERS = { json = core.envelope.JSON, msgpack = 0 }
+
 -- Where a task goes that names no queue.
 message.QUEUE = "default"
 
@@ -22,8 +25,8 @@ local function pick(name, options, task)
   return value
 end
 
-local function flags_of(options, task)
-  local flags = 0
+local function flags_of(options, task, serializer)
+  local flags = message.SERIALIZERS[serializer]
   if pick("ignore_result", options, task) then
     flags = flags | core.envelope.NO_RESULT
   end
@@ -72,9 +75,9 @@ end
 -- @tparam string name of the task
 -- @tparam table task its options
 -- @tparam table options of the call; both were checked
--- @tparam int result_ttl_s how long its outcome is kept
+-- @tparam table settings `result_expires`, `serializer`
 -- @treturn Message
-function message.new(name, task, options, result_ttl_s)
+function message.new(name, task, options, settings)
   local expires = pick("expires", options, task)
   local limit = pick("time_limit", options, task)
   local m = {
@@ -85,7 +88,7 @@ function message.new(name, task, options, result_ttl_s)
     headers = options.headers,
   }
   set_id(m, options.task_id)
-  local flags = flags_of(options, task)
+  local flags = flags_of(options, task, settings.serializer)
   local priority = pick("priority", options, task) or 0
   m.keeps_result = flags & core.envelope.NO_RESULT == 0
   m.is_plain = priority == 0 and m.delay == "" and m.expires == ""
@@ -96,7 +99,7 @@ function message.new(name, task, options, result_ttl_s)
     priority = priority,
     flags = flags,
     time_limit_ms = limit and milliseconds(limit) or 0,
-    result_ttl_s = result_ttl_s,
+    result_ttl_s = settings.result_expires,
     alias = m.shown_id,
   }
   return m

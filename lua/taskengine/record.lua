@@ -8,6 +8,7 @@ local record = {}
 
 local STATES <const> = {
   S = "SUCCESS",
+  J = "SUCCESS",
   F = "FAILURE",
   R = "REVOKED",
 }
@@ -41,6 +42,16 @@ local function unknown(kind, message, id, name)
   }
 end
 
+-- The value behind the letter; the second is false when there is none.
+local function read_value(letter, bytes)
+  if letter == "J" then
+    local value, why = core.json.decode(bytes:sub(2))
+    return value, not why
+  end
+  local value, after = core.codec.decode(bytes, 2)
+  return value, after == #bytes + 1
+end
+
 --- Reads an outcome.
 -- @tparam string bytes
 -- @tparam string id the task's, for errors
@@ -55,19 +66,16 @@ function record.read(bytes, id, name)
     return unknown("Forgotten", "no such task was ever enqueued, or nothing"
       .. " is remembered of it", id, name)
   end
-  local value, after
-  if STATES[letter] then
-    value, after = core.codec.decode(bytes, 2)
+  local state, value, is_whole = STATES[letter], nil, false
+  if state then
+    value, is_whole = read_value(letter, bytes)
   end
-  if after ~= #bytes + 1 then
+  if not is_whole then
     return unknown("Malformed", "its outcome cannot be read", id, name)
-  elseif letter == "S" then
-    return { state = "SUCCESS", value = value }
+  elseif state == "SUCCESS" then
+    return { state = state, value = value }
   end
-  return {
-    state = STATES[letter],
-    error = read_error(value, id, name),
-  }
+  return { state = state, error = read_error(value, id, name) }
 end
 
 local FAILURE_LIMIT <const> = 1024 * 1024

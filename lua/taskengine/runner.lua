@@ -25,6 +25,7 @@ local FLAGS_AT <const> = 22
 local ALIAS_BYTES_AT <const> = 102
 
 local NO_RESULT <const> = core.envelope.NO_RESULT
+local JSON <const> = core.envelope.JSON
 local open_envelope = core.envelope.open
 local encode = core.codec.encode
 local byte = string.byte
@@ -65,6 +66,16 @@ local function too_many(name, count)
   }
 end
 
+-- The outcome of a task whose caller asked for JSON.
+local function conclude_json(self, value)
+  local text, why, code = core.json.encode(value, {
+    root = "result",
+    exact = true,
+    limit = self.result_bytes_max,
+  })
+  return text and "J" .. text or failed_to_send(why, code)
+end
+
 -- The outcome of a call: whether it worked, and its values or failure.
 local function conclude(self, task, ok, ...)
   local count = select("#", ...)
@@ -77,7 +88,12 @@ local function conclude(self, task, ok, ...)
     return too_many(task.name, count)
   end
   local value = ...
-  if value == nil or byte(task.envelope, FLAGS_AT) & NO_RESULT ~= 0 then
+  local flags = byte(task.envelope, FLAGS_AT)
+  if flags & NO_RESULT ~= 0 then
+    return NOTHING
+  elseif flags & JSON ~= 0 then
+    return conclude_json(self, value)
+  elseif value == nil then
     return NOTHING
   end
   local bytes, why, code = encode(value, "result", self.result_bytes_max)

@@ -4,6 +4,7 @@
 local check = require("taskengine.check")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local suggest = require("taskengine.suggest")
 
 local settings = {}
 
@@ -29,6 +30,16 @@ local function timezone_problem(value)
   if not is_known then
     return ("timezone: a name such as Europe/Paris or UTC expected, got %s")
       :format(check.describe(value))
+  end
+end
+
+local SERIALIZERS <const> = { "json", "msgpack" }
+local is_serializer = check.one_of(SERIALIZERS)
+
+local function serializer_problem(value, name)
+  if not is_serializer(value) then
+    return check.problem(name, is_serializer, value)
+      .. (type(value) == "string" and suggest.hint(value, SERIALIZERS) or "")
   end
 end
 
@@ -67,6 +78,8 @@ settings.KNOWN = {
     problem = checked_by(check.integer(1, BYTES_MAX)),
     default = 16 * 1024 * 1024,
   },
+  -- As what arguments and results travel; workers read both.
+  serializer = { problem = serializer_problem, default = "msgpack" },
   -- For how many seconds a worker that says nothing keeps its tasks.
   lease = { problem = checked_by(check.seconds(1, 3600)), default = 15 },
   -- For how many seconds a worker that has to stop goes on with its tasks.

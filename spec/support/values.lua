@@ -109,4 +109,27 @@ function values.random(depth, null)
   return t
 end
 
+--- A random value that JSON can say, and say again as the same.
+-- @tparam int depth how many tables it may be deep
+-- @param null what stands for nil in a table
+-- @return the value; never nil
+function values.random_json(depth, null)
+  local value
+  repeat
+    value = values.random(0, null)
+    local float = math.type(value) == "float"
+    local beyond = float and (value ~= value or math.abs(value) == 1 / 0)
+    local bytes = type(value) == "string" and not utf8.len(value)
+  until not beyond and not bytes
+  if depth == 0 or math.random(3) == 1 then
+    return value
+  end
+  local t = {}
+  local list = math.random(2) == 1
+  for i = 1, math.random(4) do
+    t[list and i or ("k" .. i)] = values.random_json(depth - 1, null)
+  end
+  return t
+end
+
 return values

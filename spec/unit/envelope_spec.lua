@@ -164,6 +164,96 @@ describe("taskengine.core.envelope", function()
     assert.is_false((pcall(envelope.pack, template, id .. "x", {})))
   end)
 
+  describe("with a body of JSON", function()
+    local template = envelope.template { queue = "default", name = "add",
+      flags = envelope.JSON }
+    local id = reference.id(PRODUCER, 1)
+
+    local function body_of(bytes)
+      return envelope.read(bytes).body
+    end
+
+    it("is plain to read", function()
+      assert.equal('[[4,6.0,"h\u{e9}"]]',
+        body_of(envelope.pack(template, id, { 4, 6.0, "h\u{e9}" })))
+      assert.equal('[[null,{"a":[]},null],{"h":{"trace":"t"},"r":"x"}]',
+        body_of(envelope.pack(template, id, { n = 3, nil, { a = {} } },
+          { h = { trace = "t" }, r = "x" })))
+      local many = assert(envelope.pack_many(template, PRODUCER, 1,
+        { { 1 }, {}, { "x" } }, 1, 3))
+      assert.same({ "[[1]]", "[[]]", '[["x"]]' },
+        { body_of(many[1]), body_of(many[2]), body_of(many[3]) })
+    end)
+
+    it("brings each argument back to its place", function()
+      local opened = table.pack(envelope.open(assert(envelope.pack(template,
+        id, { n = 4, nil, 1.0, { core.codec.null, 2 } }, { p = "y" }))))
+      assert.same({ n = 7, id, "add", { p = "y" }, nil, 1.0,
+        { core.codec.null, 2 }, nil }, opened)
+      assert.equal("float", math.type(opened[5]))
+      opened = table.pack(envelope.open(assert(envelope.pack(template, id,
+        {}))))
+      assert.same({ n = 3, id, "add", nil }, opened)
+    end)
+
+    it("takes arguments as deep as MessagePack does", function()
+      local deep = {}
+      for _ = 2, 100 do
+        deep = { deep }
+      end
+      local bytes = assert(envelope.pack(template, id, { deep }))
+      assert.same(deep, (select(4, envelope.open(bytes))))
+      local _, why, code = envelope.pack(template, id, { { deep } })
+      assert.matches("^EDEPTH: args%[1%]%[1%].*: nested deeper than 100$", why)
+      assert.equal("EDEPTH", code)
+    end)
+
+    it("says where something is that JSON cannot hold", function()
+      for path, args in pairs {
+        ["args[2].on_done: a function cannot be sent"] =
+          { 1, { on_done = print } },
+        ["args[1].x[2]: nan cannot be written as JSON"] =
+          { { x = { 1, 0 / 0 } } },
+        ["args[1]: bytes that are not UTF-8 cannot be written as JSON"] =
+          { "\xff" },
+        ["args[3][1]: a key that is a number cannot be written as JSON"] =
+          { 1, 2, { "mixed", x = 1 } },
+      } do
+        local bytes, why, code = envelope.pack(template, id, args)
+        assert.is_nil(bytes)
+        assert.equal("ECANNOT: " .. path, why)
+        assert.equal("ECANNOT", code)
+      end
+      local _, why = envelope.pack(template, id, {}, { h = { x = 1 / 0 } })
+      assert.equal("ECANNOT: options.h.x: inf cannot be written as JSON", why)
+      _, why = envelope.pack_many(template, PRODUCER, 1, { {}, { 0 / 0 } }, 1,
+        2)
+      assert.equal("ECANNOT: call 2: args[1]: nan cannot be written as JSON",
+        why)
+    end)
+
+    it("is not larger than the limit", function()
+      assert.is_string(envelope.pack(template, id, { "xxxxxx" }, nil, 10))
+      local bytes, why, code = envelope.pack(template, id, { "xxxxxxx" }, nil,
+        10)
+      assert.is_nil(bytes)
+      assert.equal("ELIMIT: args: larger than 10 bytes (pass a path or a key"
+        .. " instead)", why)
+      assert.equal("ELIMIT", code)
+    end)
+
+    it("is malformed when it is anything else", function()
+      local head = assert(envelope.pack(template, id, {})):sub(1, -5)
+      for _, body in ipairs { "[]", "[1]", "[{}]", "{}", "[[1]", "[[1]]x", "1",
+        "[[],{},{}]", "\x91\x90", "[[],", '[["\xff"]]' } do
+        local opened, why, code = envelope.open(head .. body)
+        assert.is_nil(opened, body)
+        assert.equal("EMALFORMED: malformed data", why)
+        assert.equal("EMALFORMED", code)
+      end
+    end)
+  end)
+
   it("counts ids in base 62", function()
     for _, number in ipairs { 0, 1, 61, 62, 3843, 3844, 62 ^ 8 - 1 | 0 } do
       local id = reference.id(PRODUCER, number)

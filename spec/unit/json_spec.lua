@@ -29,26 +29,6 @@ local function nested(depth)
   return ("["):rep(depth) .. ("]"):rep(depth)
 end
 
--- A random value that JSON can say, and say again as the same.
-local function random_value(depth)
-  local value
-  repeat
-    value = values.random(0, null)
-    local float = math.type(value) == "float"
-    local beyond = float and (value ~= value or math.abs(value) == 1 / 0)
-    local bytes = type(value) == "string" and not utf8.len(value)
-  until not beyond and not bytes
-  if depth == 0 or math.random(3) == 1 then
-    return value
-  end
-  local t = {}
-  local list = math.random(2) == 1
-  for i = 1, math.random(4) do
-    t[list and i or ("k" .. i)] = random_value(depth - 1)
-  end
-  return t
-end
-
 describe("taskengine.core.json", function()
   describe("decode", function()
     it("keeps integers and floats apart", function()
@@ -185,6 +165,38 @@ describe("taskengine.core.json", function()
         (json.encode({ ["\xff"] = "plain" }, lossy)))
     end)
 
+    it("refuses keys that would not come back, when asked to", function()
+      local function refused(what, value)
+        encode_refused("ECANNOT: value" .. what .. " cannot be written as JSON",
+          value, { exact = true })
+      end
+      refused(".x[2]: a key that is a number", { x = { nil, "hole" } })
+      refused("[-1]: a key that is a number", { [-1] = 1 })
+      refused("[1.5]: a key that is a number", { [1.5] = 1 })
+      refused("[1]: a key that is a number", { "mixed", x = 1 })
+      refused("[true]: a key that is a boolean", { [true] = 1 })
+      refused('["a\\000"]: a key that has a zero byte', { ["a\0"] = 1 })
+      assert.equal('{"":[1,{}],"a":1}', (json.encode(
+        { a = 1, [""] = { 1, setmetatable({}, {}) } }, { exact = true }))
+        :gsub("%[%]", "{}"))
+    end)
+
+    it("refuses a byte more than the limit", function()
+      local limits <const> = { root = "result", limit = 20 }
+      local too_large = "ELIMIT: result: larger than 20 bytes (pass a path or"
+        .. " a key instead)"
+      assert.equal(20, #json.encode(("x"):rep(18), limits))
+      encode_refused(too_large, ("x"):rep(19), limits)
+      encode_refused(too_large, ("x"):rep(1000), limits)
+      encode_refused(too_large, ("\n"):rep(10), limits)
+      -- 46 bytes as MessagePack
+      assert.equal("[0.5,0.5,0.5,0.5]",
+        (json.encode({ 0.5, 0.5, 0.5, 0.5 }, limits)))
+      assert.equal(20, #json.encode({ 0.5, 0.5, 0.5, 0.5, 10 }, limits))
+      encode_refused(too_large, { 0.5, 0.5, 0.5, 0.5, 100 }, limits)
+      encode_refused(too_large, { a = ("x"):rep(9), b = { {} } }, limits)
+    end)
+
     it("goes 100 levels deep and no further", function()
       local deepest = json.decode(nested(100))
       assert.equal(nested(100), (json.encode(deepest)))
@@ -198,6 +210,8 @@ describe("taskengine.core.json", function()
         ["unknown option 'indnt'"] = { indnt = 2 },
         ["indent is an integer from 0 to 16"] = { indent = 17 },
         ["lossy is true or false"] = { lossy = 1 },
+        ["exact is true or false"] = { exact = "yes" },
+        ["limit is an integer from 1 to 1 GiB"] = { limit = 0 },
         ["root is a string"] = { root = 1 },
         ["options have names"] = { 2 },
         ["table expected"] = 2,
@@ -214,7 +228,7 @@ describe("taskengine.core.json", function()
   it("brings 3,000 random values back exactly, however written", function()
     values.seed()
     for _ = 1, 3000 do
-      local value = random_value(4)
+      local value = values.random_json(4, null)
       local whole = value == null and "nil" or text(value)
       local line = assert(json.encode(value))
       assert.equal(whole, text((json.decode(line))))
@@ -227,7 +241,7 @@ describe("taskengine.core.json", function()
     values.seed()
     local outcomes = { ok = 0, refused = 0 }
     for _ = 1, 3000 do
-      local line = assert(json.encode(random_value(3)))
+      local line = assert(json.encode(values.random_json(3, null)))
       local at = math.random(0, #line)
       local junk = ('[]{}",:e.-1\\\0\xff'):sub(math.random(14))
       local _, _, name = json.decode(line:sub(1, at) .. junk:sub(1, 1)
@@ -245,6 +259,8 @@ describe("taskengine.core.json", function()
         json.encode({ a = { b = 1 } })
         json.encode({ a = { b = 0 / 0 } })
         json.encode({ [1] = 1, ["1"] = 2 })
+        json.encode({ [1.5] = 1 }, { exact = true })
+        json.encode({ "long" }, { limit = 1 })
         json.encode(print)
         json.decode('{"a":[1,2]}')
         json.decode('{"a":[1,2}')

@@ -37,9 +37,9 @@ describe("report", function()
   it("puts plain successes together", function()
     add("o", "S\1")
     add("o", "S\2")
-    add("o", "S\3")
+    add("o", "J3")
     assert.same({ "s", "default", "86400", "3", field(1), "S\1", field(2),
-      "S\2", field(3), "S\3" }, write())
+      "S\2", field(3), "J3" }, write())
   end)
 
   it("keeps nothing of those whose result is ignored or not kept", function()

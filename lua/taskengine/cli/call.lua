@@ -99,7 +99,7 @@ local function look_up(way, name, queue)
 end
 
 local function send(way, name, task, args, opts)
-  local m = message.new(name, task, opts, way.settings.result_expires)
+  local m = message.new(name, task, opts, way.settings)
   local id = way:send(m, args, nil)
   return result.new(way, m.shown_id or id, {
     name = name,

@@ -33,6 +33,7 @@ describe("taskengine.config", function()
       result_bytes_max = 16777216,
       lease = 15,
       grace = 30,
+      serializer = "msgpack",
       timezone = "UTC",
     }, resolve {})
   end)
@@ -150,6 +151,11 @@ describe("taskengine.config", function()
       ["namespace: a name (1 to 128 of the characters A-Z a-z 0-9 _ . : -)"
         .. ' expected, got "a b"'] = { namespace = "a b" },
       ["unknown setting '1'"] = { "x" },
+      ['serializer: one of json, msgpack expected, got "jsn"'
+        .. " (did you mean 'json'?)"] = { serializer = "jsn" },
+      ['serializer: one of json, msgpack expected, got "msgpak"'
+        .. " (did you mean 'msgpack'?)"] = { serializer = "msgpak" },
+      ["serializer: one of json, msgpack expected, got 1"] = { serializer = 1 },
       ["message_bytes_max: an integer from 1 to 32000000 expected, got 0"] = {
         message_bytes_max = 0,
       },

@@ -8,6 +8,8 @@ local shard = require("spec.support.shard")
 local shard_transport = require("spec.support.shard_transport")
 local te = require("taskengine")
 
+local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
+
 local loop = core.loop
 
 describe("sending", function()
@@ -29,7 +31,7 @@ describe("sending", function()
   end)
 
   local function send(args, opts)
-    return way:send(message.new("add", {}, opts or {}, 60), args)
+    return way:send(message.new("add", {}, opts or {}, SETTINGS), args)
   end
 
   local function try(args, opts)

@@ -3,10 +3,11 @@ local envelope = require("spec.support.envelope")
 local message = require("taskengine.message")
 
 local ID <const> = "Producer0001" .. "00000001"
+local SETTINGS <const> = { result_expires = 3600, serializer = "msgpack" }
 
 -- What the options make of a call, and the header that goes out.
 local function make(task, opts)
-  local m = message.new("add", task or {}, opts or {}, 3600)
+  local m = message.new("add", task or {}, opts or {}, SETTINGS)
   local bytes = assert(core.envelope.pack(m.template, m.own_id or ID, { 1 }))
   return m, envelope.read(bytes)
 end
@@ -44,6 +45,13 @@ describe("taskengine.message", function()
     end
     local _, header = make { acks_late = true, reject_on_worker_lost = true }
     assert.equal(0, header.flags)
+  end)
+
+  it("has a flag for JSON", function()
+    local m = message.new("add", {}, { ignore_result = true },
+      { result_expires = 3600, serializer = "json" })
+    local bytes = assert(core.envelope.pack(m.template, ID, { 1 }))
+    assert.equal(8 + 1, envelope.read(bytes).flags)
   end)
 
   it("counts delays in milliseconds", function()

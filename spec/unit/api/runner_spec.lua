@@ -9,6 +9,7 @@ local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
 local ID <const> = "Producer0001" .. "00000001"
+local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
 
 describe("taskengine.runner", function()
   local app, running, outcomes, lines, token
@@ -37,7 +38,7 @@ describe("taskengine.runner", function()
   -- Begins a task and returns its token.
   local function begin(name, args, opts)
     opts = opts or {}
-    local m = message.new(name, {}, opts, 60)
+    local m = message.new(name, {}, opts, SETTINGS)
     token = token + 1
     running:begin(token, assert(core.envelope.pack(m.template, ID, args or {},
       opts.extra)))

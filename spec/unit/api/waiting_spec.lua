@@ -12,6 +12,8 @@ local shard_transport = require("spec.support.shard_transport")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
+local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
+
 local loop = core.loop
 
 describe("waiting for results", function()
@@ -30,7 +32,7 @@ describe("waiting for results", function()
 
   -- Sends calls and returns their results.
   local function send(n, opts)
-    local m = message.new("add", {}, opts or {}, 60)
+    local m = message.new("add", {}, opts or {}, SETTINGS)
     local list = {}
     for i = 1, n or 1 do
       local id = way:send(m, { i })
@@ -613,7 +615,7 @@ describe("waiting for results", function()
 
   describe("of many that were sent at once", function()
     local function send_many(n, opts)
-      local m = message.new("add", {}, opts or {}, 60)
+      local m = message.new("add", {}, opts or {}, SETTINGS)
       local list = {}
       for i = 1, n do
         list[i] = { i }
@@ -693,7 +695,7 @@ describe("waiting for results", function()
         list[i] = { i }
       end
       list[1200] = { { f = print } }
-      local m = message.new("add", {}, {}, 60)
+      local m = message.new("add", {}, {}, SETTINGS)
       local ok, e = pcall(way.send_many, way, m, list)
       assert.is_false(ok)
       assert.equal("CannotTravel", e.kind)
@@ -723,7 +725,7 @@ describe("waiting for results", function()
         for i = 1, 6000 do
           list[i] = { i }
         end
-        local m = message.new("add", {}, {}, 60)
+        local m = message.new("add", {}, {}, SETTINGS)
         local ok, e = pcall(way.send_many, way, m, list)
         assert.is_false(ok)
         assert.equal("BrokerUnavailable", e.kind)
