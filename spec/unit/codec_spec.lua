@@ -64,6 +64,8 @@ describe("taskengine.core.codec", function()
       { [1] = "one", [3] = "three" }, { [0] = 0 }, { 4, 8, n = 2 },
       { [1.5] = true, [true] = 1.5, [false] = "", [math.mininteger] = 0 },
       { null, { x = null } }, { ["\xff"] = "\xff" },
+      1.0, "\0\xff", { "mixed", x = 1 }, { [1] = 1, [1000000] = 2 },
+      { [math.maxinteger] = 1, [1 / 0] = 2 }, { [1] = 1, ["1"] = 2 },
     } do
       round_trip(value)
     end
