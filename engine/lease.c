@@ -128,6 +128,10 @@ static void on_renewed(void *arg, int status, const te_reply *reply);
 static void on_reaped(void *arg, int status, const te_reply *reply) {
   te_lease *l = arg;
   if (status < 0) return;
+  if (reply->type == TE_REPLY_ERROR) {
+    note_refusal(l, reply->text);  // the next heartbeat asks for it again
+    return;
+  }
   if (reply->type == TE_REPLY_INTEGER && reply->integer > 0) {
     te_log(TE_LOG_WARN, "took %lld tasks back from a lost worker",
            (long long)reply->integer);

@@ -16,8 +16,8 @@ library.PREFIX = "te1_"
 library.RELEASE = 3
 
 local PARTS = {
-  "prelude", "enqueue", "fetch", "finish", "workers", "results", "survey",
-  "purge",
+  "prelude", "damage", "enqueue", "fetch", "finish", "workers", "results",
+  "survey", "purge",
 }
 
 local function read_part(part)

@@ -114,7 +114,10 @@ end
 -- With what core.envelope.open says.
 local function execute(self, task, id, name, extra, ...)
   if not id then
-    return record.failure { kind = "Malformed", message = name }
+    return record.failure {
+      kind = "Malformed",
+      message = "its arguments cannot be read: " .. errors.sentence(name),
+    }
   end
   local one = self.tasks[name]
   if not one then

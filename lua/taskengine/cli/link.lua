@@ -105,7 +105,7 @@ local function read_worker(row, now_ms)
   end
   return {
     id = row[1],
-    alive = tonumber(row[2]) > now_ms,
+    alive = (tonumber(row[2]) or math.huge) > now_ms,
     in_flight = row[3],
     about = about,
   }

@@ -19,11 +19,11 @@ local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 -- revoked.
 local function deliverable(P, env, queue, state)
   local version, priority, named = te.read_header(env)
-  if version > te.VERSION then
-    state.newer[#state.newer + 1] = env
+  if version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
+    te.give_up(P, te.id(env), env)
     return false
-  elseif version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
-    te.keep_malformed(P, env)
+  elseif version > te.VERSION then
+    state.newer[#state.newer + 1] = env
     return false
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
     te.drop_revoked(P, env)
@@ -63,19 +63,7 @@ end
 local PRIORITISED, PLAIN = {}, {}
 
 -- Also returns ids and scores, by turns.
-function PRIORITISED.pop(P, queue, count)
-  local popped = call("ZPOPMIN", P .. "p:" .. queue, count)
-  if #popped == 0 then
-    return popped
-  end
-  local ids = {}
-  for i = 1, #popped, 2 do
-    ids[#ids + 1] = popped[i]
-  end
-  local envs = call("HMGET", P .. "t", unpack(ids))
-  call("HDEL", P .. "t", unpack(ids))
-  return envs, popped
-end
+PRIORITISED.pop = te.pop_prioritised
 
 function PRIORITISED.put_back(P, queue, first, envs, popped)
   for i = first, #envs do

@@ -35,14 +35,36 @@ local function parse(args)
   return i == #args + 1 and starts or nil
 end
 
--- The envelope in flight under this field, taken out; or false.
-local function take(P, wid, field)
+-- The envelope in flight under this field, taken out; or false, also for one
+-- that is damaged: of that task the outcome is kept, if there is any.
+local function take(P, wid, field, outcome)
   local f = P .. "f:" .. wid
   local env = call("HGET", f, field)
   if env then
     call("HDEL", f, field)
+    local id = sub(field, 1, 20)
+    if not te.is_sound(env, id) then
+      te.give_up(P, id, env, outcome)
+      return false
+    end
   end
   return env
+end
+
+-- What a worker has in flight. What is no field there is set aside: it would
+-- keep the worker from leaving, and others from taking what it had.
+local function fields_of(P, wid)
+  local f, fields = P .. "f:" .. wid, {}
+  local all = call("HKEYS", f)
+  for i = 1, #all do
+    if #all[i] == te.FIELD_BYTES then
+      fields[#fields + 1] = all[i]
+    else
+      te.keep_malformed(P, all[i] .. " " .. call("HGET", f, all[i]))
+      call("HDEL", f, all[i])
+    end
+  end
+  return fields
 end
 
 -- Puts tasks at the head of their queues, in the order given.
@@ -55,6 +77,7 @@ local function hand_back(P, envs)
     counts[queue] = (counts[queue] or 0) + 1
   end
   for queue, n in pairs(counts) do
+    call("SADD", P .. "q", queue)
     te.ring(P, queue, n)
   end
 end
@@ -128,7 +151,8 @@ end
 -- The operations on one task: what is done with its envelope.
 local function single(act)
   return function(state, args, i)
-    local env = take(state.P, state.wid, args[i + 1])
+    local outcome = args[i] == "o" and args[i + 2] or nil
+    local env = take(state.P, state.wid, args[i + 1], outcome)
     if not env then
       return 0
     end
@@ -189,7 +213,7 @@ OPERATIONS.n = single(function(state, env, outcome)
   if not string.find(refusals, " " .. state.wid, 1, true) then
     refusals = refusals .. " " .. state.wid
   end
-  local since = tonumber((string.match(refusals, "^%d+")))
+  local since = tonumber(string.match(refusals, "^%d+") or now)
   if now - since >= REFUSED_MS_MAX
     or refused_by_all(P, te.queue(env), refusals) then
     call("DEL", key)
@@ -244,7 +268,7 @@ end
 
 te.register("leave", function(keys, args)
   local P, wid = keys[1], args[1]
-  if call("EXISTS", P .. "f:" .. wid) == 1 then
+  if #fields_of(P, wid) > 0 then
     return 0
   end
   forget_worker(P, wid)
@@ -258,7 +282,7 @@ te.register("holds", function(keys, args)
   if args[2] and call("ZSCORE", P .. "w", wid) then
     te.advance(P, wid, tonumber(args[2]))
   end
-  return call("HKEYS", P .. "f:" .. wid)
+  return fields_of(P, wid)
 end)
 
 -- The fields in flight at a worker, the first that it fetched first.
@@ -299,11 +323,13 @@ te.register("reap", function(keys, args)
     started[args[i]] = true
   end
   local state = { P = P, now = now, back = {} }
-  local order = in_order(call("HKEYS", P .. "f:" .. wid))
+  local order = in_order(fields_of(P, wid))
   forget_worker(P, wid)
   for i = 1, #order do
     local env = take(P, wid, order[i].field)
-    if all or started[order[i].field] then
+    if not env then
+      started[order[i].field] = nil -- it was damaged
+    elseif all or started[order[i].field] then
       lost(state, env, outcome, te.AT_REAPS, te.REAPS_MAX)
     else
       back(state, env)

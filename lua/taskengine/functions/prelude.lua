@@ -17,14 +17,25 @@ te.DEAD_MAX = 10000
 te.KEPT_MS = 7 * 86400 * 1000
 te.INBOX_MS = 3600 * 1000
 te.INLINE_BYTES_MAX = 65536
-te.MALFORMED_MAX = 10000
+te.FIELD_BYTES = 24 -- of a task in flight: id, delivery number
 te.PRIORITY_MAX = 9
 -- Tasks in one group or operation: Lua 5.1 unpacks fewer than 8,000 values.
 te.BATCH_MAX = 4000
 
 -- While Redis loads a library it shows it nothing but register_function: no
 -- redis.call, no string. These are set when a function is first called.
-local call, byte, sub, char
+local try, byte, sub, char
+
+-- Calls Redis. What somebody else has put in the place of one of our keys must
+-- not stop a transition half-way, with tasks in no place at all: it is moved
+-- out of the way.
+local function call(...)
+  local reply = try(...)
+  if type(reply) == "table" and reply.err then
+    return te.mend(reply, ...)
+  end
+  return reply
+end
 
 local DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 local digit_value = {}
@@ -34,7 +45,7 @@ local function set_up()
   for i = 1, #DIGITS do
     digit_value[byte(DIGITS, i)] = i - 1
   end
-  call = redis.call
+  try = redis.pcall
 end
 
 -- Milliseconds since 1970 by the clock of Redis.
@@ -96,7 +107,7 @@ function te.sequence(id)
 end
 
 function te.queue(env)
-  return sub(env, 103, 102 + byte(env, 99))
+  return sub(env, 103, 102 + (byte(env, 99) or 0))
 end
 
 function te.priority(env)
@@ -193,10 +204,10 @@ function te.make_ready(P, env, first)
   end
 end
 
--- The earliest due time, or 0.
+-- The earliest due time, or 0 when nothing is due ever.
 function te.next_due(P)
   local first = call("ZRANGE", P .. "z", 0, 0, "WITHSCORES")
-  return tonumber(first[2]) or 0
+  return first[2] and math.max(tonumber(first[2]) or 1, 1) or 0
 end
 
 -- Notes that some worker sets its timer by the next due time.
@@ -212,7 +223,7 @@ function te.make_due(P, env, when, now)
   local id, at = te.id(env), string.format("%.0f", when)
   call("HSET", P .. "t", id, env)
   call("ZADD", P .. "z", at, id)
-  local timer = tonumber(call("HGET", P .. "n", "timer") or 0)
+  local timer = tonumber(call("HGET", P .. "n", "timer") or 0) or 0
   if (timer <= now or timer > when) and te.ring(P, te.queue(env), 1) > 0 then
     call("HSET", P .. "n", "timer", at)
   end
@@ -231,11 +242,16 @@ function te.promote(P, now, limit)
   call("HDEL", P .. "t", unpack(ids))
   call("ZREM", P .. "z", unpack(ids))
   for i = 1, #ids do
-    if envs[i] then
+    if envs[i] and te.is_sound(envs[i], ids[i]) then
       te.make_ready(P, envs[i])
       local queue = te.queue(envs[i])
       promoted[queue] = (promoted[queue] or 0) + 1
+    else
+      te.give_up(P, ids[i], envs[i])
     end
+  end
+  for queue in pairs(promoted) do
+    call("SADD", P .. "q", queue)
   end
   return te.next_due(P), promoted
 end
@@ -267,8 +283,10 @@ function te.tell(P, id, record)
     call("ZREM", P .. "yt", id)
     local item = id .. (#record <= te.INLINE_BYTES_MAX and record or ">")
     for inbox in string.gmatch(inboxes, "%S+") do
-      call("RPUSH", P .. inbox, item)
-      call("PEXPIRE", P .. inbox, te.INBOX_MS)
+      if string.find(inbox, "^[ab]:") then
+        call("RPUSH", P .. inbox, item)
+        call("PEXPIRE", P .. inbox, te.INBOX_MS)
+      end
     end
   end
 end
@@ -335,13 +353,6 @@ function te.settle(P, env, record, now, counter)
   te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
 end
 
--- Sets an envelope aside that is none of ours.
-function te.keep_malformed(P, env)
-  call("LPUSH", P .. "m", env)
-  call("LTRIM", P .. "m", 0, te.MALFORMED_MAX - 1)
-  call("PEXPIRE", P .. "m", te.KEPT_MS)
-end
-
 -- Drops a task that was revoked while it stood in a ready list: its outcome
 -- was written then.
 function te.drop_revoked(P, env)
@@ -351,11 +362,8 @@ end
 
 -- What is known of a producer: its last number and whether it is retired.
 function te.producer_state(P, producer)
-  local v = call("GET", P .. "i:" .. producer)
-  if v then
-    return tonumber((string.match(v, "^%d+"))), sub(v, -1) == "!"
-  end
-  return 0, false
+  local v = call("GET", P .. "i:" .. producer) or ""
+  return tonumber(string.match(v, "^%d+") or 0), sub(v, -1) == "!"
 end
 
 -- Whether a task of this id was ever enqueued, as far as is remembered.
@@ -393,15 +401,18 @@ function te.advance(P, wid, number)
 end
 
 function te.register(name, callback, flags)
+  flags = flags or { "allow-oom" }
+  local may_write = flags[1] ~= "no-writes"
   redis.register_function({
     function_name = "te1_" .. name,
     callback = function(keys, args)
-      if not call then
+      if not try then
         set_up()
       end
+      te.may_write = may_write
       return callback(keys, args)
     end,
-    flags = flags or { "allow-oom" },
+    flags = flags,
   })
 end
 

@@ -9,18 +9,7 @@ local LOT, PURGED_BYTES_MAX = 8, 16 * 1024 * 1024
 -- The two kinds of ready tasks, those that are read first before the others.
 local POP = {}
 
-POP[1] = function(P, queue, count)
-  local popped, ids = call("ZPOPMIN", P .. "p:" .. queue, count), {}
-  for i = 1, #popped, 2 do
-    ids[#ids + 1] = popped[i]
-  end
-  if #ids == 0 then
-    return ids
-  end
-  local envs = call("HMGET", P .. "t", unpack(ids))
-  call("HDEL", P .. "t", unpack(ids))
-  return envs
-end
+POP[1] = te.pop_prioritised
 
 POP[2] = function(P, queue, count)
   return call("LPOP", P .. "r:" .. queue, count) or {}
@@ -30,7 +19,7 @@ end
 local function purge(P, env, queue, state)
   local version, priority, named = te.read_header(env)
   if version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
-    te.keep_malformed(P, env)
+    te.give_up(P, te.id(env), env)
     state.malformed = state.malformed + 1
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
     te.drop_revoked(P, env)
@@ -79,7 +68,7 @@ te.register("purge_due", function(keys, args)
   local limit = math.min(tonumber(args[2]), PURGED_MAX)
   local more, at, id = te.walk_due(P, limit, args[4], args[5],
     function(id, env)
-      if te.queue(env) ~= queue then
+      if te.queue(env) ~= queue or not te.is_sound(env, id) then
         return false
       end
       call("HDEL", P .. "t", id)

@@ -160,7 +160,7 @@ local function take_waiting(P, id)
     call("HDEL", P .. "t", id)
     if call("ZREM", P .. "z", id) == 1 then
       call("HDEL", P .. "n", "timer")
-    else
+    elseif te.is_sound(env, id) then
       call("ZREM", P .. "p:" .. te.queue(env), id)
     end
   end
@@ -184,7 +184,9 @@ local function revoke(P, id, record, ttl_ms, seen)
     return "finished"
   end
   local env = take_waiting(P, id)
-  if env then
+  if env and not te.is_sound(env, id) then
+    te.give_up(P, id, env, record)
+  elseif env then
     te.ended(P, env, record)
     te.count(P, te.queue(env), "revoked", 1)
   elseif not te.was_enqueued(P, id) then

@@ -1,19 +1,33 @@
 -- te1_register, te1_heartbeat: workers and their leases; te1_status.
 
+local WID_BYTES = 12
+
 -- The earliest end of another worker's lease, and whose; 0 and "" for none.
+-- What is no worker would stand before all that are, and is set aside.
 local function next_foreign(P, wid)
-  local first = call("ZRANGE", P .. "w", 0, 1, "WITHSCORES")
+  local w = P .. "w"
+  local first = call("ZRANGE", w, 0, 1, "WITHSCORES")
   for i = 1, #first, 2 do
-    if first[i] ~= wid then
-      return tonumber(first[i + 1]), first[i]
+    if #first[i] ~= WID_BYTES then
+      te.keep_malformed(P, string.format("%s of %s", first[i], w))
+      call("ZREM", w, first[i])
+      return next_foreign(P, wid)
+    elseif first[i] ~= wid then
+      return math.max(tonumber(first[i + 1]) or 1, 1), first[i]
     end
   end
   return 0, ""
 end
 
+-- In one command for many queues: an idle worker may serve a thousand.
 local function has_work(P, args, from)
-  for i = from, #args do
-    if te.has_work(P, args[i]) then
+  for at = from, #args, te.BATCH_MAX / 2 do
+    local keys = {}
+    for i = at, math.min(at + te.BATCH_MAX / 2 - 1, #args) do
+      keys[#keys + 1] = P .. "r:" .. args[i]
+      keys[#keys + 1] = P .. "p:" .. args[i]
+    end
+    if call("EXISTS", unpack(keys)) > 0 then
       return 1
     end
   end

@@ -33,6 +33,17 @@ local function key_type(keys, argv)
   return reply.status(entry and entry.type or "none")
 end
 
+-- What expires goes on to do so under its new name.
+local function rename(keys, argv)
+  local entry = keys:entry(argv[1])
+  if not entry then
+    reply.fail("ERR no such key")
+  end
+  keys.entries[argv[1]] = nil
+  keys.entries[argv[2]] = entry
+  return reply.status("OK")
+end
+
 local function read_expire_options(argv)
   local found, at = options.read(argv, 3, EXPIRE_OPTIONS)
   if argv[at] then
@@ -164,6 +175,7 @@ return {
   },
   PTTL = { arity = 2, run = pttl },
   PUBLISH = { arity = 3, run = publish, first_key = 0 },
+  RENAME = { arity = 3, run = rename, writes = true, last_key = 2 },
   SCAN = { arity = -2, run = scan, first_key = 0, specs_only = true },
   TIME = { arity = 1, run = time, first_key = 0 },
   TTL = { arity = 2, run = ttl },

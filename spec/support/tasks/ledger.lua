@@ -36,4 +36,7 @@ app:task("wait", function(number, path, seconds)
   return number
 end)
 
+-- Takes whatever it is given, and leaves nothing.
+app:task("nothing", function() end)
+
 return app

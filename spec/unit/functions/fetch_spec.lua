@@ -246,12 +246,6 @@ describe("te1_fetch", function()
       assert.equal("2", s:redis("LINDEX", "m", -1))
     end)
 
-    it("what has no envelope, without a word", function()
-      local id = p:add { priority = 1 }
-      p:add { priority = 2 }
-      s:redis("HDEL", "t", envelope.id(p.id, 2))
-      assert.same({ id }, fetch_ids(A, 1))
-    end)
   end)
 
   describe("leaves a newer version to others", function()
