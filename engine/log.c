@@ -4,12 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "buf.h"
 #include "clock.h"
 #include "scribe.h"
-#include "utf8.h"
 
 #define GATHERED_BYTES_MAX ((size_t)64 * 1024)
 #define SETTLE_MS          1000  // for a reader that is slow
@@ -21,6 +19,8 @@ static bool gathers;
 static bool has_gathered;  // from then on nothing here waits for stderr
 static size_t dropped;     // lines that stderr had no room for
 static bool erases;
+static bool is_json;
+static char worker_name[TE_LOG_WORKER_BYTES_MAX + 1];
 static te_buf lines;
 static te_log_sink sink_fn;
 static void *sink_arg;
@@ -42,28 +42,22 @@ bool te_log_enabled(te_log_level level) {
   return level >= threshold && level < TE_LOG_OFF;
 }
 
-// The date is worked out once a second, not for every line.
-static void add_time(te_buf *b) {
-  static time_t second = -1;
-  static char date[sizeof("-2147483648-11-22T09:00:00.")];
-  int64_t now_ms = te_clock_wall_ms();
-  if ((time_t)(now_ms / 1000) != second) {
-    struct tm tm;
-    second = (time_t)(now_ms / 1000);
-    gmtime_r(&second, &tm);
-    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S.", &tm);
+static void add_line(te_buf *out, te_log_level level, const te_log_about *about,
+                     te_slice text) {
+  te_logline line = {
+      .wall_ms = te_clock_wall_ms(),
+      .level = names[level],
+      .about = about,
+      .text = text,
+      .is_cut = text.size >= TE_LOG_TEXT_BYTES_MAX,
+  };
+  if (line.is_cut) line.text.size = TE_LOG_TEXT_BYTES_MAX - 1;
+  if (is_json) {
+    te_logline_add_json(out, &line, te_slice_str(worker_name));
+  } else {
+    if (erases) te_buf_add_str(out, "\033[K");
+    te_logline_add_text(out, &line);
   }
-  int ms = (int)(now_ms % 1000);
-  char rest[] = {(char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
-                 (char)('0' + ms % 10), 'Z', ' '};
-  te_buf_add_str(b, date);
-  te_buf_add(b, rest, sizeof(rest));
-}
-
-static void add_head(te_buf *b, te_log_level level) {
-  if (erases) te_buf_add_str(b, "\033[K");
-  add_time(b);
-  te_buf_addf(b, "%-5s ", names[level]);
 }
 
 static size_t count_lines(te_slice text) {
@@ -78,11 +72,13 @@ static size_t count_lines(te_slice text) {
 // Whether stderr takes lines again, after it had none.
 static bool tell_dropped(void) {
   if (dropped == 0) return true;
+  char text[80];
+  snprintf(text, sizeof(text),
+           "%zu log line%s left out here: nobody read stderr", dropped,
+           dropped == 1 ? " was" : "s were");
   te_buf line;
   te_buf_init(&line);
-  add_head(&line, TE_LOG_WARN);
-  te_buf_addf(&line, "%zu log line%s left out here: nobody read stderr\n",
-              dropped, dropped == 1 ? " was" : "s were");
+  add_line(&line, TE_LOG_WARN, NULL, te_slice_str(text));
   bool is_told = te_scribe_add(te_buf_slice(&line));
   te_buf_free(&line);
   if (is_told) dropped = 0;
@@ -129,64 +125,27 @@ void te_log_set_erases(bool whether) {
   erases = whether;
 }
 
+void te_log_set_json(bool whether, te_slice worker) {
+  te_log_flush();
+  is_json = whether;
+  size_t size = worker.size;
+  if (size > TE_LOG_WORKER_BYTES_MAX) size = TE_LOG_WORKER_BYTES_MAX;
+  memcpy(worker_name, worker.data, size);
+  worker_name[size] = '\0';
+}
+
 void te_log_forget(void) {
   te_scribe_forget();
   te_buf_clear(&lines);
   dropped = 0;
-  gathers = has_gathered = erases = false;
+  gathers = has_gathered = erases = is_json = false;
   sink_fn = NULL;
   threshold = TE_LOG_INFO;
 }
 
-static void add_escape(uint8_t byte) {
-  switch (byte) {
-    case '\n': te_buf_add_str(&lines, "\\n"); return;
-    case '\r': te_buf_add_str(&lines, "\\r"); return;
-    case '\t': te_buf_add_str(&lines, "\\t"); return;
-    default: te_buf_addf(&lines, "\\x%02x", byte);
-  }
-}
-
-// Terminals obey U+0080 to U+009F (c2 80 to c2 9f) too.
-static bool is_control(const uint8_t *at, const uint8_t *end) {
-  return at[0] < 0x20 || at[0] == 0x7f ||
-         (at[0] == 0xc2 && end - at > 1 && at[1] < 0xa0);
-}
-
-// Adds valid UTF-8.
-static void add_text(te_slice text) {
-  const uint8_t *at = (const uint8_t *)text.data;
-  const uint8_t *end = at + text.size;
-  const uint8_t *from = at;
-  while (at < end) {
-    if (!is_control(at, end)) {
-      at++;
-      continue;
-    }
-    te_buf_add(&lines, from, (size_t)(at - from));
-    if (*at == 0xc2) add_escape(*at++);
-    add_escape(*at++);
-    from = at;
-  }
-  te_buf_add(&lines, from, (size_t)(end - from));
-}
-
-static void add_bytes(te_slice bytes) {
-  for (;;) {
-    size_t valid = te_utf8_span(bytes);
-    add_text(te_slice_of(bytes.data, valid));
-    if (valid == bytes.size) return;
-    add_escape((uint8_t)bytes.data[valid]);
-    bytes = te_slice_of(bytes.data + valid + 1, bytes.size - valid - 1);
-  }
-}
-
-static void add_line(te_log_level level, te_slice text) {
-  bool is_cut = text.size >= TE_LOG_TEXT_BYTES_MAX;
-  if (is_cut) text.size = TE_LOG_TEXT_BYTES_MAX - 1;
-  add_head(&lines, level);
-  add_bytes(text);
-  te_buf_add_str(&lines, is_cut ? "...\n" : "\n");
+void te_log_always(te_log_level level, const te_log_about *about,
+                   te_slice text) {
+  add_line(&lines, level, about, text);
   if (!gathers || level == TE_LOG_ERROR ||
       te_buf_size(&lines) >= GATHERED_BYTES_MAX) {
     te_log_flush();
@@ -202,13 +161,9 @@ void te_log(te_log_level level, const char *format, ...) {
   va_end(args);
   // Negative: a wide character, which nothing of ours prints.
   if (size < 0) return;
-  add_line(level, te_slice_of(text, (size_t)size));
+  te_log_always(level, NULL, te_slice_of(text, (size_t)size));
 }
 
 void te_log_bytes(te_log_level level, te_slice text) {
-  if (te_log_enabled(level)) add_line(level, text);
-}
-
-void te_log_always(te_log_level level, te_slice text) {
-  add_line(level, text);
+  if (te_log_enabled(level)) te_log_always(level, NULL, text);
 }

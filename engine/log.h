@@ -1,11 +1,7 @@
 /*
  * log: one line for each thing worth knowing, on stderr.
  *
- *   2026-11-22T09:00:00.123Z info  worker ready
- *
- * The time is UTC. Whatever is put into a line stays in that line: control
- * characters and bytes that are not UTF-8 are written as escapes (\n, \x1b),
- * so that a hostile name can neither forge a line nor drive a terminal.
+ * As text or as JSON, see logline.h.
  *
  * Each line is written at once, with one write. A busy worker gathers the
  * lines of one turn of its loop instead: te_log_gather(true), and
@@ -19,9 +15,10 @@
 #ifndef TE_LOG_H
 #define TE_LOG_H
 
-#include "te.h"
+#include "logline.h"
 
-#define TE_LOG_TEXT_BYTES_MAX 16384  // the rest of a longer text is cut
+#define TE_LOG_TEXT_BYTES_MAX   16384  // the rest of a longer text is cut
+#define TE_LOG_WORKER_BYTES_MAX 128
 
 typedef enum te_log_level {
   TE_LOG_DEBUG,
@@ -40,8 +37,11 @@ bool te_log_enabled(te_log_level level);
 void te_log(te_log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-void te_log_bytes(te_log_level level, te_slice text);   // NULs and all
-void te_log_always(te_log_level level, te_slice text);  // whatever the level
+void te_log_bytes(te_log_level level, te_slice text);  // NULs and all
+
+// Whatever the level; `about` may be NULL.
+void te_log_always(te_log_level level, const te_log_about *about,
+                   te_slice text);
 
 void te_log_gather(bool gather);
 void te_log_flush(void);
@@ -49,6 +49,9 @@ void te_log_flush(void);
 // Each line clears the terminal's line first: another process keeps its
 // progress bar there.
 void te_log_set_erases(bool whether);
+
+// Each line is an object from now on, which names the worker (may be empty).
+void te_log_set_json(bool whether, te_slice worker);
 
 // In a process that was forked without executing a program: as at a start.
 void te_log_forget(void);

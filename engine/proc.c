@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "stray.h"
 #include "wire.h"
 
 #define READ_BYTES       ((size_t)64 * 1024)
@@ -169,8 +170,8 @@ static int spawn(te_proc *p, uv_loop_t *loop, const te_proc_options *o) {
   uv_stdio_container_t stdio[5] = {
       {.flags = UV_IGNORE},
       // Not our stdout: under `taskengine run` that is the script's.
-      {.flags = UV_INHERIT_FD, .data.fd = 2},
-      {.flags = UV_INHERIT_FD, .data.fd = 2},
+      {.flags = UV_INHERIT_FD, .data.fd = te_stray_fd()},
+      {.flags = UV_INHERIT_FD, .data.fd = te_stray_fd()},
       {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
        .data.stream = (uv_stream_t *)&p->channel},
       {.flags = UV_INHERIT_FD, .data.fd = o->claims_fd},

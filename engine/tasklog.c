@@ -1,11 +1,16 @@
 #include "tasklog.h"
 
-#include <stdio.h>
-
 #include "record.h"
 
+static te_log_about about_task(const te_task *t) {
+  return (te_log_about){
+      .task = t->envelope.name,
+      .id = t->envelope.id,
+      .child = t->has_claim ? (int)t->child : TE_LOG_NO_CHILD,
+  };
+}
+
 void te_tasklog_end(const te_task *t, uint32_t run_us) {
-  const te_envelope *e = &t->envelope;
   te_slice record = te_slice_of(t->record, t->record_size);
   const char *how = "failed";
   te_log_level level = TE_LOG_WARN;
@@ -24,12 +29,18 @@ void te_tasklog_end(const te_task *t, uint32_t run_us) {
   if (!te_log_enabled(level)) return;
   te_slice kind = te_record_text(record, "kind");
   te_slice message = te_record_text(record, "message");
-  char time[32] = "";  // not known of a child that died
-  if (run_us > 0) snprintf(time, sizeof(time), " in %.3f ms", run_us / 1000.0);
-  te_log(level, "%.*s[%.*s] %s%s%s%.*s%s%.*s", (int)e->name.size, e->name.data,
-         (int)e->id.size, e->id.data, how, time, kind.size > 0 ? ": " : "",
-         (int)kind.size, kind.data, message.size > 0 ? ": " : "",
-         (int)message.size, message.data);
+  te_buf line;
+  te_buf_init(&line);
+  te_buf_add_str(&line, how);
+  // It is not known of a child that died.
+  if (run_us > 0) te_buf_addf(&line, " in %.3f ms", run_us / 1000.0);
+  if (kind.size > 0) te_buf_add_str(&line, ": ");
+  te_buf_add_slice(&line, kind);
+  if (message.size > 0) te_buf_add_str(&line, ": ");
+  te_buf_add_slice(&line, message);
+  te_log_about about = about_task(t);
+  te_log_always(level, &about, te_buf_slice(&line));
+  te_buf_free(&line);
 }
 
 void te_tasklog_say(te_log_level task_level, int level, const te_task *about,
@@ -37,13 +48,6 @@ void te_tasklog_say(te_log_level task_level, int level, const te_task *about,
   if (level < TE_LOG_DEBUG || level > TE_LOG_ERROR) level = TE_LOG_INFO;
   if (about == NULL) return te_log_bytes((te_log_level)level, text);
   if (level < (int)task_level) return;
-  te_buf line;
-  te_buf_init(&line);
-  te_buf_add_slice(&line, about->envelope.name);
-  te_buf_add_u8(&line, '[');
-  te_buf_add_slice(&line, about->envelope.id);
-  te_buf_add_str(&line, "] ");
-  te_buf_add_slice(&line, text);
-  te_log_always((te_log_level)level, te_buf_slice(&line));
-  te_buf_free(&line);
+  te_log_about task = about_task(about);
+  te_log_always((te_log_level)level, &task, text);
 }

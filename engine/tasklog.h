@@ -1,8 +1,8 @@
 /*
  * tasklog: the lines of a worker's log that are about one task.
  *
- * All of them begin with its name and id, `name[id]`, so that the life of a
- * task can be found among those of others.
+ * All of them have its name and id, as text in front, `name[id]`, so that the
+ * life of a task can be found among those of others.
  */
 #ifndef TE_TASKLOG_H
 #define TE_TASKLOG_H

@@ -7,7 +7,7 @@
 -- engine/bind/ may include all of them.
 local layers = {
   "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "id",
-  "scribe", "log",
+  "logline", "scribe", "log", "stray",
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
   "stream", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",

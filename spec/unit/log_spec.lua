@@ -89,6 +89,56 @@ describe("log", function()
     assert.equal(long .. "...\n", line(long .. "y"))
   end)
 
+  describe("as JSON", function()
+    before_each(function()
+      core.log.set_json(true, "w-1")
+    end)
+
+    after_each(function()
+      core.log.set_json(false)
+    end)
+
+    local head = '{"time":"2026-11-22T09:00:00.123Z","level":"info","message":'
+    local tail = (',"pid":%d,"worker":"w-1"}\n'):format(core.sys.pid())
+
+    local function message(text)
+      log.log("info", text)
+      local written = log.captured()
+      assert.equal(head, written:sub(1, #head))
+      assert.equal(tail, written:sub(-#tail))
+      assert(core.json.decode(written))
+      return written:sub(#head + 1, -#tail - 1)
+    end
+
+    it("is an object on each line", function()
+      assert.equal('"worker ready"', message("worker ready"))
+      core.log.set_json(true)
+      log.log("error", "x")
+      assert.equal('{"time":"2026-11-22T09:00:00.123Z","level":"error",'
+        .. ('"message":"x","pid":%d}\n'):format(core.sys.pid()),
+        (log.captured()))
+    end)
+
+    it("holds any text, in valid UTF-8", function()
+      assert.equal([["\"a\\b\"\u000a\u001b[31m\u007f"]],
+        message('"a\\b"\n\27[31m\127'))
+      assert.equal('"größe 木 😀"', message("größe 木 😀"))
+      assert.equal('"a\u{fffd}b\u{fffd}"', message("a\xffb\xc3"))
+      assert.equal([["\u009b31m]] .. '\u{a0}"', message("\u{9b}31m\u{a0}"))
+      local all = {}
+      for byte = 1, 255 do
+        all[byte] = string.char(byte)
+      end
+      assert.truthy(utf8.len(message(table.concat(all))))
+    end)
+
+    it("says of a text that is too long that it is cut", function()
+      local long = ("x"):rep(log.TEXT_BYTES_MAX - 1)
+      assert.equal(('"%s"'):format(long), message(long))
+      assert.equal(('"%s","truncated":true'):format(long), message(long .. "y"))
+    end)
+  end)
+
   it("gathers lines until they are flushed", function()
     log.gather(true)
     log.log("info", "a")

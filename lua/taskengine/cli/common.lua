@@ -7,6 +7,7 @@ local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local options = require("taskengine.options")
+local say = require("taskengine.cli.say")
 local settings = require("taskengine.settings")
 
 local common = {}
@@ -50,6 +51,23 @@ common.LEVEL = {
   accepts = check.one_of(LEVELS), words = LEVELS,
   help = "log nothing below debug, info, warn or error; or off (default:"
     .. " info; of run: warn, and info for what tasks say)",
+}
+
+-- In force at once: what is wrong with the words behind it is said that way.
+local function read_log_format(text)
+  if text ~= "text" and text ~= "json" then
+    return nil, "text or json"
+  end
+  say.set_json(text == "json")
+  return text
+end
+
+--- What lines of the log look like.
+common.LOG_FORMAT = {
+  long = "log-format", value = "FORMAT", read = read_log_format,
+  words = { "text", "json" },
+  help = "text, or json: every line on stderr is an object, with what tasks,"
+    .. " and programs that they start, print (default: text)",
 }
 
 --- How many processes run tasks.

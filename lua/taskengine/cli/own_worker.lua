@@ -21,6 +21,7 @@ local function command(opts)
   }
   for _, name in ipairs {
     "task_level", "processes", "concurrency", "config",
+    "log_format",
   } do
     if opts[name] then
       words[#words + 1] = "--" .. name:gsub("_", "-")
@@ -41,6 +42,7 @@ end
 -- @tparam ?int opts.processes
 -- @tparam ?int opts.concurrency
 -- @tparam ?string opts.config
+-- @tparam ?string opts.log_format
 -- @tparam function opts.on_end called when it has ended by itself: exit code
 -- and signal
 -- @treturn[1] OwnWorker

@@ -55,6 +55,7 @@ run.spec = {
         .. " on with it",
     },
     common.LEVEL,
+    common.LOG_FORMAT,
   },
   examples = {
     "taskengine run recipes/primes.lua 10000000",
@@ -183,6 +184,7 @@ local function start_worker(self)
     processes = given.processes,
     concurrency = given.concurrency,
     config = given.config,
+    log_format = given.log_format,
     on_end = function(code, signal)
       on_worker_end(self, code, signal)
     end,
@@ -317,7 +319,7 @@ local function prepare(self)
   self.stdout = stdout.watch()
   respect_os_exit(self)
   watch_signals(self)
-  if not given.quiet then
+  if not given.quiet and given.log_format ~= "json" then
     show_progress(self)
   end
 end

@@ -1,7 +1,18 @@
 --- What a command says besides its data: on stderr, for people.
 -- @module taskengine.cli.say
 
+local core = require("taskengine.core")
+
 local say = {}
+
+local is_json = false
+
+--- Says all that follows as JSON objects, like lines of a log.
+-- @tparam boolean whether
+function say.set_json(whether)
+  is_json = whether
+  core.log.set_json(whether)
+end
 
 -- Also U+0080 to U+009F, which terminals obey.
 local function escape(text)
@@ -24,6 +35,9 @@ end
 --- Says something.
 -- @tparam string text
 function say.note(text)
+  if is_json then
+    return core.log.write("warn", text, true)
+  end
   io.stderr:write("taskengine: ", escape(text), "\n")
 end
 
@@ -31,6 +45,10 @@ end
 -- @tparam string text
 -- @tparam ?string advice
 function say.problem(text, advice)
+  if is_json then
+    return core.log.write("error", advice and text .. "\n" .. advice or text,
+      true)
+  end
   say.note(text)
   if advice then
     io.stderr:write("  ", escape(advice):gsub("\n", "\n  "), "\n")

@@ -4,6 +4,7 @@
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local master = require("taskengine.cli.master")
 local places = require("taskengine.cli.places")
@@ -52,6 +53,7 @@ worker.spec = {
       help = "how long tasks may go on when it stops (default: 30)",
     },
     common.LEVEL,
+    common.LOG_FORMAT,
     {
       long = "parent", value = "PID", is_hidden = true,
       accepts = check.integer(1, 2 ^ 31),
@@ -126,6 +128,15 @@ local function check_slots(processes, concurrency)
   end
 end
 
+-- Lines that are objects name the worker, and nobody writes among them.
+local function log_as_json(name)
+  core.log.set_json(true, name)
+  local taken, why = core.log.take_stray()
+  if not taken then
+    exit.raise(exit.FAILED, "the log cannot be JSON: " .. errors.sentence(why))
+  end
+end
+
 --- Runs the command.
 -- @tparam table given
 -- @treturn int the exit code
@@ -145,10 +156,13 @@ function worker.run(given)
     return exit.OK
   end
   local name = given.name or default_name()
+  if given.log_format == "json" then
+    log_as_json(name)
+  end
   local children = config_for_children(given, name)
   local broker = named_broker(given)
   core.sys.setenv("TASKENGINE_BROKER", nil) -- children inherit the rest
-  return master.run {
+  local code = master.run {
     name = name,
     processes = processes,
     concurrency = children.concurrency,
@@ -159,6 +173,8 @@ function worker.run(given)
     task_level = given.task_level or level,
     children = children,
   }
+  core.log.release_stray()
+  return code
 end
 
 return worker

@@ -19,6 +19,7 @@ complete -c taskengine -n '__fish_seen_subcommand_from run' -l config -r -d 'a L
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s q -l quiet -d 'show no progress, and of what tasks say only warnings and errors'
 complete -c taskengine -n '__fish_seen_subcommand_from run' -l detach -d 'when interrupted, leave what has not started'
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s l -l level -x -a 'debug info warn error off' -d 'log nothing below debug, info, warn or error'
+complete -c taskengine -n '__fish_seen_subcommand_from run' -l log-format -x -a 'text json' -d 'text, or json'
 
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -s Q -l queues -x -d 'queues to serve, separated by commas'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -s P -l processes -x -d 'processes that run tasks'
@@ -28,6 +29,7 @@ complete -c taskengine -n '__fish_seen_subcommand_from worker' -s b -l broker -x
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l grace -x -d 'how long tasks may go on when it stops'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -s l -l level -x -a 'debug info warn error off' -d 'log nothing below debug, info, warn or error'
+complete -c taskengine -n '__fish_seen_subcommand_from worker' -l log-format -x -a 'text json' -d 'text, or json'
 
 complete -c taskengine -n '__fish_seen_subcommand_from call' -f
 complete -c taskengine -n '__fish_seen_subcommand_from call' -s w -l wait -d 'wait for the result and print it'
