@@ -9,5 +9,7 @@ files["spec/"] = { std = "+busted" }
 files["lua/taskengine/functions/"] = {
   std = "lua51",
   globals = { "te" },
-  read_globals = { "BUILD", "redis", "call", "byte", "sub", "char" },
+  read_globals = {
+    "BUILD", "redis", "cmsgpack", "call", "byte", "sub", "char",
+  },
 }

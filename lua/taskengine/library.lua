@@ -17,7 +17,7 @@ library.RELEASE = 3
 
 local PARTS = {
   "prelude", "damage", "enqueue", "fetch", "finish", "workers", "results",
-  "survey", "purge",
+  "survey", "purge", "dead",
 }
 
 local function read_part(part)

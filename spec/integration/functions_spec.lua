@@ -97,15 +97,17 @@ describe("The functions on a real Redis", function()
     assert.equal(library.BUILD, fcall("build"))
   end)
 
-  it("let a full Redis refuse new tasks only", function()
+  it("let a full Redis refuse tasks that come, and nothing else", function()
     load_library(library.text())
     local listed = ask("FUNCTION", "LIST", "LIBRARYNAME", "taskengine_1")
     local flags = {}
     for _, entry in ipairs(listed[1][6]) do
       flags[entry[2]] = table.concat(entry[6], " ")
     end
-    assert.equal("", flags.te1_enqueue)
-    flags.te1_enqueue = nil
+    for _, name in ipairs { "te1_enqueue", "te1_requeue" } do
+      assert.equal("", flags[name])
+      flags[name] = nil
+    end
     for name, flag in pairs(flags) do
       assert.truthy(flag:find("allow-oom", 1, true)
         or flag:find("no-writes", 1, true), name)

@@ -28,15 +28,15 @@ local LETTERS <const> =
 
 --- A crowd.
 -- @tparam table opts `seed`; `workers` and `clients`: how many; `forgets`:
--- days may pass, so that times to live end; `fetch_bytes_max`: of envelopes in
--- a reply; `record`: called with the name and arguments of each call and its
--- reply, or nil and the error
+-- days may pass, so that times to live end; `limits`: as for
+-- @{spec.support.shard.new}; `record`: called with the name and arguments of
+-- each call and its reply, or nil and the error
 -- @treturn Crowd
 function crowd.new(opts)
-  local s = shard.new(opts.seed, opts.fetch_bytes_max)
+  local s = shard.new(opts.seed, opts.limits)
   local self = setmetatable({
     shard = s,
-    model = model.new(s:now(), opts.fetch_bytes_max),
+    model = model.new(s:now(), opts.limits),
     chance = random.new(opts.seed),
     forgets = opts.forgets,
     record = opts.record or function() end,
@@ -47,6 +47,7 @@ function crowd.new(opts)
     steps = 0,
     names = 0,
     newer = 0,
+    dead = {}, -- ids and times of death that were listed, by turns
     dropped = {}, -- queue to the number of tasks for newer workers
     workers = {},
     clients = {},
@@ -119,7 +120,8 @@ end
 -- Redis carries out a request.
 function Crowd:carry_out(name, args)
   self.model.now = self.shard:now()
-  local due = self.model[name](self.model, table.unpack(args))
+  local act = name == "dead" and "list_dead" or name
+  local due = self.model[act](self.model, table.unpack(args))
   local reply, problem = self.shard:try(name, table.unpack(args))
   if name == "holds" then
     table.sort(reply)
@@ -171,6 +173,26 @@ function Crowd:draw_ids()
       or envelope.id(self:name(), 1)
   end
   return ids
+end
+
+--- Deals with the dead: lists them, looks at some, or at times takes one back
+-- or away, of which others may have heard meanwhile.
+function Crowd:visit_dead()
+  local dead, what = self.dead, self:upto(5)
+  if what <= 2 or not dead[1] then
+    self.dead = self:request("dead", "-inf", "+inf", self:upto(20)) or dead
+    return
+  end
+  local at = 2 * self:upto(#dead // 2) - 1
+  local id, died = dead[at], self:one_in(5) and "" or dead[at + 1]
+  if what == 3 then
+    self:request("dead_read", self:pick { "0", "1" }, id,
+      table.unpack(self:draw_ids()))
+  elseif what == 4 then
+    self:request("requeue", id, died, self:draw_ids()[1], "")
+  else
+    self:request("delete", id, died)
+  end
 end
 
 -- Takes what has come to an inbox. Returns whether a bell rang.
@@ -240,6 +262,8 @@ function Crowd:step()
     self:request("promote", self:upto(3))
   elseif what == 88 and self:one_in(10) then
     self:intrude()
+  elseif what == 89 or what == 90 then
+    self:visit_dead()
   else
     self:let_time_pass()
   end

@@ -13,7 +13,7 @@ Worker.__index = Worker
 
 local LEASE_MS <const> = 15000
 local SLOTS <const> = 5
-local NO_RESULT <const> = 1
+local NO_RESULT <const>, HAS_PAST <const> = 1, 16
 local FAILURE <const>, REVOKED <const> = "F\x81\xa4kind\xa1x", "R\x80"
 
 --- A host for one worker after the other.
@@ -126,11 +126,16 @@ local function sorted_fields(held)
   return fields
 end
 
+-- Whether a success of it may be told together with others.
+local function goes_together(parts)
+  return parts.alias == "" and parts.flags & HAS_PAST == 0
+end
+
 -- How a task ends that begins now or has begun.
 local function draw_end(c, parts)
   local how = c:upto(12)
   if how <= 6 then
-    local plain = not (parts.alias ~= "" or c:one_in(5))
+    local plain = goes_together(parts) and not c:one_in(5)
     return plain and "plain" or "o", "S" .. parts.body
   elseif how == 7 then
     return "o", c:one_in(2) and FAILURE or REVOKED
@@ -337,7 +342,7 @@ function Worker:drain()
   for _, field in ipairs(fields) do
     local parts = self.held[field].parts
     table.insert(self.ended, { field = field, parts = parts,
-      op = parts.alias == "" and "plain" or "o", record = "S\x01" })
+      op = goes_together(parts) and "plain" or "o", record = "S\x01" })
   end
   request(self, "finish", LEASE_MS, table.unpack(operations(self.ended)))
   self.held, self.ended = {}, {}

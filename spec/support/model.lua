@@ -19,17 +19,23 @@ local VERSION <const> = 1
 local EXPIRED <const> = "R\x82\xa4kind\xa7Expired\xa7message"
   .. "\xd9\x25expired before a worker could take it"
 local TRIMMED_MAX <const> = 100
+local HAS_PAST <const> = 16
+local PAST_MAX <const>, PAST_RECORD_BYTES_MAX <const> = 16, 4096
+-- What is noted of a worker that has said nothing of itself.
+local NO_WORDS <const> = "\0\0\0"
 local COUNTER_OF <const> = { S = "done", F = "failed", R = "revoked" }
 local FENCED <const> = { "FENCED" }
 
 --- An empty shard.
 -- @tparam int now ms
--- @tparam[opt=16777216] int fetch_bytes_max of envelopes in a reply
+-- @tparam[opt] table limits as for @{spec.support.shard.new}
 -- @treturn Model
-function model.new(now, fetch_bytes_max)
+function model.new(now, limits)
+  limits = limits or {}
   return setmetatable({
     now = now,
-    fetch_bytes_max = fetch_bytes_max or 16 * 1024 * 1024,
+    fetch_bytes_max = limits.fetch_bytes_max or 16 * 1024 * 1024,
+    dead_bytes_max = limits.dead_bytes_max or 256 * 1024 * 1024,
     made = {}, -- ids of all tasks that there ever were
     tasks = {}, -- id to task: `bytes`, `parts`, `place`; gone when it ends
     due = {}, -- id to task, for those that are due later
@@ -38,7 +44,8 @@ function model.new(now, fetch_bytes_max)
     producers = {}, -- name to { last, retired, until_ms }
     names = {}, -- caller's id to { id, until_ms }
     chunks = {}, -- 19 characters of an id to { records, until_ms }
-    dead = {}, -- id to { at, record, bytes }
+    dead = {}, -- id to { at, record, bytes, parts }
+    pasts = {}, -- id to notes, and until_ms
     waits = {}, -- id to { at, inbox... }
     inboxes = {}, -- name to { until_ms, item... }
     tombstones = {}, -- id to time
@@ -200,18 +207,81 @@ local function tell(self, id, record)
   self.waits[id] = nil
 end
 
+-- Notes what happened to a task.
+local function note(self, task, letter, who, record)
+  local id = task.parts.id
+  local past = kept(self, self.pasts, id) or {}
+  self.pasts[id] = past
+  past[#past + 1] = string.pack(">I8", self.now) .. letter .. who
+    .. (#record <= PAST_RECORD_BYTES_MAX and record or "")
+  if #past > PAST_MAX then
+    table.remove(past, 1)
+  end
+  past.until_ms = self.now + WEEK_MS
+  task.parts.flags = task.parts.flags | HAS_PAST
+end
+
+local function close_past(self, task, record)
+  local past = kept(self, self.pasts, task.parts.id)
+  if not past then
+    return
+  elseif record:sub(1, 1) == "F" then
+    past.until_ms = self.now + WEEK_MS
+  else
+    self.pasts[task.parts.id] = nil
+  end
+end
+
 local function ended(self, task, record)
   self.tasks[task.parts.id] = nil
   tell(self, task.parts.id, record)
+  close_past(self, task, record)
   local name = kept(self, self.names, task.parts.alias)
   if name then
     name.until_ms = self.now + math.max(task.parts.ttl_s * 1000, 1)
   end
 end
 
+local function drop_dead(self, id)
+  self.dead[id], self.pasts[id] = nil, nil
+end
+
+--- How many bytes the dead are.
+-- @treturn int
+function Model:dead_bytes()
+  local total = 0
+  for _, death in pairs(self.dead) do
+    total = total + #death.bytes + #death.record
+  end
+  return total
+end
+
+-- Those of a time from one to another, the oldest first.
+local function dead_between(self, from, to)
+  local ids = {}
+  for id, death in pairs(self.dead) do
+    if death.at >= from and death.at <= to then
+      ids[#ids + 1] = id
+    end
+  end
+  table.sort(ids, function(a, b)
+    local at, bt = self.dead[a].at, self.dead[b].at
+    return at < bt or at == bt and a < b
+  end)
+  return ids
+end
+
 local function trim_dead(self)
   for _, id in ipairs(too_old(self, self.dead, TRIMMED_MAX)) do
-    self.dead[id] = nil
+    drop_dead(self, id)
+  end
+  local total = self:dead_bytes()
+  for _, id in ipairs(dead_between(self, 0, self.now)) do
+    if total <= self.dead_bytes_max then
+      break
+    end
+    total = total - #self.dead[id].bytes - #self.dead[id].record
+    drop_dead(self, id)
   end
 end
 
@@ -223,7 +293,7 @@ local function settle(self, task, record, counter)
   ended(self, task, record)
   if letter == "F" then
     self.dead[parts.id] =
-      { at = self.now, record = record, bytes = task.bytes }
+      { at = self.now, record = record, bytes = task.bytes, parts = parts }
     trim_dead(self)
   end
   count(self, parts.queue, counter or COUNTER_OF[letter])
@@ -546,11 +616,18 @@ function OPERATIONS.b(self, task, _, _, back)
   back[#back + 1] = task
 end
 
-local function lost(self, task, record, what, max, back)
+-- How often what runs a task may be lost, and the letter for it in a note.
+local LOSSES <const> = {
+  deaths = { max = 3, letter = "c" },
+  reaps = { max = 10, letter = "w" },
+}
+
+local function lost(self, task, record, what, wid, back)
   local parts = task.parts
   parts[what] = parts[what] + 1
+  note(self, task, LOSSES[what].letter, wid .. NO_WORDS, record)
   count(self, parts.queue, "lost")
-  if parts.flags & 2 ~= 0 or parts[what] >= max then
+  if parts.flags & 2 ~= 0 or parts[what] >= LOSSES[what].max then
     parts.delivery = parts.delivery + 1
     pack(task)
     settle(self, task, record)
@@ -559,8 +636,8 @@ local function lost(self, task, record, what, max, back)
   end
 end
 
-function OPERATIONS.l(self, task, record, _, back)
-  lost(self, task, record, "deaths", 3, back)
+function OPERATIONS.l(self, task, record, wid, back)
+  lost(self, task, record, "deaths", wid, back)
 end
 
 local function is_refused_by_all(self, queue, refusal)
@@ -659,7 +736,7 @@ function Model:reap(wid, is_dead, record, ...)
   for _, field in ipairs(fields) do
     local task = worker.held[field]
     if started["-"] or started[field] then
-      lost(self, task, record, "reaps", 10, back)
+      lost(self, task, record, "reaps", wid, back)
     else
       back[#back + 1] = task
     end
@@ -884,6 +961,119 @@ function Model:purge_due(record, limit, name, at, id)
     end
   end
   return { more, purged, at, id }
+end
+
+-- The dead.
+
+local NAMES_AT <const> = 102
+
+local function read_dead(self, id, is_whole)
+  local death = self.dead[id]
+  if not death then
+    return "-"
+  end
+  local parts = death.parts
+  local past = kept(self, self.pasts, id) or {}
+  return {
+    id, tostring(death.at),
+    is_whole and death.bytes or death.bytes:sub(1, NAMES_AT + #parts.queue
+      + #parts.name + #parts.limit_key + #parts.alias),
+    #death.bytes, death.record,
+    is_whole and table.move(past, 1, #past, 1, {}) or {},
+  }
+end
+
+function Model:dead_read(whole, ...)
+  local reply = {}
+  for i, any in ipairs { ... } do
+    reply[i] = read_dead(self, resolve(self, any), whole == "1")
+  end
+  return reply
+end
+
+--- The ids of the dead and when they died, by turns, the newest first. This is
+-- `te1_dead`; the model's own field has that name.
+function Model:list_dead(from, to, limit)
+  local ids, reply = dead_between(self, tonumber(from) or 0,
+    tonumber(to) or math.huge), {}
+  for i = #ids, math.max(#ids - limit, 0) + 1, -1 do
+    reply[#reply + 1] = ids[i]
+    reply[#reply + 1] = tostring(self.dead[ids[i]].at)
+  end
+  return reply
+end
+
+local function forget_outcome(self, id)
+  local chunk = kept(self, self.chunks, id:sub(1, 19))
+  if chunk then
+    chunk.records[id:sub(20)] = nil
+    if not next(chunk.records) then
+      self.chunks[id:sub(1, 19)] = nil
+    end
+  end
+end
+
+local function remember_ids(self, id, alias)
+  if alias ~= "" then
+    self.names[alias] = { id = id }
+  end
+  if not was_enqueued(self, id) then
+    self.names[id] = { id = id, until_ms = self.now + WEEK_MS }
+  end
+end
+
+local function requeue(self, id)
+  local death = self.dead[id]
+  local parts = death.parts
+  local name = kept(self, self.names, parts.alias)
+  if name and name.id ~= id then
+    return "taken"
+  end
+  self.dead[id] = nil
+  forget_outcome(self, id)
+  remember_ids(self, id, parts.alias)
+  parts.attempt, parts.deaths, parts.reaps, parts.delivery = 0, 0, 0, 0
+  if parts.expiry_ms <= self.now then
+    parts.expiry_ms = 0
+  end
+  local task = { parts = parts }
+  note(self, task, "q", ("-"):rep(12) .. NO_WORDS, death.record)
+  pack(task)
+  self.tasks[id] = task
+  count(self, parts.queue, "requeued")
+  make_ready(self, task)
+  for _, worker in pairs(self.workers) do
+    if has(worker.queues, parts.queue) then
+      return "requeued"
+    end
+  end
+  return "unserved"
+end
+
+-- Calls fn(id) for each entry that is meant.
+local function each_meant(self, args, fn)
+  local reply = {}
+  for i = 1, #args, 2 do
+    local id = resolve(self, args[i])
+    local death = self.dead[id]
+    local is_it = death
+      and (args[i + 1] == "" or args[i + 1] == tostring(death.at))
+    reply[#reply + 1] = is_it and fn(id) or "missing"
+  end
+  return reply
+end
+
+function Model:requeue(...)
+  return each_meant(self, { ... }, function(id)
+    return requeue(self, id)
+  end)
+end
+
+function Model:delete(...)
+  return each_meant(self, { ... }, function(id)
+    drop_dead(self, id)
+    return "deleted"
+  end)
 end
 
 --- Takes all items of an inbox.

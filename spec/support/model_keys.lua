@@ -120,6 +120,12 @@ function FIELDS.dead(dead, put)
   put("e", "hash", records)
 end
 
+function FIELDS.pasts(pasts, put)
+  for id, past in pairs(pasts) do
+    put("h:" .. id, "list", table.move(past, 1, #past, 1, {}), past.until_ms)
+  end
+end
+
 function FIELDS.waits(waits, put)
   local inboxes, times = {}, {}
   for id, wait in pairs(waits) do
@@ -184,6 +190,8 @@ function model_keys.expected(model)
     add(model[name] or {}, put)
   end
   put("t", "hash", kept_by_id(model))
+  local bytes = model:dead_bytes()
+  put("n", "hash", { dead = bytes > 0 and tostring(bytes) or nil })
   return keys
 end
 
@@ -207,10 +215,15 @@ local function nothing()
   return nil
 end
 
+-- Of the numbers in `n` a model knows how many bytes the dead are.
+local function bytes_of_dead(fields)
+  return fields.dead and { dead = fields.dead }
+end
+
 -- What a model says of some keys: not the numbers that order priorities, nor
 -- who sleeps, nor the bells between outcomes.
 local SAID <const> = {
-  ["n"] = nothing,
+  ["n"] = bytes_of_dead,
   ["sl:"] = nothing,
   ["p:"] = members_of,
   ["b:"] = outcomes_of,

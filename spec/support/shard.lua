@@ -25,26 +25,36 @@ Producer.__index = Producer
 
 local text
 
-local function with_fetch_bytes_max(bytes)
-  local patched, count = text:gsub("(local FETCH_BYTES_MAX = )[%d *]+",
-    "%1" .. bytes)
-  assert(count == 1, "no FETCH_BYTES_MAX in the library")
-  return patched
+-- Where the library says how much there may be of something.
+local LIMITS <const> = {
+  fetch_bytes_max = "(local FETCH_BYTES_MAX = )[%d *]+",
+  dead_bytes_max = "(te%.DEAD_BYTES_MAX = )[%d *]+",
+  read_bytes_max = "(local READ_BYTES_MAX = )[%d *]+",
+}
+
+local function with_limits(limits)
+  local code = text
+  for name, value in pairs(limits) do
+    local count
+    code, count = code:gsub(LIMITS[name], "%1" .. value)
+    assert(count == 1, name .. " is not in the library")
+  end
+  return code
 end
 
 --- An empty shard.
 -- @tparam[opt] int seed of what the in-memory Redis does by chance
--- @tparam[opt] int fetch_bytes_max of envelopes in a reply, for specs in which
--- tasks are small
+-- @tparam[opt] table limits other than those of the library, for specs in
+-- which tasks are small: `fetch_bytes_max`, of envelopes in a reply;
+-- `dead_bytes_max`, of all the dead; `read_bytes_max`, of those that one call
+-- reads or moves
 -- @treturn Shard
-function shard.new(seed, fetch_bytes_max)
+function shard.new(seed, limits)
   text = text or library.text()
   local fake = fake_redis.new { seed = seed, tag = "{default.0}" }
-  local code = fetch_bytes_max and with_fetch_bytes_max(fetch_bytes_max)
-    or text
   return setmetatable({
     fake = fake,
-    functions = assert(function_library.load(code, fake)),
+    functions = assert(function_library.load(with_limits(limits or {}), fake)),
     fetches = 0,
   }, Shard)
 end

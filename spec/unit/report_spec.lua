@@ -3,7 +3,7 @@ local envelope = require("spec.support.envelope")
 
 local report = core.testing.report
 
-local NO_RESULT <const> = 1
+local NO_RESULT <const>, HAS_PAST <const> = 1, 16
 
 describe("report", function()
   local r, count
@@ -72,7 +72,8 @@ describe("report", function()
     add("l", "Fl")
     add("n", "Fn")
     add("o", "S\7", { alias = "order-7" })
-    add("o", "S\8")
+    add("o", "S\8", { flags = HAS_PAST })
+    add("o", "S\9")
     assert.same({
       "s", "default", "86400", "1", field(1), "S\1",
       "o", field(2), "Fx",
@@ -81,7 +82,8 @@ describe("report", function()
       "l", field(5), "Fl",
       "n", field(6), "Fn",
       "o", field(7), "S\7",
-      "s", "default", "86400", "1", field(8), "S\8",
+      "o", field(8), "S\8",
+      "s", "default", "86400", "1", field(9), "S\9",
     }, write())
   end)
 

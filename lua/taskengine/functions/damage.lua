@@ -1,15 +1,27 @@
 -- What is done with whatever somebody else has written over our keys.
 
-local MALFORMED_MAX, MALFORMED_BYTES_MAX = 10000, 65536
+local MALFORMED_MAX, MALFORMED_BYTES_MAX = 10000, 16 * 1024 * 1024
+local MALFORMED_EACH_BYTES_MAX = 65536
 -- How long an outcome is kept of a task that cannot say so any more.
 local RECORD_MS = 86400 * 1000
 
--- Keeps what is no task of ours for people to look at, the newest.
+-- Keeps what is no task of ours for people to look at, the newest. A list that
+-- is new starts the count of its bytes.
 function te.keep_malformed(P, bytes)
-  local key = P .. "m"
-  call("LPUSH", key, sub(bytes, 1, MALFORMED_BYTES_MAX))
-  call("LTRIM", key, 0, MALFORMED_MAX - 1)
-  call("PEXPIRE", key, te.KEPT_MS)
+  local m, n = P .. "m", P .. "n"
+  bytes = sub(bytes, 1, MALFORMED_EACH_BYTES_MAX)
+  if call("LPUSH", m, bytes) == 1 then
+    call("HDEL", n, "malformed")
+  end
+  local total = call("HINCRBY", n, "malformed", #bytes)
+  while total > MALFORMED_BYTES_MAX or call("LLEN", m) > MALFORMED_MAX do
+    local oldest = call("RPOP", m)
+    if not oldest then
+      break
+    end
+    total = call("HINCRBY", n, "malformed", 0 - #oldest)
+  end
+  call("PEXPIRE", m, te.KEPT_MS)
 end
 
 -- Moves a key of the wrong type to where no function looks; a line among the

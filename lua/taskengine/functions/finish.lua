@@ -176,12 +176,18 @@ OPERATIONS.o = single(function(state, env, outcome)
   te.settle(state.P, env, outcome, state.now)
 end)
 
--- The worker or the child that ran it is gone, which is counted at `at`; too
--- often is its end.
-local function lost(state, env, outcome, at, max)
-  env = te.raise(env, at)
+-- The two ways in which a task loses what runs it: where that is counted, how
+-- often is its end, and its letter in what is noted.
+local CHILD = { at = te.AT_DEATHS, max = te.DEATHS_MAX, letter = "c" }
+local WORKER = { at = te.AT_REAPS, max = te.REAPS_MAX, letter = "w" }
+
+-- The worker or the child that ran it is gone. state.about: who that was.
+local function lost(state, env, outcome, what)
+  state.about = state.about or te.about(state.P, state.wid)
+  env = te.note(state.P, te.raise(env, what.at), state.now, what.letter,
+    state.wid .. state.about, outcome)
   te.count(state.P, te.queue(env), "lost", 1)
-  if te.fails_when_lost(env) or byte(env, at) >= max then
+  if te.fails_when_lost(env) or byte(env, what.at) >= what.max then
     te.settle(state.P, te.returned(env), outcome, state.now)
   else
     back(state, env)
@@ -189,7 +195,7 @@ local function lost(state, env, outcome, at, max)
 end
 
 OPERATIONS.l = single(function(state, env, outcome)
-  lost(state, env, outcome, te.AT_DEATHS, te.DEATHS_MAX)
+  lost(state, env, outcome, CHILD)
 end)
 
 -- Whether every worker of the queue has refused it.
@@ -322,7 +328,9 @@ te.register("reap", function(keys, args)
   for i = 4, #args do
     started[args[i]] = true
   end
-  local state = { P = P, now = now, back = {} }
+  local state = {
+    P = P, wid = wid, now = now, back = {}, about = te.about(P, wid),
+  }
   local order = in_order(fields_of(P, wid))
   forget_worker(P, wid)
   for i = 1, #order do
@@ -330,7 +338,7 @@ te.register("reap", function(keys, args)
     if not env then
       started[order[i].field] = nil -- it was damaged
     elseif all or started[order[i].field] then
-      lost(state, env, outcome, te.AT_REAPS, te.REAPS_MAX)
+      lost(state, env, outcome, WORKER)
     else
       back(state, env)
     end

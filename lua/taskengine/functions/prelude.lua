@@ -13,6 +13,8 @@ te.HEADER_BYTES = 102
 te.DEATHS_MAX = 3
 te.REAPS_MAX = 10
 te.DEAD_MAX = 10000
+-- Of the envelopes and outcomes of the dead.
+te.DEAD_BYTES_MAX = 256 * 1024 * 1024
 -- How long the dead, producers, waits and malformed envelopes are kept.
 te.KEPT_MS = 7 * 86400 * 1000
 te.INBOX_MS = 3600 * 1000
@@ -83,6 +85,8 @@ function te.raise(env, i)
 end
 
 te.AT_DEATHS, te.AT_REAPS = 24, 25
+-- The flag of a task of which something is noted, in `h`.
+te.HAS_PAST = 16
 
 -- One more delivery that came back unfinished.
 function te.returned(env)
@@ -120,6 +124,10 @@ end
 
 function te.fails_when_lost(env)
   return math.floor(byte(env, 22) / 2) % 2 == 1
+end
+
+function te.has_past(env)
+  return math.floor(byte(env, 22) / te.HAS_PAST) % 2 == 1
 end
 
 function te.expiry(env)
@@ -303,6 +311,7 @@ end
 function te.ended(P, env, record)
   te.tell(P, te.id(env), record)
   expire_alias(P, env)
+  te.close_past(P, env, record)
 end
 
 -- Forgets waits that nothing has ended.
@@ -312,25 +321,6 @@ function te.trim_waits(P, now, limit)
   if #ids > 0 then
     call("ZREM", P .. "yt", unpack(ids))
     call("HDEL", P .. "y", unpack(ids))
-  end
-end
-
--- Keeps the dead bounded, by number and by age.
-function te.trim_dead(P, now)
-  local x = P .. "x"
-  local old = call("ZRANGE", x, "-inf",
-    string.format("%.0f", now - te.KEPT_MS), "BYSCORE", "LIMIT", 0, 100)
-  local over = call("ZCARD", x) - #old - te.DEAD_MAX
-  if over > 0 then
-    local more = call("ZRANGE", x, #old, #old + math.min(over, 100) - 1)
-    for i = 1, #more do
-      old[#old + 1] = more[i]
-    end
-  end
-  if #old > 0 then
-    call("ZREM", x, unpack(old))
-    call("HDEL", P .. "t", unpack(old))
-    call("HDEL", P .. "e", unpack(old))
   end
 end
 
@@ -345,10 +335,7 @@ function te.settle(P, env, record, now, counter)
   end
   te.ended(P, env, record)
   if letter == "F" then
-    call("HSET", P .. "t", id, env)
-    call("HSET", P .. "e", id, record)
-    call("ZADD", P .. "x", string.format("%.0f", now), id)
-    te.trim_dead(P, now)
+    te.keep_dead(P, env, record, now)
   end
   te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
 end

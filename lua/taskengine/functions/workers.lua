@@ -92,6 +92,7 @@ end)
 
 local COUNTERS = {
   "enqueued", "done", "failed", "revoked", "expired", "redelivered", "lost",
+  "requeued",
 }
 
 local function queue_status(P, queue)

@@ -43,6 +43,11 @@ local function hmget(keys, argv)
   return values
 end
 
+local function hstrlen(keys, argv)
+  local hash = keys:find(argv[1], "hash")
+  return hash and #(hash:get(argv[2]) or "") or 0
+end
+
 local function hgetall(keys, argv)
   local hash, pairs_flat = keys:find(argv[1], "hash"), {}
   for i, field in ipairs(hash and hash:keys() or {}) do
@@ -98,5 +103,6 @@ return {
   HMGET = { arity = -3, run = hmget },
   HSET = { arity = -4, run = hset, writes = true },
   HSETNX = { arity = 4, run = hsetnx, writes = true },
+  HSTRLEN = { arity = 3, run = hstrlen },
   HVALS = { arity = 2, run = hvals },
 }

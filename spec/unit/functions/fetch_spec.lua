@@ -73,7 +73,7 @@ describe("te1_fetch", function()
 
       -- Room for two of them in a reply.
       before_each(function()
-        s = shard.new(nil, 600)
+        s = shard.new(nil, { fetch_bytes_max = 600 })
         p = s:producer("p")
         s:register(A)
       end)
