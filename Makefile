@@ -59,8 +59,8 @@ LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
 say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)# V=1 shows the commands
 
-.PHONY: all lint format docs demo bench check test asan tsan gcstress valgrind \
-  soak install uninstall clean
+.PHONY: all lint format docs demo bench bench-peers check test asan tsan \
+  gcstress valgrind soak install uninstall clean
 all: $(PROGRAM) $(MODULE) $(NATIVE)
 .DELETE_ON_ERROR:
 
@@ -109,10 +109,10 @@ demo:
 	$(call build,release)
 	$(BUILD)/taskengine run recipes/primes.lua 10000000
 
-bench:
+bench bench-peers:
 	@tools/install-packages run
 	$(call build,release)
-	@eval "$$($(BUILD)/taskengine env)" && $(LUA) bench/run.lua
+	@eval "$$($(BUILD)/taskengine env)" && $(LUA) $(subst -,/,$@)/run.lua
 
 # The variant and what to run on it. tsan: threads are libuv's and scribe.c's.
 # valgrind would take a quarter of an hour for those that are Lua alone.

@@ -11,6 +11,14 @@ local LIMIT_S <const> = 120
 --- Seconds of a clock that only goes forward.
 setup.now = core.sys.monotonic
 
+local given_up -- why no wait is to go on
+
+--- Makes the wait that goes on, and every later one, raise an error.
+-- @tparam ?string why nil lets waits go on again
+function setup.give_up(why)
+  given_up = why
+end
+
 --- Runs the loop until `condition` is true.
 -- @tparam function condition
 -- @tparam string what for the error
@@ -18,7 +26,9 @@ setup.now = core.sys.monotonic
 function setup.wait(condition, what, pause_ms)
   local deadline = setup.now() + LIMIT_S
   while not condition() do
-    if setup.now() > deadline then
+    if given_up then
+      error(given_up, 0)
+    elseif setup.now() > deadline then
       error("gave up waiting for " .. what)
     end
     local over = false
@@ -31,7 +41,17 @@ function setup.wait(condition, what, pause_ms)
   end
 end
 
-local function output_of(command)
+--- Runs the loop for some time.
+-- @tparam number seconds
+function setup.pause(seconds)
+  local deadline = setup.now() + seconds
+  setup.wait(function()
+    return setup.now() >= deadline
+  end, "nothing", 10)
+end
+
+--- What a shell command prints.
+function setup.output_of(command)
   local pipe <close> = assert(io.popen(command))
   return pipe:read("a")
 end
@@ -40,16 +60,17 @@ local Server = {}
 Server.__index = Server
 
 --- Starts a redis-server: a Unix socket, no persistence.
--- @treturn table with `url`, `socket`, `pid`
-function setup.redis()
-  local dir = output_of("mktemp -d"):match("%S+")
+-- @tparam[opt] boolean detached so that a Ctrl-C does not end it
+-- @treturn Server with `url` and `socket`; closing it stops it
+function setup.redis(detached)
+  local dir = setup.output_of("mktemp -d"):match("%S+")
   local self = setmetatable({ dir = dir, socket = dir .. "/redis.sock" },
     Server)
   self.url = "redis+unix://" .. self.socket
   self.process = assert(core.sys.spawn({
     "redis-server", "--port", "0", "--unixsocket", self.socket,
     "--save", "", "--appendonly", "no", "--dir", dir,
-  }, { stdio = { [1] = "null" } }))
+  }, { stdio = { [1] = "null" }, detached = detached }))
   local is_up = false
   self.link = core.redis.connect(self.url, {
     on_up = function()
@@ -109,6 +130,8 @@ function Server:stop()
   os.execute("rm -rf " .. self.dir)
 end
 
+Server.__close = Server.stop
+
 --- Starts a worker of 2 children.
 function setup.worker(server)
   local worker = { is_running = true }
@@ -142,7 +165,7 @@ end
 --- Proportional set size of a process and its children, in MB.
 function setup.pss_mb(pid)
   local sum = pss_kb(pid)
-  local children = output_of(("cat /proc/%d/task/*/children"):format(pid))
+  local children = setup.output_of(("cat /proc/%d/task/*/children"):format(pid))
   for child in children:gmatch("%d+") do
     sum = sum + pss_kb(child)
   end
@@ -151,8 +174,8 @@ end
 
 --- What redis-benchmark says of this machine: LPUSH a second, 32 at a time.
 function setup.yardstick(server)
-  local text = output_of(("redis-benchmark -s %s -P 32 -n 1000000 -t lpush -q")
-    :format(server.socket))
+  local text = setup.output_of("redis-benchmark -P 32 -n 1000000 -t lpush -q"
+    .. " -s " .. server.socket)
   return tonumber(text:match("LPUSH: ([%d.]+) requests per second"))
 end
 

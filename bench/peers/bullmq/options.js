@@ -1,0 +1,7 @@
+// What worker and client have in common.
+
+exports.QUEUE = "bench";
+exports.connection = {
+  path: process.env.BENCH_SOCKET,
+  maxRetriesPerRequest: null,
+};

@@ -1,0 +1,121 @@
+local process = require("bench.peers.process")
+local report = require("bench.peers.table")
+local wait = require("spec.support.wait")
+
+describe("bench.peers.table", function()
+  local names = { "ours", "one", "two" }
+
+  it("takes the middle one, or the mean of the middle two", function()
+    assert.equals(2, report.median({ 3, 1, 2 }))
+    assert.equals(2.5, report.median({ 4, 1, 2, 3 }))
+  end)
+
+  it("compares with the best median of the peers", function()
+    local row = { of_best = 10, more = true }
+    local samples = { ours = { 90, 110 }, one = { 1, 9, 99 }, two = { 10 } }
+    assert.same({ ">= 10 x the best", "met: 10.00 x" },
+      { report.verdict(row, samples, names) })
+    samples.ours = { 99 }
+    assert.same({ ">= 10 x the best", "short: 9.90 x" },
+      { report.verdict(row, samples, names) })
+  end)
+
+  it("knows where less is better", function()
+    local row = { of_best = 0.5 }
+    local samples = { ours = { 5 }, one = { 10 }, two = { 20 } }
+    assert.same({ "<= 0.5 x the best", "met: 0.50 x" },
+      { report.verdict(row, samples, names) })
+    samples.ours = { 6 }
+    assert.same({ "<= 0.5 x the best", "short: 0.60 x" },
+      { report.verdict(row, samples, names) })
+    assert.same({ "<= 5", "short" },
+      { report.verdict({ aim = 5 }, samples, names) })
+  end)
+
+  it("says nothing of a comparison when no peer was there", function()
+    assert.same({ "", "" }, { report.verdict({ of_best = 2, more = true },
+      { ours = { 1 } }, { "ours" }) })
+  end)
+
+  it("shows medians, extremes, and a gap where a peer cannot", function()
+    assert.equals(table.concat({
+      "| measure | ours 1 | one 2 | to reach | verdict |",
+      "| --- | --- | --- | --- | --- |",
+      "| Redis memory a queued add(x, y), bytes | 1,234,567 (12 to 2,000,000)"
+        .. " |  | <= 150 | short |",
+    }, "\n"), report.markdown({
+      systems = {
+        { name = "ours", version = "1" }, { name = "one", version = "2" },
+      },
+      samples = { queued_bytes = { ours = { 12, 2000000, 1234567 } } },
+    }))
+  end)
+end)
+
+describe("bench.peers.process", function()
+  local PAIR <const> = { "sh", "-c", "sleep 1000 & exec sleep 1000" }
+
+  local function is_alive(pid)
+    local file = io.open(("/proc/%d/stat"):format(pid))
+    local state = file and file:read("a"):match("%) (%a)")
+    if file then
+      file:close()
+    end
+    return state ~= nil and state ~= "Z"
+  end
+
+  -- Starts a program that starts one itself; returns both and their pids.
+  local function start_pair()
+    local pair = process.start(PAIR)
+    local pids
+    wait.wait_until(function()
+      pids = pair:family()
+      return #pids == 2
+    end)
+    return pair, pids
+  end
+
+  local function wait_gone(pids)
+    wait.wait_until(function()
+      return not is_alive(pids[1]) and not is_alive(pids[2])
+    end)
+  end
+
+  it("ends what a process has started with it", function()
+    local pair, pids = start_pair()
+    pair:stop()
+    wait_gone(pids)
+  end)
+
+  it("leaves none when the work fails", function()
+    local pids
+    local code, why = process.guard(function()
+      pids = select(2, start_pair())
+      error("it fails")
+    end)
+    assert.equals(1, code)
+    assert.matches("it fails", why)
+    wait_gone(pids)
+  end)
+
+  it("leaves none when it is interrupted", function()
+    local pids
+    local code = process.guard(function()
+      local pair
+      pair, pids = start_pair()
+      os.execute("kill -TERM $PPID")
+      require("bench.setup").wait(function()
+        return pair.code
+      end, "a signal")
+    end)
+    assert.equals(143, code)
+    wait_gone(pids)
+  end)
+
+  it("hands over what a program prints, and its failure", function()
+    assert.equals("yes\n", process.run({ "echo", "yes" }))
+    local fine, why = pcall(process.run, { "sh", "-c", "exit 3" })
+    assert.is_false(fine)
+    assert.matches("sh %-c exit 3 ended with 3", why)
+  end)
+end)
