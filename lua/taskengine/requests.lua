@@ -25,6 +25,7 @@
 -- @module taskengine.requests
 
 local core = require("taskengine.core")
+local refusal = require("taskengine.refusal")
 
 local requests = {}
 
@@ -70,7 +71,7 @@ local function transmit(self, request)
       finish(self, request, reply)
     elseif code == "EREPLY" then
       finish(self, request, nil, {
-        reason = "Redis refused it: " .. why,
+        reason = refusal.sentence(why),
         sent = request.may_be_done or false, -- the first time, perhaps
       })
     else

@@ -7,6 +7,7 @@
 -- @module taskengine.waits
 
 local core = require("taskengine.core")
+local refusal = require("taskengine.refusal")
 local silence = require("taskengine.silence")
 
 local waits = {}
@@ -137,7 +138,7 @@ end
 
 local function on_refusal(self, ids, why)
   for _, id in ipairs(ids) do
-    deliver(self, id, nil, { reason = "Redis refused it: " .. why })
+    deliver(self, id, nil, { reason = refusal.sentence(why) })
   end
   self:flush()
 end

@@ -54,6 +54,14 @@ local function count_in_flight(P)
   return count
 end
 
+-- Whether a task is due later or prioritised. An envelope alone, left where
+-- those sets were lost, is no task.
+local function is_waiting(P, id)
+  local env = call("HGET", P .. "t", id)
+  return env and (call("ZSCORE", P .. "z", id)
+    or call("ZSCORE", P .. "p:" .. te.queue(env), id)) and true
+end
+
 -- Whether a task that was enqueued is nowhere any more. Nobody can tell
 -- while there are ready lists, because no task is found in those, nor while
 -- there is so much in flight that to look for it would hold Redis up.
@@ -64,7 +72,7 @@ local function is_gone(P, id, seen)
   end
   return seen.can_tell
     and not in_flight(P, id, seen)
-    and call("HEXISTS", P .. "t", id) == 0
+    and not is_waiting(P, id)
 end
 
 te.register("look", function(keys, args)

@@ -8,12 +8,13 @@ local function next_foreign(P, wid)
   local w = P .. "w"
   local first = call("ZRANGE", w, 0, 1, "WITHSCORES")
   for i = 1, #first, 2 do
-    if #first[i] ~= WID_BYTES then
+    if first[i] ~= wid then
+      if #first[i] == WID_BYTES then
+        return math.max(tonumber(first[i + 1]) or 1, 1), first[i]
+      end
       te.keep_malformed(P, string.format("%s of %s", first[i], w))
       call("ZREM", w, first[i])
       return next_foreign(P, wid)
-    elseif first[i] ~= wid then
-      return math.max(tonumber(first[i + 1]) or 1, 1), first[i]
     end
   end
   return 0, ""
@@ -61,15 +62,20 @@ local function set_queues(P, wid, queues)
   call("HSET", P .. "wq", wid, table.concat(queues, " "))
 end
 
-te.register("register", function(keys, args)
-  local P, wid, queues = keys[1], args[1], {}
-  local now = te.now()
-  for i = 4, #args do
-    queues[i - 3] = args[i]
+local function queues_from(args, first)
+  local queues = {}
+  for i = first, #args do
+    queues[#queues + 1] = args[i]
   end
+  return queues
+end
+
+te.register("register", function(keys, args)
+  local P, wid = keys[1], args[1]
+  local now = te.now()
   call("ZADD", P .. "w", string.format("%.0f", now + tonumber(args[2])), wid)
   call("HSET", P .. "wi", wid, args[3])
-  set_queues(P, wid, queues)
+  set_queues(P, wid, queues_from(args, 4))
   return report(P, wid, args, 4, now)
 end)
 
@@ -83,6 +89,10 @@ te.register("heartbeat", function(keys, args)
   end
   te.trim_dead(P, now)
   te.trim_waits(P, now, TRIMMED_MAX)
+  if args[3] and call("EXISTS", P .. "q", P .. "wq", P .. "ws:" .. args[3]) < 3
+  then
+    set_queues(P, wid, queues_from(args, 3)) -- somebody has deleted them
+  end
   -- Tombstones of revoked tasks mean nothing once no ready list is left.
   if call("EXISTS", P .. "cx") == 1 and not te.any_ready(P) then
     call("UNLINK", P .. "cx")

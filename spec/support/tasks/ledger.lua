@@ -36,6 +36,15 @@ app:task("wait", function(number, path, seconds)
   return number
 end)
 
+-- Until a file appears.
+app:task("hold", function(number, path, gate)
+  note(path, number)
+  while not core.sys.stat(gate) do
+    te.sleep(0.005)
+  end
+  return number
+end)
+
 -- Takes whatever it is given, and leaves nothing.
 app:task("nothing", function() end)
 

@@ -288,6 +288,27 @@ describe("The functions", function()
     end)
   end)
 
+  describe("without a key that was there", function()
+    it("tell of a task that is nowhere any more", function()
+      local ids = { p:add { priority = 1 }, p:add({}, { delay = "+5000" }) }
+      local there = { "=" .. ids[1], "=" .. ids[2] }
+      assert.same(there, s:call("look", table.unpack(ids)))
+      s:redis("DEL", "z")
+      assert.same({ there[1], "-" }, s:call("look", table.unpack(ids)))
+      s:redis("DEL", "p:default")
+      assert.same({ "-", "-" }, s:call("look", table.unpack(ids)))
+    end)
+
+    it("put a worker back where it belongs", function()
+      for _, key in ipairs { "q", "wq", "ws:default" } do
+        local before = s.fake:dump()
+        s:redis("DEL", key)
+        s:call("heartbeat", A, 15000, "default")
+        assert.same(before, s.fake:dump())
+      end
+    end)
+  end)
+
   it("hold nothing up for what is due at the beginning of time", function()
     local id = p:add({}, { delay = "+5" })
     s:redis("ZADD", "z", 0, "junk", "-inf", "more")
