@@ -209,6 +209,7 @@ int luaopen_taskengine_core(lua_State *L) {
       {"envelope", te_bind_open_envelope},
       {"worker", te_bind_open_worker},
       {"child", te_bind_open_child},
+      {"guard", te_bind_open_guard},
 #ifdef TE_TESTING
       {"testing", te_bind_open_testing},
 #endif

@@ -66,6 +66,7 @@ int te_bind_open_sys(lua_State *L);
 int te_bind_open_process(lua_State *L);  // pushes sys.spawn
 int te_bind_open_signal(lua_State *L);   // pushes loop.signal
 int te_bind_open_child(lua_State *L);
+int te_bind_open_guard(lua_State *L);
 int te_bind_open_worker(lua_State *L);
 #ifdef TE_TESTING
 int te_bind_open_testing(lua_State *L);

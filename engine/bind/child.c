@@ -41,13 +41,12 @@ static te_child *check_open(lua_State *L) {
   return c;
 }
 
-// Pushes a user value of the box, from a callback of the loop; false, and
-// nothing, when it is not set.
-static bool push_value(box *b, enum handler which) {
-  lua_rawgetp(b->L, LUA_REGISTRYINDEX, CLASS);
-  int type = lua_getiuservalue(b->L, -1, (int)which);
-  lua_remove(b->L, -2);
-  if (type == LUA_TNIL) lua_pop(b->L, 1);
+// Pushes a user value of the box; false, and nothing, when it is not set.
+static bool push_value(lua_State *L, enum handler which) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, CLASS);
+  int type = lua_getiuservalue(L, -1, (int)which);
+  lua_remove(L, -2);
+  if (type == LUA_TNIL) lua_pop(L, 1);
   return type != LUA_TNIL;
 }
 
@@ -63,29 +62,58 @@ static te_token check_token(lua_State *L, int arg) {
   return token;
 }
 
-static void call_with_bytes(box *b, enum handler which, te_slice bytes) {
-  if (!push_value(b, which)) return;
-  lua_pushlstring(b->L, bytes.data, bytes.size);
+/*
+ * What the master said, on its way to a handler. All that allocates happens in
+ * the protected call that hands it over: an error there ends this process, by
+ * its handler of errors, and no task is lost.
+ */
+typedef struct news {
+  enum handler to;
+  const te_token *token;  // NULL: none
+  const te_slice *bytes;  // NULL: none
+  const bool *flag;       // NULL: none
+} news;
+
+// (news)
+static int hand_over(lua_State *L) {
+  const news *n = lua_touserdata(L, 1);
+  if (!push_value(L, n->to)) return 0;
+  int function = lua_gettop(L);
+  if (n->token != NULL) push_token(L, *n->token);
+  if (n->bytes != NULL) lua_pushlstring(L, n->bytes->data, n->bytes->size);
+  if (n->flag != NULL) lua_pushboolean(L, *n->flag);
+  lua_call(L, lua_gettop(L) - function, 0);
+  return 0;
+}
+
+static void tell(box *b, news *n) {
+  lua_pushcfunction(b->L, hand_over);
+  lua_pushlightuserdata(b->L, n);
   te_bind_call(b->L, 1);
 }
 
 static void on_config(void *arg, te_slice config) {
-  call_with_bytes(arg, ON_CONFIG, config);
+  tell(arg, &(news){.to = ON_CONFIG, .bytes = &config});
 }
 
 static void on_task(void *arg, te_token token, te_slice envelope) {
-  box *b = arg;
-  if (!push_value(b, ON_TASK)) return;
-  push_token(b->L, token);
-  lua_pushlstring(b->L, envelope.data, envelope.size);
-  te_bind_call(b->L, 2);
+  tell(arg, &(news){.to = ON_TASK, .token = &token, .bytes = &envelope});
 }
 
 static void on_cancel(void *arg, te_token token) {
-  box *b = arg;
-  if (!push_value(b, ON_CANCEL)) return;
-  push_token(b->L, token);
-  te_bind_call(b->L, 1);
+  tell(arg, &(news){.to = ON_CANCEL, .token = &token});
+}
+
+static void on_item(void *arg, te_slice item) {
+  tell(arg, &(news){.to = ON_ITEM, .bytes = &item});
+}
+
+static void on_link(void *arg, bool is_up) {
+  tell(arg, &(news){.to = ON_LINK, .flag = &is_up});
+}
+
+static void on_quit(void *arg) {
+  tell(arg, &(news){.to = ON_QUIT});
 }
 
 static int decode(lua_State *L) {
@@ -111,49 +139,30 @@ static int push_reply(lua_State *L, int status, te_slice payload) {
   return 1;
 }
 
-// (callback, status, payload): in a protected call, for decoding allocates.
+typedef struct answer {
+  uint32_t request;
+  int status;
+  te_slice payload;
+} answer;
+
+// (answer)
 static int finish_request(lua_State *L) {
-  te_slice payload = te_bind_check_slice(L, 3);
-  int status = (int)lua_tointeger(L, 2);
-  lua_pushvalue(L, 1);
-  lua_call(L, push_reply(L, status, payload), 0);
+  const answer *a = lua_touserdata(L, 1);
+  if (!push_value(L, REQUESTS)) return 0;
+  if (lua_rawgeti(L, -1, a->request) != LUA_TFUNCTION) return 0;
+  lua_pushnil(L);
+  lua_rawseti(L, -3, a->request);
+  lua_call(L, push_reply(L, a->status, a->payload), 0);
   return 0;
 }
 
 static void on_reply(void *arg, uint32_t request, int status,
                      te_slice payload) {
   box *b = arg;
-  lua_State *L = b->L;
-  if (!push_value(b, REQUESTS)) return;
-  if (lua_rawgeti(L, -1, request) != LUA_TFUNCTION) {
-    lua_pop(L, 2);
-    return;
-  }
-  lua_pushnil(L);
-  lua_rawseti(L, -3, request);
-  lua_remove(L, -2);
-  lua_pushcfunction(L, finish_request);
-  lua_insert(L, -2);
-  lua_pushinteger(L, status);
-  lua_pushlstring(L, payload.data, payload.size);
-  te_bind_call(L, 3);
-}
-
-static void on_item(void *arg, te_slice item) {
-  call_with_bytes(arg, ON_ITEM, item);
-}
-
-static void on_link(void *arg, bool is_up) {
-  box *b = arg;
-  if (!push_value(b, ON_LINK)) return;
-  lua_pushboolean(b->L, is_up);
+  answer a = {request, status, payload};
+  lua_pushcfunction(b->L, finish_request);
+  lua_pushlightuserdata(b->L, &a);
   te_bind_call(b->L, 1);
-}
-
-static void on_quit(void *arg) {
-  box *b = arg;
-  if (!push_value(b, ON_QUIT)) return;
-  te_bind_call(b->L, 0);
 }
 
 /***
@@ -249,11 +258,11 @@ static int child_on_quit(lua_State *L) {
 /***
 How many tasks run at a time; 1 until then.
 @function set_concurrency
-@tparam int tasks
+@tparam int tasks 0: no other begins
 */
 static int child_set_concurrency(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, n >= 1 && n <= TE_CLAIMS_MAX, 1, "out of range");
+  luaL_argcheck(L, n >= 0 && n <= TE_CLAIMS_MAX, 1, "out of range");
   te_child_set_concurrency(check_open(L), (unsigned)n);
   return 0;
 }

@@ -126,6 +126,7 @@ end
 -- @tparam[opt] string opts.queue where it goes
 -- @tparam[opt] int opts.priority
 -- @tparam[opt] number opts.time_limit
+-- @tparam[opt] number opts.soft_time_limit
 -- @tparam[opt] number opts.expires
 -- @tparam[opt] boolean opts.ignore_result these as for
 -- @{taskengine.task.Task:apply_async}
@@ -143,7 +144,8 @@ function App:task(name, opts, run)
   if problem then
     caller.raise(problem)
   end
-  options.check(("task '%s'"):format(name), options.TASK, opts)
+  local given = options.check(("task '%s'"):format(name), options.TASK, opts)
+  message.check_limits(name, given.soft_time_limit, given.time_limit)
   local made = task.new(self, name, opts or {}, run)
   self.tasks[name] = made
   return made

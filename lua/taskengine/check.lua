@@ -6,6 +6,7 @@
 
 local moment = require("taskengine.moment")
 local names = require("taskengine.names")
+local size = require("taskengine.size")
 
 local check = {}
 
@@ -69,6 +70,19 @@ function check.seconds(min, max)
   return make(text, function(value)
     return type(value) == "number" and value >= min and value <= max
   end)
+end
+
+--- A check for amounts of memory, see @{taskengine.size}.
+-- @tparam int min in bytes
+-- @tparam int max in bytes
+-- @tparam string text both, for people
+-- @treturn function
+function check.size(min, max, text)
+  return make("an amount of memory such as 64M, from " .. text,
+    function(value)
+      local bytes = size.bytes(value)
+      return bytes ~= nil and bytes >= min and bytes <= max
+    end)
 end
 
 --- A check for one of some words.

@@ -5,6 +5,7 @@ local broker = require("taskengine.broker")
 local config = require("taskengine.config")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
+local limits = require("taskengine.limits")
 local loader = require("taskengine.loader")
 local message = require("taskengine.message")
 local mode = require("taskengine.mode")
@@ -12,6 +13,7 @@ local output = require("taskengine.output")
 local registry = require("taskengine.registry")
 local runner = require("taskengine.runner")
 local scheduler = require("taskengine.scheduler")
+local size = require("taskengine.size")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
 local transport_child = require("taskengine.transport_child")
@@ -123,11 +125,14 @@ local function die(problem)
   os.exit(EXIT_INTERNAL)
 end
 
-local function serve(asked, hello, tasks, lines)
+local function serve(asked, hello, tasks, lines, retire)
+  local soft_limit = hello.settings.soft_time_limit
   local running = runner.new {
     tasks = tasks,
     result_bytes_max = hello.settings.result_bytes_max,
+    soft_limit_ms = soft_limit and math.ceil(soft_limit * 1000),
     worker = asked.worker,
+    retire = retire,
     done = function(token, outcome)
       lines:finish(token)
       core.child.done(token, outcome)
@@ -162,6 +167,29 @@ function child.prepare()
   return output.redirect(core.child.log)
 end
 
+-- Loads the files, and begins to watch over what their tasks use.
+local function load_and_limit(asked)
+  local hello, tasks = child.load(asked)
+  if hello then
+    local ok, problem = limits.install(size.bytes(hello.settings.memory_limit))
+    if not ok then
+      return nil, problem
+    end
+  end
+  return hello, tasks
+end
+
+-- Where memory was refused the finalizers of the tasks are not asked for
+-- anything more: what is not written yet is, and that is all.
+local function leave(lines, is_broken)
+  lines:finish_all()
+  core.child.close()
+  if is_broken then
+    os.exit(0)
+  end
+  return 0
+end
+
 --- Runs this process as a worker's child.
 -- @tparam int index which of the master's children it is
 -- @treturn int the exit code
@@ -172,9 +200,15 @@ function child.main(index)
   if not asked then
     return 0
   end
-  local hello, tasks = child.load(asked)
-  local running = hello and serve(asked, hello, tasks, lines)
-  local is_over = false
+  local is_over, is_broken = false, false
+  local function retire()
+    is_over, is_broken = true, true
+    core.child.set_concurrency(0)
+    core.child.log("warn", nil, "a task wanted more memory than memory_limit"
+      .. " allows: its process is replaced")
+  end
+  local hello, tasks = load_and_limit(asked)
+  local running = hello and serve(asked, hello, tasks, lines, retire)
   core.child.on_quit(function()
     is_over = true
   end)
@@ -183,9 +217,7 @@ function child.main(index)
   while not is_over or running and running.count > 0 do
     core.loop.run("once")
   end
-  lines:finish_all()
-  core.child.close()
-  return 0
+  return leave(lines, is_broken)
 end
 
 return child

@@ -83,7 +83,7 @@ function Client:send(message, args, extra)
     if not sent then
       errors.raise(errors.cannot_travel(why, code, message.name))
     end
-  end)
+  end, slot.REPLY)
   if not id then
     errors.raise(errors.unavailable(problem, {
       id = message.shown_id or wanted_id,
@@ -122,7 +122,7 @@ function Client:send_many(message, list, extra)
   check_open(self, { name = message.name, accepted = {}, unknown = {} })
   local sent = scheduler.await("enqueueing", function(wake)
     self.producer:send_many(message, list, extra, wake)
-  end)
+  end, slot.REPLY)
   if sent.problem then
     raise_bulk(sent, message)
   end
@@ -138,7 +138,7 @@ function Client:ask(name, args)
   check_open(self, { id = args[1] })
   local reply, problem = scheduler.await("a question to Redis", function(wake)
     self.requests:send(name, args, self.timeout_ms, wake)
-  end)
+  end, slot.REPLY)
   if problem then
     errors.raise(errors.unavailable(problem, { id = args[1] }))
   end

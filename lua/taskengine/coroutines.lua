@@ -103,6 +103,12 @@ function coroutines.install()
   library.status, library.close = status, close
 end
 
+--- Sets what resumes coroutines in place of Lua's `coroutine.resume`.
+-- @tparam function fn does the same, and something besides
+function coroutines.resume_with(fn)
+  raw.resume = fn
+end
+
 --- Makes an outermost coroutine, for @{coroutines.run}.
 -- @tparam function body
 -- @treturn thread

@@ -8,9 +8,10 @@ local errors = {}
 --- A task's failure, or why nothing is known of it.
 --
 -- The kinds: Error, WorkerLost, NotRegistered, Malformed, TimeLimitExceeded,
--- Revoked, Expired, CannotTravel, TooLarge (how a task ended); Timeout,
--- BrokerUnavailable, Forgotten (why its end is not known); and whatever a
--- task names itself with `error { kind = ... }`.
+-- SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked, Expired, CannotTravel,
+-- TooLarge (how a task ended); Timeout, BrokerUnavailable, Forgotten (why its
+-- end is not known); and whatever a task names itself with
+-- `error { kind = ... }`.
 -- @type TaskError
 -- @tfield ?string id the task's
 -- @tfield ?string name the task's, where it is known

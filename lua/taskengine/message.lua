@@ -1,6 +1,7 @@
 --- What the options of a call make of a task to be sent.
 -- @module taskengine.message
 
+local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local moment = require("taskengine.moment")
 
@@ -23,6 +24,18 @@ local function pick(name, options, task)
     value = task[name]
   end
   return value
+end
+
+--- Checks that the soft time limit comes before the hard one.
+-- @tparam string name of the task
+-- @tparam ?number soft in seconds
+-- @tparam ?number hard in seconds
+-- @raise at the line of the caller's program
+function message.check_limits(name, soft, hard)
+  if soft and hard and soft >= hard then
+    caller.raise(("task '%s': the soft time limit (%.14g s) has to be less than"
+      .. " the time limit (%.14g s)"):format(name, soft, hard))
+  end
 end
 
 local function flags_of(options, task, serializer)
@@ -77,9 +90,12 @@ end
 -- @tparam table options of the call; both were checked
 -- @tparam table settings `result_expires`, `serializer`
 -- @treturn Message
+-- @raise when its soft time limit is not less than its time limit
 function message.new(name, task, options, settings)
   local expires = pick("expires", options, task)
   local limit = pick("time_limit", options, task)
+  local soft_limit = pick("soft_time_limit", options, task)
+  message.check_limits(name, soft_limit, limit)
   local m = {
     name = name,
     queue = pick("queue", options, task) or message.QUEUE,
@@ -99,6 +115,7 @@ function message.new(name, task, options, settings)
     priority = priority,
     flags = flags,
     time_limit_ms = limit and milliseconds(limit) or 0,
+    soft_time_limit_ms = soft_limit and milliseconds(soft_limit) or 0,
     result_ttl_s = settings.result_expires,
     alias = m.shown_id,
   }

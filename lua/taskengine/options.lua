@@ -35,10 +35,11 @@ options.CALL = {
     ignore_result = check.boolean,
     priority = is_priority,
     queue = check.name,
+    soft_time_limit = is_limit,
     task_id = check.name,
     time_limit = is_limit,
   },
-  later = set("link link_error retry soft_time_limit unique"),
+  later = set("link link_error retry unique"),
 }
 
 --- What `app:task` takes.
@@ -51,11 +52,12 @@ options.TASK = {
     priority = is_priority,
     queue = check.name,
     reject_on_worker_lost = check.boolean,
+    soft_time_limit = is_limit,
     time_limit = is_limit,
   },
   later = set([[autoretry_for concurrency max_retries rate_limit
-    retry_backoff retry_backoff_max retry_delay retry_jitter soft_time_limit
-    stream track_started unique]]),
+    retry_backoff retry_backoff_max retry_delay retry_jitter stream
+    track_started unique]]),
 }
 
 --- What `result:get` takes.

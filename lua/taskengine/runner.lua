@@ -9,6 +9,7 @@ local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
 local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
+local limits = require("taskengine.limits")
 local record = require("taskengine.record")
 local scheduler = require("taskengine.scheduler")
 local slot = require("taskengine.slot")
@@ -22,13 +23,14 @@ local UNKNOWN <const> = "N"
 local NOTHING <const> = "S\xc0"
 -- In the envelope, 1-based.
 local FLAGS_AT <const> = 22
+local SOFT_LIMIT_AT <const> = 51
 local ALIAS_BYTES_AT <const> = 102
 
 local NO_RESULT <const> = core.envelope.NO_RESULT
 local JSON <const> = core.envelope.JSON
 local open_envelope = core.envelope.open
 local encode = core.codec.encode
-local byte = string.byte
+local byte, unpack = string.byte, string.unpack
 
 --- What runs tasks.
 -- @type Runner
@@ -39,12 +41,17 @@ Runner.__index = Runner
 -- @tparam table opts
 -- @tparam {[string]=Task,...} opts.tasks by name
 -- @tparam int opts.result_bytes_max
+-- @tparam[opt=0] int opts.soft_limit_ms the soft time limit of tasks without
+-- one
 -- @tparam string opts.worker name of the worker
 -- @tparam function opts.done gets a task's token and its outcome
+-- @tparam[opt] function opts.retire called once, when the process is to end as
+-- soon as its tasks have
 -- @tparam function opts.log gets a level, a token and a text
 -- @treturn Runner
 function runner.new(opts)
   local self = setmetatable(opts, Runner)
+  self.soft_limit_ms = self.soft_limit_ms or 0
   self.idle = {} -- fibers
   self.begun = {} -- fibers of tasks that have begun, by token
   self.count = 0 -- of tasks that have begun
@@ -76,14 +83,20 @@ local function conclude_json(self, value)
   return text and "J" .. text or failed_to_send(why, code)
 end
 
+-- What the handler has said; a string when there was no stack or memory left
+-- for it.
+local function failed(fields)
+  if type(fields) ~= "table" then
+    fields = { kind = "Error", message = tostring(fields) }
+  end
+  return record.failure(limits.name_failure(fields))
+end
+
 -- The outcome of a call: whether it worked, and its values or failure.
 local function conclude(self, task, ok, ...)
   local count = select("#", ...)
   if not ok then
-    local fields = ...
-    -- A string when there was no stack or memory left for the handler.
-    return record.failure(type(fields) == "table" and fields
-      or { kind = "Error", message = tostring(fields) })
+    return failed(...)
   elseif count > 1 then
     return too_many(task.name, count)
   end
@@ -111,6 +124,16 @@ local function self_of(self, task, extra, ...)
   end)
 end
 
+-- The call's, as the header has it, the task's or that of all.
+local function soft_limit(self, task, one)
+  local ms = unpack(">I4", task.envelope, SOFT_LIMIT_AT)
+  if ms > 0 then
+    return ms
+  end
+  local seconds = one.options.soft_time_limit
+  return seconds and math.ceil(seconds * 1000) or self.soft_limit_ms
+end
+
 -- With what core.envelope.open says.
 local function execute(self, task, id, name, extra, ...)
   if not id then
@@ -127,6 +150,10 @@ local function execute(self, task, id, name, extra, ...)
     id = core.envelope.read(task.envelope).alias
   end
   task.id, task.name, task.root_id = id, name, extra and extra.r or id
+  local soft_ms = soft_limit(self, task, one)
+  if soft_ms > 0 then
+    limits.begin(task, soft_ms)
+  end
   if one.options.bind then
     return conclude(self, task, xpcall(one.run, failure.describe,
       self_of(self, task, extra, ...), ...))
@@ -137,12 +164,17 @@ end
 -- Ends a task: it has left its fiber.
 local function finish(self, task, outcome)
   local token = task.token
+  limits.finish(task)
   if task.spawned then
     spawn.end_with(task)
   end
   slot.finish(task)
   self.begun[token] = nil
   self.count = self.count - 1
+  if limits.is_broken() and self.retire then
+    self.retire()
+    self.retire = nil
+  end
   self.done(token, outcome)
 end
 
@@ -154,10 +186,7 @@ local function on_stop(fiber, ok, outcome)
   local self, task = fiber.runner, fiber.task
   if task.is_running then
     coroutines.close(fiber.co)
-    outcome = record.failure {
-      kind = "Error",
-      message = ok and YIELDED or tostring(outcome),
-    }
+    outcome = failed(ok and YIELDED or tostring(outcome))
   else
     self.idle[#self.idle + 1] = fiber
   end

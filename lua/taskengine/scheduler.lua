@@ -8,6 +8,7 @@
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
+local errors = require("taskengine.errors")
 local slot = require("taskengine.slot")
 
 local scheduler = {}
@@ -17,6 +18,9 @@ local current
 
 -- See scheduler.on_switch.
 local switch
+
+-- See scheduler.on_run and scheduler.on_park.
+local on_run, on_park
 
 -- See scheduler.interrupt.
 local interruption
@@ -32,6 +36,19 @@ end
 -- @tparam ?function fn
 function scheduler.on_switch(fn)
   switch = fn
+end
+
+--- Sets who hears which fiber runs, however it was started: a function that
+-- gets the fiber, and nil when none does.
+-- @tparam ?function fn
+function scheduler.on_run(fn)
+  on_run = fn
+end
+
+--- Sets who hears that a fiber begins to wait.
+-- @tparam ?function fn gets the fiber
+function scheduler.on_park(fn)
+  on_park = fn
 end
 
 --- Ends what plain Lua waits for: each wait there raises this object instead
@@ -67,8 +84,14 @@ end
 function scheduler.resume(fiber, ...)
   local outer = current
   current = fiber
+  if on_run then
+    on_run(fiber)
+  end
   local ok, first = coroutines.run(fiber.co, ...)
   current = outer
+  if on_run then
+    on_run(outer)
+  end
   if fiber.on_stop and not coroutines.is_wait(first) then
     fiber:on_stop(ok, first)
   end
@@ -87,6 +110,25 @@ function scheduler.go_on(fiber, ...)
   end
 end
 
+--- Whether @{scheduler.interrupt_fiber} may end what a fiber waits for. It is
+-- not to end a question to Redis: the answer comes soon, and without it nobody
+-- would know what became of the question.
+-- @tparam Fiber fiber
+-- @treturn boolean
+function scheduler.can_interrupt(fiber)
+  local wait = fiber.wait
+  return wait ~= nil and wait.reason ~= slot.REPLY
+end
+
+--- Ends what a fiber waits for: the wait raises an object.
+-- @tparam Fiber fiber
+-- @param object
+function scheduler.interrupt_fiber(fiber, object)
+  local wait = fiber.wait
+  wait.raised, wait.woken, fiber.wait = object, true, nil
+  scheduler.go_on(fiber)
+end
+
 --- Ends a fiber where it waits.
 function Fiber:close()
   if self.wait then
@@ -100,7 +142,10 @@ end
 -- Yields until the wait is over.
 local function park(what, wait, reason)
   local fiber = wait.fiber
-  wait.parked, fiber.wait = true, wait
+  wait.parked, wait.reason, fiber.wait = true, reason, wait
+  if on_park then
+    on_park(fiber)
+  end
   if reason then
     slot.leave(fiber, reason)
   end
@@ -111,6 +156,8 @@ local function park(what, wait, reason)
   if problem then
     wait.fiber, fiber.wait = nil, nil
     caller.raise(what .. " " .. problem)
+  elseif wait.raised then
+    errors.raise(wait.raised)
   end
 end
 
@@ -184,7 +231,7 @@ end
 -- @tparam function start gets `wake`, a function to be called by the loop,
 -- once, with up to three values; later calls do nothing
 -- @tparam[opt] string reason `slot.OUTCOME` or `slot.FIBER`, when a task that
--- waits for this need not have a slot
+-- waits for this need not have a slot; `slot.REPLY` when it comes soon
 -- @return the values
 -- @raise where Lua cannot yield
 function scheduler.await(what, start, reason)

@@ -11,6 +11,8 @@ local slot = {}
 slot.OUTCOME = "outcome"
 --- What a fiber waits for: the end of another fiber of its task.
 slot.FIBER = "fiber"
+--- What a fiber waits for, in its slot: Redis, which answers soon.
+slot.REPLY = "reply"
 
 --- What is told that a task frees its slot, or takes it again; set by a
 -- worker's child.
@@ -30,7 +32,7 @@ end
 
 local function change(fiber, reason, step)
   local task = fiber.task
-  if not task or not slot.tell then
+  if not task or not slot.tell or reason == slot.REPLY then
     return
   end
   if fiber.is_main then
@@ -44,7 +46,7 @@ end
 
 --- A fiber begins to wait.
 -- @tparam Fiber fiber
--- @tparam string reason `slot.OUTCOME` or `slot.FIBER`
+-- @tparam string reason `slot.OUTCOME`, `slot.FIBER` or `slot.REPLY`
 function slot.leave(fiber, reason)
   change(fiber, reason, 1)
 end

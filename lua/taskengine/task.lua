@@ -72,6 +72,8 @@ end
 -- @tparam[opt] table opts.headers goes along; the task finds it in
 -- `self.headers`
 -- @tparam[opt] number opts.time_limit seconds after which it is ended
+-- @tparam[opt] number opts.soft_time_limit seconds after which an error of kind
+-- SoftTimeLimitExceeded is raised in it, once
 -- @treturn Result
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Task:apply_async(args, opts)

@@ -96,7 +96,12 @@ common.TIMEOUT = {
 -- @tparam table given options of the command line
 function common.apply_settings(given)
   config.command_line = {
-    settings = { broker = given.broker, grace = given.grace },
+    settings = {
+      broker = given.broker,
+      grace = given.grace,
+      soft_time_limit = given.soft_time_limit,
+      memory_limit = given.memory_limit,
+    },
     file = given.config,
   }
 end

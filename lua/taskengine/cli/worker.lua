@@ -52,6 +52,18 @@ worker.spec = {
       accepts = check.seconds(0, 86400),
       help = "how long tasks may go on when it stops (default: 30)",
     },
+    {
+      long = "soft-time-limit", value = "SECONDS",
+      accepts = check.seconds(0.001, 4294967),
+      help = "raise an error in tasks that run longer, and have no such limit"
+        .. " of their own",
+    },
+    {
+      long = "memory-limit", value = "SIZE", accepts = check.size(1 << 20,
+        1 << 40, "1M to 1T"),
+      help = "how much memory the Lua code of each process may take, e.g. 64M;"
+        .. " more is an error in the task that wants it",
+    },
     common.LEVEL,
     common.LOG_FORMAT,
     {
@@ -70,8 +82,8 @@ worker.spec = {
     },
   },
   later = {
-    "beat", "max-memory-per-child", "max-tasks-per-child", "soft-time-limit",
-    "time-limit", "watch",
+    "beat", "max-memory-per-child", "max-tasks-per-child", "time-limit",
+    "watch",
   },
   examples = {
     "taskengine worker tasks.lua",
@@ -97,7 +109,11 @@ end
 local function config_for_children(given, name)
   return {
     files = table.move(given, 1, #given, 1, {}),
-    settings = { grace = given.grace },
+    settings = {
+      grace = given.grace,
+      soft_time_limit = given.soft_time_limit,
+      memory_limit = given.memory_limit,
+    },
     has_broker = named_broker(given) ~= nil,
     config_file = given.config,
     modules = places.modules(),

@@ -1,6 +1,7 @@
 local core = require("taskengine.core")
 local envelope = require("spec.support.envelope")
 local message = require("taskengine.message")
+local misuse = require("spec.support.misuse")
 
 local ID <const> = "Producer0001" .. "00000001"
 local SETTINGS <const> = { result_expires = 3600, serializer = "msgpack" }
@@ -32,6 +33,24 @@ describe("taskengine.message", function()
       expires = 1.5, ignore_result = false })
     assert.same({ "fast", 0, 500, "1500", true }, { header.queue,
       header.priority, header.time_limit_ms, m.expires, m.keeps_result })
+  end)
+
+  it("has a soft time limit that is less than the hard one", function()
+    local task = { soft_time_limit = 1.5, time_limit = 2 }
+    local function limits(...)
+      local _, header = make(...)
+      return { header.soft_time_limit_ms, header.time_limit_ms }
+    end
+    assert.same({ 0, 0 }, limits())
+    assert.same({ 1500, 2000 }, limits(task))
+    assert.same({ 500, 2000 }, limits(task, { soft_time_limit = 0.5 }))
+    local function problem(opts)
+      return misuse(message.new, "add", task, opts, SETTINGS)
+    end
+    assert.equal("task 'add': the soft time limit (1.5 s) has to be less than"
+      .. " the time limit (1 s)", problem { time_limit = 1 })
+    assert.equal("task 'add': the soft time limit (2 s) has to be less than the"
+      .. " time limit (2 s)", problem { soft_time_limit = 2 })
   end)
 
   it("has flags for results and lost workers", function()

@@ -12,6 +12,7 @@ describe("taskengine.options", function()
     local given = {
       countdown = 0, expires = 0.5, headers = {}, ignore_result = false,
       priority = 9, queue = "a_b.c:d-e", task_id = "my-id", time_limit = 3,
+      soft_time_limit = 0.5,
     }
     assert.equal(given, options.check("x", options.CALL, given))
     assert.truthy(options.check("x", options.CALL,
@@ -63,8 +64,7 @@ describe("taskengine.options", function()
   end)
 
   it("says what is not built yet", function()
-    for _, name in ipairs { "retry", "link", "link_error", "unique",
-      "soft_time_limit" } do
+    for _, name in ipairs { "retry", "link", "link_error", "unique" } do
       assert.equal(("apply_async: the option '%s' is not built yet")
         :format(name), call_problem { [name] = 1 })
     end
@@ -98,6 +98,20 @@ describe("taskengine.check", function()
       assert.equal(shown, check.describe(value))
     end
     assert.equal("nil", check.describe(nil))
+  end)
+
+  it("takes amounts of memory", function()
+    local is_size = check.size(1 << 20, 1 << 30, "1M to 1G")
+    for _, value in ipairs { "1M", "64m", "1.5MiB", "1024K", "1G", 1 << 20,
+      "1048576" } do
+      assert.is_true(is_size(value), value)
+    end
+    for _, value in ipairs { "1023K", "1.1G", "", "M", "x", "-2M", "2 M", -1,
+      1e7, "0x100000", true, {} } do
+      assert.is_false(is_size(value), tostring(value))
+    end
+    assert.equal('memory: an amount of memory such as 64M, from 1M to 1G'
+      .. ' expected, got "lots"', check.problem("memory", is_size, "lots"))
   end)
 
   it("knows the words of a list", function()
