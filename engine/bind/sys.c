@@ -15,6 +15,7 @@ What the operating system knows: the host, the clock, files, the terminal.
 #include <unistd.h>
 
 #include "bind/bind.h"
+#include "bind/scratch.h"
 #include "clock.h"
 
 static int fail_errno(lua_State *L) {
@@ -145,7 +146,8 @@ What a path names; symbolic links are followed.
 @function stat
 @tparam string path
 @treturn[1] table with `type` (file, directory, socket, fifo, other), `size` in
-bytes, `mtime` in seconds since 1970, `uid`, and `mode`, the permission bits
+bytes, `mtime` in seconds since 1970, `uid`, `mode`, the permission bits, and
+`inode`
 @return[2] nil
 @treturn[2] string message
 @treturn[2] string name of the error, e.g. `"ENOENT"`
@@ -153,7 +155,7 @@ bytes, `mtime` in seconds since 1970, `uid`, and `mode`, the permission bits
 static int sys_stat(lua_State *L) {
   struct stat st;
   if (stat(luaL_checkstring(L, 1), &st) != 0) return fail_errno(L);
-  lua_createtable(L, 0, 5);
+  lua_createtable(L, 0, 6);
   lua_pushstring(L, type_name(st.st_mode));
   lua_setfield(L, -2, "type");
   lua_pushinteger(L, st.st_size);
@@ -165,6 +167,37 @@ static int sys_stat(lua_State *L) {
   lua_setfield(L, -2, "uid");
   lua_pushinteger(L, st.st_mode & 07777);
   lua_setfield(L, -2, "mode");
+  lua_pushinteger(L, (lua_Integer)st.st_ino);
+  lua_setfield(L, -2, "inode");
+  return 1;
+}
+
+/***
+What is in a folder.
+@function list
+@tparam string path
+@treturn[1] {string,...} names, without . and .., in order
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string name of the error, e.g. `"ENOENT"`
+*/
+static int sys_list(lua_State *L) {
+  uv_fs_t request;
+  uv_dirent_t entry;
+  const char *path = luaL_checkstring(L, 1);
+  te_buf *names = te_bind_scratch_push(L);  // each with its zero byte
+  int rc = uv_fs_scandir(NULL, &request, path, 0, NULL);
+  while (rc >= 0 && uv_fs_scandir_next(&request, &entry) == 0)
+    te_buf_add(names, entry.name, strlen(entry.name) + 1);
+  uv_fs_req_cleanup(&request);
+  if (rc < 0) return te_bind_fail(L, rc);
+  te_slice all = te_buf_slice(names);
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (size_t at = 0; at < all.size; at += strlen(all.data + at) + 1) {
+    lua_pushstring(L, all.data + at);
+    lua_rawseti(L, -2, ++count);
+  }
   return 1;
 }
 
@@ -313,6 +346,7 @@ static const luaL_Reg functions[] = {
     {"realpath", sys_realpath},
     {"exe", sys_exe},
     {"stat", sys_stat},
+    {"list", sys_list},
     {"mkdir_p", sys_mkdir_p},
     {"isatty", sys_isatty},
     {"term_width", sys_term_width},

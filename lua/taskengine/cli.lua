@@ -43,9 +43,16 @@ local function print_help()
   return exit.OK
 end
 
-local function print_version()
+local function print_version(words)
   local version = require("taskengine.version")
-  io.write(("taskengine %s (%s)\n"):format(version.TEXT, _VERSION))
+  if words[1] == "--json" then
+    require("taskengine.cli.show").json {
+      version = version.TEXT,
+      lua = _VERSION,
+    }
+  else
+    io.write(("taskengine %s (%s)\n"):format(version.TEXT, _VERSION))
+  end
   return exit.OK
 end
 
@@ -87,7 +94,7 @@ local function dispatch(words)
   if not name then
     exit.usage("a command is missing", "taskengine --help shows all commands")
   elseif GLOBAL[name] then
-    return GLOBAL[name]()
+    return GLOBAL[name](words)
   elseif name == "help" then
     return #words == 0 and print_help() or run_command(words[1], { "--help" })
   end

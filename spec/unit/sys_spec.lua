@@ -61,11 +61,22 @@ describe("taskengine.core.sys", function()
       table.pack(sys.realpath(folder .. "/nothing")))
   end)
 
+  it("lists a folder", function()
+    os.execute(("mkdir %s/list && cd %s/list && touch b a .c && mkdir d")
+      :format(folder, folder))
+    assert.same({ ".c", "a", "b", "d" }, sys.list(folder .. "/list"))
+    assert.same({}, sys.list(folder .. "/list/d"))
+    assert.same({ n = 3, nil, "ENOTDIR: not a directory", "ENOTDIR" },
+      table.pack(sys.list(folder .. "/list/a")))
+  end)
+
   it("says what a path names", function()
     os.execute(("cd %s && printf hello >file && chmod 640 file"
       .. " && touch -d @1234567890.5 file && mkfifo fifo"):format(folder))
     assert.same({ type = "file", size = 5, mtime = 1234567890.5,
-      uid = sys.getuid(), mode = 416 }, sys.stat(folder .. "/file"))
+      uid = sys.getuid(), mode = 416,
+      inode = tonumber(output(("stat -c %%i %s/file"):format(folder))),
+    }, sys.stat(folder .. "/file"))
     assert.equal("directory", sys.stat(folder).type)
     assert.equal("fifo", sys.stat(folder .. "/fifo").type)
     assert.equal("other", sys.stat("/dev/null").type)

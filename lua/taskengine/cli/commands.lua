@@ -12,6 +12,7 @@ commands.LIST = {
   { "status", "show queues, workers and how much waits" },
   { "queues", "show each queue: what waits, runs and has ended" },
   { "purge", "delete the tasks that wait in queues" },
+  { "doctor", "look whether all is well, and say what to do" },
   { "env", "print what lets plain Lua find this taskengine" },
 }
 
@@ -20,7 +21,7 @@ commands.HIDDEN = { "child", "supervise" }
 
 --- Commands to come.
 commands.LATER = {
-  "bench", "config", "control", "dashboard", "dead", "doctor", "events",
+  "bench", "config", "control", "dashboard", "dead", "events",
   "flow", "inspect", "schedule", "top",
 }
 

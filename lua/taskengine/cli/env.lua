@@ -1,19 +1,23 @@
 --- `taskengine env`: shell commands that let plain Lua find this taskengine.
 -- @module taskengine.cli.env
 
+local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
 local places = require("taskengine.cli.places")
+local show = require("taskengine.cli.show")
 
 local env = {}
 
 env.spec = {
   name = "env",
-  usage = "env",
+  usage = "env [OPTIONS]",
   about = "Prints shell commands that let lua5.4 find the module taskengine"
     .. " that belongs to this program. What the variables hold stays.",
+  options = { common.JSON },
   examples = {
     'eval "$(build/taskengine env)"; lua5.4 examples/11_first_task.lua',
+    "taskengine env --json",
   },
 }
 
@@ -42,26 +46,43 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
-local function export(name, entries)
-  name = variable(name)
-  return ("export %s=%s\n"):format(name,
-    quote(with_entries(core.sys.getenv(name), entries)))
+-- Names and values, in the order in which they are shown.
+local function variables(found)
+  local list = {}
+  for i, entry in ipairs {
+    { "LUA_PATH", found.lua .. "/?.lua", found.lua .. "/?/init.lua" },
+    { "LUA_CPATH", found.modules .. "/?.so" },
+  } do
+    local name = variable(entry[1])
+    list[i] = {
+      name = name,
+      value = with_entries(core.sys.getenv(name),
+        { table.unpack(entry, 2) }),
+    }
+  end
+  return list
 end
 
 --- Runs the command.
+-- @tparam table given
 -- @treturn int the exit code
-function env.run()
+function env.run(given)
   local found = places.find()
   if not found then
     exit.raise(exit.FAILED, "the module that belongs to " .. places.program()
       .. " is not where it is expected",
       "make install puts both in place; a build tree has both as well")
   end
-  io.write(export("LUA_PATH", {
-    found.lua .. "/?.lua", found.lua .. "/?/init.lua",
-  }), export("LUA_CPATH", {
-    found.modules .. "/?.so",
-  }))
+  local object = {}
+  for _, one in ipairs(variables(found)) do
+    object[one.name] = one.value
+    if not given.json then
+      io.write(("export %s=%s\n"):format(one.name, quote(one.value)))
+    end
+  end
+  if given.json then
+    show.json(object)
+  end
   return exit.OK
 end
 

@@ -65,15 +65,23 @@ function link.check_place(url, timeout_ms)
   end
 end
 
+--- The settings of a command that sends or asks something.
+-- @tparam table given options: `broker`, `config`, `file`
+-- @treturn table
+-- @raise an exit when one of them is wrong
+function link.settings(given)
+  common.apply_settings(given)
+  local app = given.file and load_app(given.file)
+  return common.settings(app and app.own)
+end
+
 --- Connects.
 -- @tparam table given options: `broker`, `config`, `file`
 -- @treturn Client
 -- @raise an exit when a setting is wrong, or an embedded Redis cannot be had
 function link.open(given)
   common.open_loop()
-  common.apply_settings(given)
-  local app = given.file and load_app(given.file)
-  local settings = common.settings(app and app.own)
+  local settings = link.settings(given)
   check_embedded(settings.broker or broker.DEFAULT,
     settings.broker_timeout * 1000)
   return client.new(broker.open(settings), settings)

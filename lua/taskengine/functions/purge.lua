@@ -38,6 +38,8 @@ local function purge_all(P, queue, pop, state)
       if envs[i] then
         purge(P, envs[i], queue, state)
         state.bytes = state.bytes + #envs[i]
+      else -- it was damaged
+        state.malformed = state.malformed + 1
       end
     end
     state.seen = state.seen + #envs
@@ -68,7 +70,7 @@ te.register("purge_due", function(keys, args)
   local limit = math.min(tonumber(args[2]), PURGED_MAX)
   local more, at, id = te.walk_due(P, limit, args[4], args[5],
     function(id, env)
-      if te.queue(env) ~= queue or not te.is_sound(env, id) then
+      if not te.is_sound(env, id) or te.queue(env) ~= queue then
         return false
       end
       call("HDEL", P .. "t", id)

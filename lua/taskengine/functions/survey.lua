@@ -48,7 +48,10 @@ end
 te.register("survey_due", function(keys, args)
   local counts, names = {}, {}
   local more, at, id = te.walk_due(keys[1], tonumber(args[1]), args[2],
-    args[3], function(_, env)
+    args[3], function(id, env)
+      if not te.is_sound(env, id) then
+        return false
+      end
       local queue = te.queue(env)
       if not counts[queue] then
         counts[queue], names[#names + 1] = 0, queue
@@ -90,8 +93,10 @@ local function count_in_flight(P)
   end
   for i = 1, #list, 2 do
     local env = call("HGET", list[i], list[i + 1])
-    local queue = te.queue(env)
-    counts[queue] = (counts[queue] or 0) + 1
+    if te.is_sound(env, sub(list[i + 1], 1, 20)) then
+      local queue = te.queue(env)
+      counts[queue] = (counts[queue] or 0) + 1
+    end
     bytes = bytes + #env
     if bytes > LOOKED_AT_BYTES_MAX then
       return nil

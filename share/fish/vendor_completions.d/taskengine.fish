@@ -9,6 +9,7 @@ complete -c taskengine -n __fish_use_subcommand -f -a result -d 'show the result
 complete -c taskengine -n __fish_use_subcommand -f -a status -d 'show queues, workers and how much waits'
 complete -c taskengine -n __fish_use_subcommand -f -a queues -d 'show each queue'
 complete -c taskengine -n __fish_use_subcommand -f -a purge -d 'delete the tasks that wait in queues'
+complete -c taskengine -n __fish_use_subcommand -f -a doctor -d 'look whether all is well, and say what to do'
 complete -c taskengine -n __fish_use_subcommand -f -a env -d 'print what lets plain Lua find this taskengine'
 complete -c taskengine -n __fish_use_subcommand -f -a help -d 'show help'
 
@@ -75,4 +76,11 @@ complete -c taskengine -n '__fish_seen_subcommand_from purge' -s b -l broker -x 
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l json -d 'print JSON'
 
+complete -c taskengine -n '__fish_seen_subcommand_from doctor' -f
+complete -c taskengine -n '__fish_seen_subcommand_from doctor' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'
+complete -c taskengine -n '__fish_seen_subcommand_from doctor' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
+complete -c taskengine -n '__fish_seen_subcommand_from doctor' -l config -r -d 'a Lua file that returns settings'
+complete -c taskengine -n '__fish_seen_subcommand_from doctor' -l json -d 'print JSON'
+
 complete -c taskengine -n '__fish_seen_subcommand_from env' -f
+complete -c taskengine -n '__fish_seen_subcommand_from env' -l json -d 'print JSON'

@@ -203,6 +203,24 @@ describe("Purging:", function()
     end)
   end)
 
+  it("copes with envelopes that are damaged", function()
+    local due = p:add({}, { delay = "+9" })
+    local urgent = p:add { priority = 1 }
+    local field = (function()
+      p:plain(1)
+      return s:take(A, 2)[2]
+    end)()
+    s:redis("HSET", "t", due, "rubbish")
+    s:redis("HSET", "f:" .. A, field, "rubbish")
+    assert.equal("=" .. urgent, outcome(urgent))
+    assert.equal(1, s:call("survey")[1][2])
+    assert.equal(3, #s:call("survey_due", 10, "", ""))
+    assert.equal(0, purge_due(10)[2])
+    local other = p:add { priority = 1 }
+    s:redis("HSET", "t", other, "rubbish")
+    assert.same({ 1, 0, 0, 1 }, purge(10))
+  end)
+
   describe("te1_survey_due", function()
     it("counts what is due by queue, in parts", function()
       for i, queue in ipairs { "other", "default", "other" } do
