@@ -16,6 +16,7 @@ local scheduler = require("taskengine.scheduler")
 local size = require("taskengine.size")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
+local strings = require("taskengine.strings")
 local transport_child = require("taskengine.transport_child")
 
 local child = {}
@@ -127,6 +128,7 @@ end
 
 local function serve(asked, hello, tasks, lines, retire)
   local soft_limit = hello.settings.soft_time_limit
+  strings.keep()
   local running = runner.new {
     tasks = tasks,
     result_bytes_max = hello.settings.result_bytes_max,
@@ -134,6 +136,7 @@ local function serve(asked, hello, tasks, lines, retire)
     worker = asked.worker,
     retire = retire,
     done = function(token, outcome)
+      strings.restore()
       lines:finish(token)
       core.child.done(token, outcome)
     end,

@@ -1,0 +1,174 @@
+local chaos = require("spec.support.chaos")
+local te = require("taskengine")
+local wait_until = require("spec.support.wait").wait_until
+local workers = require("spec.support.workers")
+
+-- How each ends: a kind and what its message says; true: it succeeds; a list
+-- of kinds, when chance decides.
+local LOST <const>, SIGNAL <const> = "WorkerLost", "killed by signal "
+local VERDICTS <const> = {
+  segfault = { LOST, SIGNAL .. "11" },
+  abort = { LOST, SIGNAL .. "6" },
+  exit_0 = { LOST, "exited with status 0" },
+  exit_7 = { LOST, "exited with status 7" },
+  soft_busy_loop = { "SoftTimeLimitExceeded", "soft time limit of 0.2 s" },
+  recursion = { "Error", "stack overflow" },
+  c_recursion = { "Error", "C stack overflow" },
+  metamethods = { "Error", "C stack overflow" },
+  table_bomb = { "MemoryLimitExceeded", "not enough memory" },
+  string_bomb = { "MemoryLimitExceeded", "not enough memory" },
+  raise_nil = { "Error", "nil" },
+  raise_false = { "Error", "false" },
+  raise_table = { "Error", "{}" },
+  raise_throwing = { "Error", "whose __tostring fails" },
+  raise_large = { "Error", "xxxx" },
+  raise_deep = { "Error", "a table" },
+  return_cycle = { "CannotTravel", "result.self" },
+  return_function = { "CannotTravel", "result[1]: a function" },
+  return_large = { "TooLarge", "16777216" },
+  return_deep = { "CannotTravel", "deep" },
+  return_trap = true,
+  print_much = true,
+  close_all = false, -- what it says may be lost with its process, or not
+  vandal = true,
+}
+
+-- Those that nothing but SIGKILL ends.
+local ENDLESS <const> = {
+  "busy_loop", "pcall_loop", "pattern", "sethook", "gc_loop", "coroutine_loop",
+  "close_loop", "raise_looping",
+}
+local LIMIT_S <const> = 0.5
+for _, kind in ipairs(ENDLESS) do
+  VERDICTS[kind] = { "TimeLimitExceeded", "time limit of 0.5 s" }
+end
+
+local PRINTED <const> = chaos.size(4 << 20, 1 << 30)
+local RSS_KIB_MAX <const> = 5 * 1024
+
+describe("A worker with poison among its tasks", function()
+  local site, native
+
+  setup(function()
+    site = workers.site()
+    native = site.dir .. "/poison.so"
+    assert(os.execute(("cc -shared -fPIC -o '%s' spec/support/poison.c")
+      :format(native)))
+  end)
+
+  teardown(function()
+    site:close()
+  end)
+
+  local function start(...)
+    -- A sanitizer would take the signal and report it.
+    local options = (os.getenv("ASAN_OPTIONS") or "") .. ":handle_segv=0"
+      .. ":handle_abort=0"
+    return site:worker({ "-P", "2", "--memory-limit", "96M", ... },
+      { file = "poison", env = { ASAN_OPTIONS = options } })
+  end
+
+  local function is_endless(kind)
+    return VERDICTS[kind][1] == "TimeLimitExceeded"
+  end
+
+  local function send(kind)
+    return site.app:send_task("poison", { kind, native, PRINTED }, {
+      time_limit = VERDICTS[kind] and VERDICTS[kind] ~= true
+        and is_endless(kind) and LIMIT_S or nil,
+      soft_time_limit = kind == "soft_busy_loop" and 0.2 or nil,
+    })
+  end
+
+  local function assert_verdict(kind, ok, e)
+    local verdict = VERDICTS[kind]
+    if verdict == true then
+      assert.is_true(ok, kind .. ": " .. tostring(e))
+    elseif verdict then
+      assert.is_false(ok, kind)
+      assert.equal(verdict[1], e.kind, kind .. ": " .. tostring(e))
+      assert.matches(verdict[2], e.message, 1, true)
+      assert.is_true(#e.message <= 70000)
+    else
+      assert.is_true(ok or e.kind == LOST, kind .. ": " .. tostring(e))
+    end
+  end
+
+  -- As /proc says it of a process.
+  local function memory_kib(pid)
+    local file <close> = assert(io.open(("/proc/%d/status"):format(pid)))
+    return tonumber(file:read("a"):match("VmRSS:%s*(%d+)"))
+  end
+
+  local function has_zombies(worker)
+    for _, pid in ipairs(workers.children(worker)) do
+      local file <close> = io.open(("/proc/%d/stat"):format(pid))
+      if file and file:read("a"):find("^%d+ %(.*%) Z") then
+        return true
+      end
+    end
+  end
+
+  local function run_good(count)
+    local list = {}
+    for i = 1, count do
+      list[i] = { i, 1 }
+    end
+    for i, r in ipairs(site.app:enqueue_many("good", list)) do
+      assert.equal(i + 1, r:get { timeout = 120 })
+    end
+  end
+
+  it("tells how each of them ended, and runs all others", function()
+    local worker = start()
+    local kinds, poison, good = {}, {}, {}
+    for kind in pairs(VERDICTS) do
+      kinds[#kinds + 1] = kind
+    end
+    table.sort(kinds)
+    run_good(2000)
+    local pool = #workers.children(worker)
+    local descriptors = workers.descriptors(worker.pid)
+    local before_kib = memory_kib(worker.pid)
+    for i = 1, chaos.size(64, 1000) do
+      local kind = kinds[(i - 1) % #kinds + 1]
+      poison[i] = { kind, send(kind) }
+      for j = 1, 9 do
+        good[#good + 1] = site:send("good", i, j)
+      end
+    end
+    for _, case in ipairs(poison) do
+      assert_verdict(case[1], case[2]:wait(240))
+    end
+    for i, r in ipairs(good) do
+      assert.equal((i - 1) // 9 + 1 + (i - 1) % 9 + 1, r:get { timeout = 240 })
+    end
+    run_good(200)
+    wait_until(function()
+      return #workers.children(worker) == pool and not has_zombies(worker)
+        and workers.descriptors(worker.pid) == descriptors
+    end, 30, "the pool as it was")
+    local more_kib = memory_kib(worker.pid) - before_kib
+    io.write(("[F14 poison=%d good=%d master=%+d KiB]"):format(#poison, #good,
+      more_kib))
+    if not (os.getenv("TE_BUILD") or ""):find("asan") then
+      assert.is_true(more_kib <= RSS_KIB_MAX, more_kib .. " KiB more")
+    end
+    assert.equal(0, site:stop(worker).code)
+    assert.same({}, site:wids())
+  end)
+
+  it("ends each that is endless within a second of its limit", function()
+    local worker = start()
+    for _, kind in ipairs(ENDLESS) do
+      run_good(10)
+      local ok, e = site.app:send_task("timed_poison", { kind, kind .. ".txt" },
+        { time_limit = LIMIT_S }):wait(60)
+      local took = te.now() - tonumber(site:lines(kind .. ".txt")[1])
+      assert_verdict(kind, ok, e)
+      assert.is_true(took >= LIMIT_S and took <= LIMIT_S + 1,
+        kind .. ": " .. took)
+    end
+    assert.equal(0, site:stop(worker).code)
+  end)
+end)
