@@ -6,6 +6,7 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local client = require("taskengine.client")
 local config = require("taskengine.config")
+local dead = require("taskengine.dead")
 local message = require("taskengine.message")
 local mode = require("taskengine.mode")
 local names = require("taskengine.names")
@@ -257,6 +258,40 @@ function App:result(id)
     caller.raise(check.problem("result: id", check.name, id))
   end
   return result.new(open(self), id)
+end
+
+--- The tasks that failed for good, the last one first, as far as they are kept:
+-- for 7 days, the last 10,000.
+-- @tparam[opt] table filter
+-- @tparam[opt] string filter.task its name
+-- @tparam[opt] string filter.queue
+-- @tparam[opt] string filter.kind of its error
+-- @tparam[opt] number filter.older died so many seconds ago or earlier
+-- @tparam[opt] number filter.newer died so many seconds ago or later
+-- @tparam[opt] int filter.limit no more than that
+-- @treturn {DeadTask,...} see @{taskengine.dead}
+-- @raise TaskError of kind BrokerUnavailable
+function App:dead(filter)
+  filter = options.check("dead", options.DEAD, filter)
+  return dead.list(open(self), filter)
+end
+
+--- Puts a task that failed for good back into its queue.
+-- @tparam string id
+-- @treturn[1] boolean true
+-- @treturn[1] boolean whether a worker serves its queue now
+-- @treturn[2] boolean false
+-- @treturn[2] string why not, see @{taskengine.dead.DeadTask:requeue}
+-- @raise TaskError of kind BrokerUnavailable
+function App:requeue(id)
+  if not names.is_valid(id) then
+    caller.raise(check.problem("requeue: id", check.name, id))
+  end
+  local entry = dead.find(open(self), id)
+  if not entry then
+    return false, "missing"
+  end
+  return entry:requeue()
 end
 
 -- The arguments for a main function; nil when it is not to be called.

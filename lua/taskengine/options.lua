@@ -60,6 +60,19 @@ options.TASK = {
     track_started unique]]),
 }
 
+--- What `app:dead` takes.
+options.DEAD = {
+  known = {
+    kind = check.string,
+    limit = check.integer(1, 10000),
+    newer = is_delay,
+    older = is_delay,
+    queue = check.name,
+    task = check.name,
+  },
+  later = {},
+}
+
 --- What `result:get` takes.
 options.GET = { known = { timeout = is_delay }, later = {} }
 

@@ -180,7 +180,8 @@ end
 function Crowd:visit_dead()
   local dead, what = self.dead, self:upto(5)
   if what <= 2 or not dead[1] then
-    self.dead = self:request("dead", "-inf", "+inf", self:upto(20)) or dead
+    local from = self:pick { "-inf", "-" .. self:upto(60000) }
+    self.dead = self:request("dead", from, "+inf", self:upto(20)) or dead
     return
   end
   local at = 2 * self:upto(#dead // 2) - 1

@@ -994,8 +994,12 @@ end
 --- The ids of the dead and when they died, by turns, the newest first. This is
 -- `te1_dead`; the model's own field has that name.
 function Model:list_dead(from, to, limit)
-  local ids, reply = dead_between(self, tonumber(from) or 0,
-    tonumber(to) or math.huge), {}
+  local function moment(text, open)
+    local ms = tonumber(text) or open
+    return ms < 0 and self.now + ms or ms
+  end
+  local ids, reply = dead_between(self, moment(from, 0),
+    moment(to, math.huge)), {}
   for i = #ids, math.max(#ids - limit, 0) + 1, -1 do
     reply[#reply + 1] = ids[i]
     reply[#reply + 1] = tostring(self.dead[ids[i]].at)

@@ -3,7 +3,7 @@
 
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
-local core = require("taskengine.core")
+local confirm = require("taskengine.cli.confirm")
 local exit = require("taskengine.cli.exit")
 local grid = require("taskengine.cli.grid")
 local link = require("taskengine.cli.link")
@@ -33,7 +33,7 @@ purge.spec = {
       long = "due",
       help = "also tasks with a countdown or eta that has not come",
     },
-    { short = "y", long = "yes", help = "do it without asking" },
+    confirm.YES,
     link.FILE, common.BROKER, common.CONFIG, common.JSON,
   },
   examples = {
@@ -55,10 +55,7 @@ local function check_usage(given)
       exit.usage(check.problem("purge: QUEUE", check.name, name))
     end
   end
-  if not given.yes and not (core.sys.isatty(0) and core.sys.isatty(2)) then
-    exit.usage("purge: nobody can be asked here, and what is deleted is gone",
-      "with --yes it is done without asking")
-  end
+  confirm.check(given, "purge", "what is deleted is gone")
 end
 
 -- What there is in those queues that are meant.
@@ -94,9 +91,7 @@ local function is_wanted(list, total)
       grid.text(queue.due) }
   end
   grid.write(rows, { [2] = true, [3] = true }, io.stderr)
-  io.stderr:write(("delete %s for good? [y/N] "):format(counted(total)))
-  local answer = io.read("l")
-  return answer ~= nil and answer:lower():find("^%s*ye?s?%s*$") ~= nil
+  return confirm.ask(("delete %s for good"):format(counted(total)))
 end
 
 -- What comes meanwhile stays: no more is looked at than there was.

@@ -46,18 +46,30 @@ local function as_json(value)
   return text
 end
 
+--- A value as JSON. What JSON need not escape and terminals obey is escaped
+-- all the same: DEL, and U+0080 to U+009F.
+-- @param value
+-- @treturn string
+function show.text(value)
+  return (as_json(value):gsub("\127", "\\u007f")
+    :gsub("\xc2([\x80-\x9f])", function(c)
+      return ("\\u%04x"):format(c:byte())
+    end))
+end
+
 --- Prints data as JSON, on one line. Infinity and NaN, which JSON does not
 -- have, are the strings `"inf"`, `"-inf"` and `"nan"`.
 -- @param value
 function show.json(value)
-  io.write(as_json(value), "\n")
+  io.write(show.text(value), "\n")
 end
 
 --- Prints a value: strings and numbers as they are, all else as JSON.
 -- @param value
 function show.value(value)
   if type(value) == "string" then
-    io.write(value, "\n")
+    -- Bytes for a program, which a person's terminal is not to obey.
+    io.write(core.sys.isatty(1) and say.clean(value) or value, "\n")
   elseif type(value) == "number" then
     io.write(number_text(value), "\n")
   else
@@ -65,11 +77,23 @@ function show.value(value)
   end
 end
 
+-- A value for which JSON has no words is not worth the whole answer.
+local function presentable(value)
+  if pcall(as_json, value) then
+    return value
+  end
+end
+
 --- What there is to say of an error, as a table for JSON.
 -- @tparam TaskError e
 -- @treturn table
 function show.error_fields(e)
-  return { kind = e.kind, message = e.message, traceback = e.traceback }
+  return {
+    kind = e.kind,
+    message = e.message,
+    traceback = e.traceback,
+    value = presentable(e.value),
+  }
 end
 
 --- Says how a task failed.

@@ -133,10 +133,16 @@ function te.keep_dead(P, env, record, now)
   te.trim_dead(P, now, call("HINCRBY", P .. "n", "dead", #env + #record))
 end
 
+-- A time as it was asked for: ms, or -ms for so long ago, or without an end.
+local function moment(text, now)
+  local ago = string.match(text, "^%-(%d+)$")
+  return ago and string.format("%.0f", now - ago) or text
+end
+
 te.register("dead", function(keys, args)
-  local count = math.min(tonumber(args[3]), te.DEAD_MAX)
-  return call("ZRANGE", keys[1] .. "x", args[2], args[1], "BYSCORE", "REV",
-    "LIMIT", 0, count, "WITHSCORES")
+  local count, now = math.min(tonumber(args[3]), te.DEAD_MAX), te.now()
+  return call("ZRANGE", keys[1] .. "x", moment(args[2], now),
+    moment(args[1], now), "BYSCORE", "REV", "LIMIT", 0, count, "WITHSCORES")
 end, { "no-writes" })
 
 local function names_end(env)

@@ -9,6 +9,7 @@ complete -c taskengine -n __fish_use_subcommand -f -a result -d 'show the result
 complete -c taskengine -n __fish_use_subcommand -f -a status -d 'show queues, workers and how much waits'
 complete -c taskengine -n __fish_use_subcommand -f -a queues -d 'show each queue'
 complete -c taskengine -n __fish_use_subcommand -f -a purge -d 'delete the tasks that wait in queues'
+complete -c taskengine -n __fish_use_subcommand -f -a dead -d 'show tasks that failed for good, and run them again'
 complete -c taskengine -n __fish_use_subcommand -f -a doctor -d 'look whether all is well, and say what to do'
 complete -c taskengine -n __fish_use_subcommand -f -a env -d 'print what lets plain Lua find this taskengine'
 complete -c taskengine -n __fish_use_subcommand -f -a help -d 'show help'
@@ -75,6 +76,21 @@ complete -c taskengine -n '__fish_seen_subcommand_from purge' -s f -l file -r -d
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l json -d 'print JSON'
+
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -f
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l task -x -d 'those of this task'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -s Q -l queue -x -d 'those of this queue'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l kind -x -d 'those whose error is of this kind, such as WorkerLost'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l older -x -d 'that died so long ago or earlier'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l newer -x -d 'that died so long ago or later'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l limit -x -d 'no more than that, the last ones to die'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l all -d 'all of them'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l malformed -d 'what stood in a queue and is no task, instead of tasks'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -s y -l yes -d 'do it without asking'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l config -r -d 'a Lua file that returns settings'
+complete -c taskengine -n '__fish_seen_subcommand_from dead' -l json -d 'print JSON'
 
 complete -c taskengine -n '__fish_seen_subcommand_from doctor' -f
 complete -c taskengine -n '__fish_seen_subcommand_from doctor' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'

@@ -81,6 +81,7 @@ describe("The dead:", function()
       local some = s:call("dead", times[2], times[3], 100)
       assert.same({ ids[3], ids[2] }, { some[1], some[3] })
       assert.equal(4, #some)
+      assert.same(some, s:call("dead", "-3", "-2", 100))
     end)
   end)
 
