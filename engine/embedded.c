@@ -139,10 +139,6 @@ static bool is_wanted(const te_embedded *e) {
   return e->was_ready || !te_list_is_empty(&e->requests);
 }
 
-static uint32_t chance(void) {
-  return (uint32_t)(uv_hrtime() * 2654435761u >> 7);
-}
-
 // The supervisor is gone or none could be reached: once more, after a moment,
 // if anybody is to have it.
 static void try_later(te_embedded *e) {
@@ -155,7 +151,9 @@ static void try_later(te_embedded *e) {
   if (failures > WAITED_FAILURES_MAX && !te_list_is_empty(&e->requests)) {
     failures = WAITED_FAILURES_MAX;
   }
-  e->wake_ms = uv_now(e->loop) + te_pace_backoff_ms(failures, chance());
+  uint32_t chance;
+  te_random(&chance, sizeof(chance));
+  e->wake_ms = uv_now(e->loop) + te_pace_backoff_ms(failures, chance);
   enter(e, PAUSED);
 }
 

@@ -3,8 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include <uv.h>
-
 #define BASE    62
 #define LETTERS 52
 
@@ -24,9 +22,7 @@ static int digit_value(char c) {
 static uint8_t draw(uint8_t limit) {
   uint8_t byte;
   do {
-    int rc = uv_random(NULL, NULL, &byte, 1, 0, NULL);
-    assert(rc == 0);
-    (void)rc;
+    te_random(&byte, 1);
   } while (byte >= 256 / limit * limit);
   return byte % limit;
 }

@@ -3,8 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include <uv.h>
-
 #define CAP_MIN 16
 
 typedef struct te_map_slot {
@@ -90,11 +88,7 @@ static slot *seek(const te_map *m, te_slice key, uint32_t hash) {
 }
 
 static void widen(te_map *m) {
-  if (m->cap == 0) {
-    int rc = uv_random(NULL, NULL, m->secret, sizeof(m->secret), 0, NULL);
-    assert(rc == 0);
-    (void)rc;
-  }
+  if (m->cap == 0) te_random(m->secret, sizeof(m->secret));
   te_map old = *m;
   m->cap = old.cap == 0 ? CAP_MIN : old.cap * 2;
   m->slots = te_alloc_zero(m->cap, sizeof(slot));

@@ -112,9 +112,7 @@ static void hasten_timer(te_redis *r) {
 
 static void plan_attempt(te_redis *r) {
   uint32_t chance;
-  if (uv_random(NULL, NULL, &chance, sizeof(chance), 0, NULL) != 0) {
-    chance = (uint32_t)uv_hrtime();
-  }
+  te_random(&chance, sizeof(chance));
   r->phase = PHASE_PAUSING;
   uv_update_time(r->loop);
   uint64_t now = uv_now(r->loop);

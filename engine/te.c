@@ -73,8 +73,10 @@ void *te_alloc(size_t size) {
 }
 
 void *te_alloc_zero(size_t n, size_t size) {
+  n = at_least_one(n);
+  size = at_least_one(size);
   // calloc refuses a product that overflows.
-  return count(calloc(at_least_one(n), at_least_one(size)), size);
+  return count(calloc(n, size), n > SIZE_MAX / size ? SIZE_MAX : n * size);
 }
 
 void *te_realloc(void *p, size_t size) {
@@ -102,6 +104,13 @@ void te_free(void *p) {
   assert(before > 0);
   (void)before;
   free(p);
+}
+
+void te_random(void *out, size_t size) {
+  int rc = uv_random(NULL, NULL, out, size, 0, NULL);
+  if (rc == 0) return;
+  fprintf(stderr, "taskengine: no random bytes: %s\n", te_strerror(rc));
+  abort();
 }
 
 size_t te_alloc_live(void) {

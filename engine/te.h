@@ -17,7 +17,7 @@
 
 #define TE_NAME_BYTES_MAX    128                    // task, queue, namespace
 #define TE_MESSAGE_BYTES_MAX ((size_t)1024 * 1024)  // arguments, default
-#define TE_RESULT_BYTES_MAX  (16 * 1024 * 1024)     // a result, default
+#define TE_RESULT_BYTES_MAX  ((size_t)16 * 1024 * 1024)  // a result, default
 #define TE_VALUE_DEPTH_MAX   100
 
 // X(name, code, text): the error codes of this project.
@@ -66,6 +66,9 @@ void *te_realloc(void *p, size_t size);
 char *te_strdup(const char *text);
 char *te_slice_dup(te_slice slice);  // NUL-terminated copy
 void te_free(void *p);               // NULL is fine
+
+// Bytes nobody can foretell; aborts when the system has none to give.
+void te_random(void *out, size_t size);
 
 // Blocks that te_alloc gave and te_free has not had back yet.
 size_t te_alloc_live(void);
