@@ -36,7 +36,8 @@ static bool is_of_kind(mode_t kind) {
 static ssize_t write_some(te_slice bytes) {
   for (;;) {
     ssize_t n = write(STDERR_FILENO, bytes.data, bytes.size);
-    if (n >= 0) return n;
+    if (n > 0) return n;
+    if (n == 0) return -1;  // a device that takes nothing, and says no more
     if (errno == EAGAIN) {  // whoever shares it made it non-blocking
       struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
       poll(&writable, 1, -1);
@@ -94,20 +95,30 @@ static void *run(void *arg) {
   return arg;
 }
 
-// False when the system has no thread to give.
-static bool start(void) {
+static void make_conditions(void) {
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&is_idle, &monotonic);
   pthread_cond_init(&has_work, NULL);
   pthread_condattr_destroy(&monotonic);
+}
+
+static void drop_conditions(void) {
+  pthread_cond_destroy(&is_idle);
+  pthread_cond_destroy(&has_work);
+}
+
+// False when the system has no thread to give.
+static bool start(void) {
+  make_conditions();
   // Signals are the loop's; SIGPIPE would be nobody's.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
   is_running = pthread_create(&thread, NULL, run, NULL) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!is_running) drop_conditions();
   return is_running;
 }
 
@@ -119,9 +130,12 @@ bool te_scribe_add(te_slice lines) {
     return true;
   }
   pthread_mutex_lock(&mutex);
-  is_full = is_full || te_buf_size(&queue) + lines.size > QUEUE_BYTES_MAX;
-  bool is_taken = !is_full;
+  size_t waiting = te_buf_size(&queue);
+  bool is_taken = !is_full && lines.size <= QUEUE_BYTES_MAX - waiting;
   if (is_taken) te_buf_add_slice(&queue, lines);
+  // Nothing may slip in behind what found no room. Where nothing waits the
+  // thread has no reason to say that there is room again.
+  is_full = !is_taken && waiting > 0;
   pthread_cond_signal(&has_work);
   pthread_mutex_unlock(&mutex);
   return is_taken;
@@ -164,13 +178,14 @@ void te_scribe_stop(unsigned limit_ms) {
   pthread_mutex_unlock(&mutex);
   if (!is_settled) return;  // the end of the process is its end
   pthread_join(thread, NULL);
+  drop_conditions();
   is_running = is_ending = false;
   te_buf_free(&queue);
 }
 
 void te_scribe_forget(void) {
   static const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
-  mutex = unlocked;  // the thread may have held it
+  mutex = unlocked;  // the thread may have held it, and waits in the conditions
   is_running = is_full = is_writing = is_ending = false;
   te_buf_init(&queue);
 }

@@ -25,7 +25,7 @@
 void te_scribe_write(te_slice lines);
 
 // Has whole lines written, in time. False: too much waits, and nothing is
-// taken until that is on its way.
+// taken until that is on its way; or they alone are more than may wait.
 bool te_scribe_add(te_slice lines);
 
 // Waits until nothing waits any more, for so long at most.

@@ -155,6 +155,7 @@ int te_bind_open_testing(lua_State *L) {
       {"peer", te_bind_open_testing_peer},
       {"redis", te_bind_open_testing_redis},
       {"report", te_bind_open_testing_report},
+      {"scribe", te_bind_open_testing_scribe},
       {"wire", te_bind_open_testing_wire},
       {NULL, NULL},
   };
