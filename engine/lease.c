@@ -9,11 +9,12 @@
 #include "greet.h"
 #include "log.h"
 
-#define RETRY_MS   200   // after Redis refused a call
-#define BARRED_MS  5000  // after it refused it in a way that does not pass
-#define REFUSED_MS 5000  // so long without a refusal, the next one is news
-#define JITTER_MS  25    // so that not all workers reap or promote at once
-#define DUE_MS_MAX ((uint64_t)3600 * 1000)
+#define RETRY_MS    200   // after Redis refused a call
+#define BARRED_MS   5000  // after it refused it in a way that does not pass
+#define REFUSED_MS  5000  // so long without a refusal, the next one is news
+#define JITTER_MS   25    // so that not all workers reap or promote at once
+// For a time that Redis told: then it is asked, or told, again.
+#define WAIT_MS_MAX ((uint64_t)3600 * 1000)
 
 #define WHY_BYTES_MAX 512
 
@@ -112,13 +113,18 @@ static void on_due(uv_timer_t *timer) {
   te_redis_end(l->redis, 0, on_promoted, l);
 }
 
+// Both are what somebody else wrote: their difference may not fit.
+static uint64_t ms_until(int64_t then, int64_t now) {
+  return then > now ? (uint64_t)then - (uint64_t)now : 0;
+}
+
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
   if (due <= 0) {
     uv_timer_stop(&l->timers[TE_LEASE_DUE]);
     return;
   }
-  uint64_t in_ms = due > now ? (uint64_t)(due - now) : 0;
-  if (in_ms > DUE_MS_MAX) in_ms = DUE_MS_MAX;
+  uint64_t in_ms = ms_until(due, now);
+  if (in_ms > WAIT_MS_MAX) in_ms = WAIT_MS_MAX;
   set_timer(l, TE_LEASE_DUE, in_ms + 1, on_due);
 }
 
@@ -153,7 +159,8 @@ static void note_foreign(te_lease *l, int64_t now, int64_t deadline,
     return;
   }
   memcpy(l->foreign, wid.data, wid.size);
-  uint64_t in_ms = deadline > now ? (uint64_t)(deadline - now) : 0;
+  uint64_t in_ms = ms_until(deadline, now);
+  if (in_ms > WAIT_MS_MAX) in_ms = WAIT_MS_MAX;
   set_timer(l, TE_LEASE_FOREIGN, in_ms + 1 + jitter(l), on_foreign);
 }
 

@@ -1,0 +1,102 @@
+local library = require("taskengine.library")
+local program = require("spec.support.program")
+local scripted_redis = require("spec.support.scripted_redis")
+local wait_until = require("spec.support.wait").wait_until
+
+local LEASE_S <const> = 1
+local OTHER <const> = "Aother000000"
+
+describe("A worker whose Redis tells it nonsense", function()
+  local function integers(...)
+    local out = { ("*%d\r\n"):format(select("#", ...)) }
+    for _, value in ipairs { ... } do
+      out[#out + 1] = math.type(value) and (":%d\r\n"):format(value)
+        or scripted_redis.bulk(value)
+    end
+    return table.concat(out)
+  end
+
+  -- Answers as the functions of the library would, but for `changes`.
+  local function listen(changes, called)
+    local replies = {
+      te1_build = (":%d\r\n"):format(library.BUILD),
+      te1_register = integers(1, 0, 0, 0, ""),
+      te1_heartbeat = integers(1, 0, 0, 0, ""),
+      te1_fetch = integers(1, 0),
+      te1_promote = integers(1, 0),
+      te1_reap = ":0\r\n",
+      te1_leave = ":1\r\n",
+      te1_holds = "*0\r\n",
+    }
+    for name, reply in pairs(changes) do
+      replies[name] = reply
+    end
+    return scripted_redis.listen(function(words)
+      if words[1] == "CLIENT" then
+        return "+OK\r\n"
+      elseif words[1] == "FCALL" then
+        called[words[2]] = (called[words[2]] or 0) + 1
+        return replies[words[2]]
+      end
+    end)
+  end
+
+  local function start(place)
+    place:write("tasks.lua", [[
+      require("taskengine").app("tasks"):task("none", function() end)
+    ]])
+    return place:worker({ "tasks.lua", "-P", "1" },
+      { env = { TASKENGINE_LEASE = tostring(LEASE_S) } })
+  end
+
+  it("about another's lease waits, and asks no more often", function()
+    local called = {}
+    local told = integers(math.mininteger, 0, 0, math.maxinteger, OTHER)
+    local server <close> = listen({
+      te1_register = told,
+      te1_heartbeat = told,
+    }, called)
+    local place <close> = program.place { broker = server.url }
+    local worker = start(place)
+    wait_until(function()
+      return (called.te1_heartbeat or 0) >= 3
+    end, 20, "heartbeats")
+    assert.is_nil(called.te1_reap)
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end)
+
+  it("about what is due waits, and fetches no more often", function()
+    local called = {}
+    local told = integers(math.mininteger, math.maxinteger, 0, 0, "")
+    local server <close> = listen({
+      te1_register = told,
+      te1_heartbeat = told,
+      te1_fetch = integers(math.mininteger, math.maxinteger),
+    }, called)
+    local place <close> = program.place { broker = server.url }
+    local worker = start(place)
+    wait_until(function()
+      return (called.te1_heartbeat or 0) >= 3
+    end, 20, "heartbeats")
+    assert.is_true(called.te1_fetch <= 3)
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end)
+
+  it("instead of lists works on", function()
+    local called = {}
+    local server <close> = listen({
+      te1_register = "*0\r\n",
+      te1_heartbeat = integers("a", "b", "c", "d", 5),
+      te1_fetch = "*2\r\n*0\r\n$-1\r\n",
+    }, called)
+    local place <close> = program.place { broker = server.url }
+    local worker = start(place)
+    wait_until(function()
+      return (called.te1_fetch or 0) >= 1
+    end, 20, "a fetch")
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end)
+end)
