@@ -38,13 +38,13 @@ static char *join(const char *a, const char *b, const char *c) {
   return path;
 }
 
+// As in a URL (url.c); a dot in front would hide the folder, or be another's.
 static bool is_name(const char *name) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-";
   size_t size = strlen(name);
-  return size > 0 && size <= TE_NAME_BYTES_MAX &&
-         strspn(name, allowed) == size && strcmp(name, ".") != 0 &&
-         strcmp(name, "..") != 0;
+  return size > 0 && size <= TE_NAME_BYTES_MAX && name[0] != '.' &&
+         strspn(name, allowed) == size;
 }
 
 // The XDG rules: a path that is not absolute counts as not set.
@@ -96,7 +96,7 @@ int te_instance_init(te_instance *out, const char *name, te_why *why) {
   if (!is_name(name)) {
     return te_why_set(why, UV_EINVAL,
                       "\"%.*s\" is no name for an embedded Redis: 1 to %d of "
-                      "A-Z a-z 0-9 _ . : - are",
+                      "A-Z a-z 0-9 _ . : - with no dot in front are",
                       TE_NAME_BYTES_MAX, name, TE_NAME_BYTES_MAX);
   }
   char *state = state_folder();
@@ -141,7 +141,8 @@ static int refuse(te_why *why, const char *what, const char *folder) {
                     text);
 }
 
-// mkdir -p. `path` is changed on the way and whole again at the end.
+// mkdir -p. `path` is absolute, changed on the way and whole again when all
+// is made.
 static int make_all(char *path, te_why *why) {
   for (char *p = path + 1;; p++) {
     if (*p != '/' && *p != '\0') continue;
@@ -216,7 +217,7 @@ int te_instance_write_address(const te_instance *i, int fd) {
 }
 
 char *te_instance_read_address(const te_instance *i) {
-  char text[SOCKET_PATH_BYTES_MAX + 2];
+  char text[SOCKET_PATH_BYTES_MAX + 1];  // a line break behind the path
   char *file = te_instance_file(i, TE_INSTANCE_LOCK);
   int fd = open(file, O_RDONLY | O_CLOEXEC);
   te_free(file);
