@@ -15,7 +15,7 @@ struct te_users {
   int listener;  // -1 when closed
   dev_t dev;     // of the path, as it was made
   ino_t ino;
-  bool is_deaf;  // no descriptor was left for the last who knocked
+  bool is_deaf;  // no descriptor or memory was left for the last who knocked
   int *fd;
   size_t count;
   size_t cap;
@@ -117,7 +117,8 @@ static void accept_all(te_users *u, const char *line) {
     if (fd < 0) {
       // Polled again, it would wake us at once, to no avail: wait for
       // another event.
-      u->is_deaf = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+      u->is_deaf = errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+                   errno == ENOBUFS;
       return;
     }
     if (is_ours(fd) && (line == NULL || tell(fd, line))) {

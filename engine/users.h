@@ -42,7 +42,7 @@ size_t te_users_fill_poll(const te_users *u, struct pollfd *polls);
 /*
  * After poll: forgets who has gone and lets in who knocked, greeting each
  * with `line` if that is not NULL. `polls` is as te_users_fill_poll left it,
- * and poll(2) after that.
+ * and poll(2) after that; te_users_tell must not come between.
  */
 void te_users_step(te_users *u, const struct pollfd *polls, const char *line);
 
