@@ -20,7 +20,8 @@ typedef struct te_bell_events {
   void *arg;
 } te_bell_events;
 
-// `options` as for te_redis_new; its callbacks but `prepare` are replaced.
+// `options` as for te_redis_new, without `prepare`; its other callbacks are
+// replaced. The key is copied.
 te_bell *te_bell_new(uv_loop_t *loop, const te_redis_options *options,
                      te_slice key, const te_bell_events *events);
 void te_bell_close(te_bell *b);  // asynchronous, frees itself; NULL is fine

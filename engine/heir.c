@@ -154,6 +154,7 @@ static void on_again(uv_timer_t *timer) {
 }
 
 void te_heir_look(te_heir *h) {
+  if (h->is_closed) return;
   h->tries = 0;
   on_again(&h->again);
 }

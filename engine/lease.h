@@ -70,7 +70,9 @@ typedef struct te_lease {
   void *close_arg;
 } te_lease;
 
-// `redis` and `prefix` are borrowed until te_lease_close.
+// `redis` and `prefix` are borrowed until te_lease_close, which is called
+// once. Its cb comes when the timers have closed; replies still come to the
+// lease until `redis` has, too.
 void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
                    const char *prefix, uint64_t ms,
                    const te_lease_events *events);

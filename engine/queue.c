@@ -1,6 +1,5 @@
 #include "queue.h"
 
-#include <assert.h>
 #include <stdio.h>
 
 #include "bell.h"
@@ -210,11 +209,13 @@ static void on_gap(void *arg) {
 }
 
 static void open_bell(te_queue *q) {
-  char key[256];
-  int n = snprintf(key, sizeof(key), "%s%s", q->prefix, q->inbox);
   te_bell_events events = {on_work, on_gap, on_item, q};
-  q->bell = te_bell_new(q->loop, &q->redis_options, te_slice_of(key, (size_t)n),
-                        &events);
+  te_buf key;
+  te_buf_init(&key);
+  te_buf_addf(&key, "%s%s", q->prefix, q->inbox);
+  q->bell =
+      te_bell_new(q->loop, &q->redis_options, te_buf_slice(&key), &events);
+  te_buf_free(&key);
 }
 
 // Hands back what was fetched and never arrived here.
@@ -406,6 +407,7 @@ static void leave_to_heir(te_queue *q, te_list *list) {
 }
 
 void te_queue_close(te_queue *q) {
+  if (uv_is_closing((uv_handle_t *)&q->turn)) return;
   leave_to_heir(q, &q->ended);
   leave_to_heir(q, &q->told);
   te_bell_close(q->bell);

@@ -45,8 +45,9 @@ typedef struct te_queue_events {
 } te_queue_events;
 
 typedef struct te_queue_options {
-  const te_redis_options
-      *redis;          // callbacks are replaced; kept alive by caller
+  // All it points to is kept until the queue has closed; its callbacks are
+  // replaced, and there is no `prepare`.
+  const te_redis_options *redis;
   const char *prefix;  // "te:{default.0}:"; copied
   uint64_t lease_ms;
   te_claims *claims;  // freed task by task when Redis has confirmed its end
