@@ -62,6 +62,7 @@ static void add_line(te_buf *out, te_log_level level, const te_log_about *about,
 
 static size_t count_lines(te_slice text) {
   size_t n = 0;
+  if (text.size == 0) return 0;  // of NULL, perhaps
   const char *end = text.data + text.size;
   for (const char *at = text.data;
        (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)

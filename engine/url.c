@@ -1,6 +1,5 @@
 #include "url.h"
 
-#include <assert.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
