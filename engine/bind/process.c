@@ -84,15 +84,16 @@ static int process_kill(lua_State *L) {
 
 /*
  * Pushes a NULL-terminated array of the strings in the table at `list`; they
- * are borrowed from it.
+ * are borrowed from it, so a metamethod, which nobody keeps a string for, is
+ * not asked for any.
  */
 static char **push_strings(lua_State *L, int list) {
-  lua_Integer count = luaL_len(L, list);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, list);
   luaL_argcheck(L, count >= 1 && count < INT16_MAX, 1, "empty or too long");
   char **strings =
       lua_newuserdatauv(L, ((size_t)count + 1) * sizeof(char *), 0);
   for (lua_Integer i = 1; i <= count; i++) {
-    int type = lua_geti(L, list, i);
+    int type = lua_rawgeti(L, list, i);
     luaL_argcheck(L, type == LUA_TSTRING, 1, "a list of strings expected");
     // uv_spawn wants char *, and writes nothing there.
     memcpy(&strings[i - 1], &(const char *){lua_tostring(L, -1)},

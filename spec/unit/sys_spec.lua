@@ -247,7 +247,16 @@ describe("taskengine.core.sys", function()
     end)
 
     it("refuses arguments of the wrong kind", function()
+      local made_up = setmetatable({}, {
+        __len = function()
+          return 1
+        end,
+        __index = function()
+          return "true"
+        end,
+      })
       for _, case in ipairs {
+        { made_up, nil, "empty" },
         { nil, nil, "table expected" },
         { {}, nil, "empty" },
         { { "true", 5 }, nil, "list of strings" },
