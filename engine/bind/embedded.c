@@ -7,7 +7,11 @@ A server runs as long as somebody has a handle for its name that was
 */
 #include "embedded.h"
 
+#include <limits.h>
+#include <stdio.h>
+
 #include "bind/bind.h"
+#include "bind/caller.h"
 
 #define CLASS "taskengine.embedded"
 
@@ -46,21 +50,36 @@ static int embedded_new(lua_State *L) {
   return 1;
 }
 
+// What a question ended with, on its way to the function that waits for it.
+typedef struct ending {
+  const question *q;
+  int status;
+  const char *why;
+} ending;
+
+// (ending)
+static int run_ending(lua_State *L) {
+  const ending *e = lua_touserdata(L, 1);
+  int results = 1;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, e->q->fn);
+  luaL_unref(L, LUA_REGISTRYINDEX, e->q->fn);
+  luaL_unref(L, LUA_REGISTRYINDEX, e->q->handle);
+  if (e->status < 0) {
+    results = te_bind_fail_why(L, e->status, e->why);
+  } else {
+    lua_pushboolean(L, 1);
+  }
+  lua_call(L, results, 0);
+  return 0;
+}
+
 static void on_answer(void *arg, int status, const char *socket,
                       const char *why) {
   question *q = arg;
-  lua_State *L = q->L;
+  ending e = {q, status, why};
   (void)socket;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, q->fn);
-  luaL_unref(L, LUA_REGISTRYINDEX, q->fn);
-  luaL_unref(L, LUA_REGISTRYINDEX, q->handle);
+  te_bind_run(q->L, run_ending, &e);
   te_free(q);
-  if (status < 0) {
-    te_bind_call(L, te_bind_fail_why(L, status, why));
-  } else {
-    lua_pushboolean(L, 1);
-    te_bind_call(L, 1);
-  }
 }
 
 /***
