@@ -166,9 +166,16 @@ static void note_foreign(te_lease *l, int64_t now, int64_t deadline,
 
 /* Asking and renewing. */
 
+static void send_description(te_lease *l);
+
 static void on_heartbeat(uv_timer_t *timer) {
   te_lease *l = timer->data;
-  if (l->state == TE_LEASE_HELD) send_heartbeat(l, on_renewed);
+  if (l->state != TE_LEASE_HELD) return;
+  if (l->is_described) {
+    send_heartbeat(l, on_renewed);
+  } else {
+    send_description(l);
+  }
 }
 
 static void send_heartbeat(te_lease *l, te_redis_reply_cb cb) {
@@ -179,6 +186,17 @@ static void send_heartbeat(te_lease *l, te_redis_reply_cb cb) {
   te_redis_end(l->redis, 0, cb, l);
   // Should the reply never come, the next one is sent all the same.
   set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
+}
+
+// te1_register, and te1_describe of one that is registered.
+static void send_all(te_lease *l, const char *function, te_redis_reply_cb cb) {
+  begin_call(l, function, 3 + l->queue_count);
+  add_str(l, l->wid);
+  te_fcall_add_number(l->redis, l->ms);
+  te_redis_add(l->redis, te_buf_slice(&l->description));
+  add_queues(l);
+  te_redis_end(l->redis, 0, cb, l);
+  l->is_described = true;
 }
 
 // now, due, whether there is work, another's lease end, whose
@@ -197,10 +215,25 @@ static void on_renewed(void *arg, int status, const te_reply *reply) {
   if (te_lease_check(l, status, reply) == 0) note_report(l, reply);
 }
 
+// Redis may not have it when the connection was lost.
+static void on_described(void *arg, int status, const te_reply *reply) {
+  te_lease *l = arg;
+  if (status < 0 || reply->type == TE_REPLY_ERROR) l->is_described = false;
+  on_renewed(arg, status, reply);
+}
+
+// Renews the lease, too. When it is refused, the next one goes in place of a
+// heartbeat.
+static void send_description(te_lease *l) {
+  send_all(l, "te1_describe", on_described);
+  set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
+}
+
 static void hold(te_lease *l, const te_reply *held) {
   bool is_new = !l->was_held;
   l->state = TE_LEASE_HELD;
   l->was_held = true;
+  if (!l->is_described) send_description(l);
   l->events.on_held(l->events.arg, is_new, held);
 }
 
@@ -250,12 +283,7 @@ void te_lease_ask(te_lease *l) {
     send_heartbeat(l, on_still_held);
     return;
   }
-  begin_call(l, "te1_register", 3 + l->queue_count);
-  add_str(l, l->wid);
-  te_fcall_add_number(l->redis, l->ms);
-  te_redis_add(l->redis, te_buf_slice(&l->description));
-  add_queues(l);
-  te_redis_end(l->redis, 0, on_registered, l);
+  send_all(l, "te1_register", on_registered);
 }
 
 void te_lease_pause(te_lease *l) {
@@ -265,7 +293,7 @@ void te_lease_pause(te_lease *l) {
 
 /* Life. */
 
-static void forget_name(te_lease *l) {
+static void forget_description(te_lease *l) {
   te_buf_free(&l->description);
   for (size_t i = 0; i < l->queue_count; i++)
     te_free(l->queues[i]);
@@ -274,19 +302,32 @@ static void forget_name(te_lease *l) {
   l->queue_count = 0;
 }
 
-void te_lease_set_name(te_lease *l, const char wid[TE_ID_PRODUCER_BYTES],
-                       te_slice description, const te_slice *queues,
-                       size_t queue_count) {
-  assert(queue_count > 0 && l->state == TE_LEASE_LOST);
-  forget_name(l);
-  memcpy(l->wid, wid, TE_ID_PRODUCER_BYTES);
+static void keep_description(te_lease *l, te_slice description,
+                             const te_slice *queues, size_t queue_count) {
+  assert(queue_count > 0);
+  forget_description(l);
   te_buf_add_slice(&l->description, description);
   l->queues = te_alloc_zero(queue_count, sizeof(*l->queues));
   for (size_t i = 0; i < queue_count; i++)
     l->queues[i] = te_slice_dup(queues[i]);
   l->queue_count = queue_count;
+}
+
+void te_lease_set_name(te_lease *l, const char wid[TE_ID_PRODUCER_BYTES],
+                       te_slice description, const te_slice *queues,
+                       size_t queue_count) {
+  assert(l->state == TE_LEASE_LOST);
+  memcpy(l->wid, wid, TE_ID_PRODUCER_BYTES);
+  keep_description(l, description, queues, queue_count);
   l->state = TE_LEASE_ABSENT;
   l->was_held = false;
+}
+
+void te_lease_describe(te_lease *l, te_slice description,
+                       const te_slice *queues, size_t queue_count) {
+  keep_description(l, description, queues, queue_count);
+  l->is_described = false;
+  if (l->state == TE_LEASE_HELD) send_description(l);
 }
 
 void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
@@ -308,7 +349,7 @@ void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
 static void on_timer_close(uv_handle_t *handle) {
   te_lease *l = handle->data;
   if (--l->open_handles > 0) return;
-  forget_name(l);
+  forget_description(l);
   l->on_close(l->close_arg);
 }
 

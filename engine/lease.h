@@ -54,7 +54,8 @@ typedef struct te_lease {
   te_redis *redis;
   te_lease_events events;
   te_lease_state state;
-  bool was_held;  // under this name
+  bool was_held;      // under this name
+  bool is_described;  // Redis was told the description and the queues
   const char *prefix;
   uint64_t ms;
   uint64_t refused_ms;  // when Redis last answered with an error; 0: never
@@ -82,6 +83,9 @@ void te_lease_close(te_lease *l, void (*cb)(void *arg), void *arg);
 void te_lease_set_name(te_lease *l, const char wid[TE_ID_PRODUCER_BYTES],
                        te_slice description, const te_slice *queues,
                        size_t queue_count);
+// Another description, other queues. All copied.
+void te_lease_describe(te_lease *l, te_slice description,
+                       const te_slice *queues, size_t queue_count);
 void te_lease_ask(te_lease *l);    // the connection is there
 void te_lease_pause(te_lease *l);  // it is not
 

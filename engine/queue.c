@@ -324,6 +324,12 @@ void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
   if (te_redis_is_up(q->redis)) te_lease_ask(&q->lease);
 }
 
+void te_queue_describe(te_queue *q, te_slice description,
+                       const te_slice *queues, size_t queue_count) {
+  q->first_queue = 0;
+  te_lease_describe(&q->lease, description, queues, queue_count);
+}
+
 void te_queue_stop_fetching(te_queue *q) {
   q->stops = true;
 }

@@ -62,6 +62,10 @@ void te_queue_start(te_queue *q, const char wid[TE_ID_PRODUCER_BYTES],
                     te_slice description, const te_slice *queues,
                     size_t queue_count);
 
+// What has changed of that, but for the wid; Redis is told. Copied.
+void te_queue_describe(te_queue *q, te_slice description,
+                       const te_slice *queues, size_t queue_count);
+
 void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
 void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);

@@ -449,15 +449,26 @@ local function report(self, wid, queues)
   return { self.now, due and due.when or 0, work, foreign, whose }
 end
 
-function Model:register(wid, lease_ms, description, ...)
-  local worker = self.workers[wid] or { held = {} }
-  self.workers[wid] = worker
-  worker.deadline = self.now + lease_ms
-  worker.description, worker.queues = description, { ... }
-  for _, queue in ipairs(worker.queues) do
+local function describe(self, wid, description, queues)
+  local worker = self.workers[wid]
+  worker.description, worker.queues = description, queues
+  for _, queue in ipairs(queues) do
     queue_of(self, queue)
   end
-  return report(self, wid, worker.queues)
+  return report(self, wid, queues)
+end
+
+function Model:register(wid, lease_ms, description, ...)
+  self.workers[wid] = self.workers[wid] or { held = {} }
+  renew(self, wid, lease_ms)
+  return describe(self, wid, description, { ... })
+end
+
+function Model:describe(wid, lease_ms, description, ...)
+  if not renew(self, wid, lease_ms) then
+    return FENCED
+  end
+  return describe(self, wid, description, { ... })
 end
 
 local function trim_waits(self, limit)

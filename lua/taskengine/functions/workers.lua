@@ -1,4 +1,5 @@
--- te1_register, te1_heartbeat: workers and their leases; te1_status.
+-- te1_register, te1_describe, te1_heartbeat: workers and their leases;
+-- te1_status.
 
 local WID_BYTES = 12
 
@@ -70,13 +71,28 @@ local function queues_from(args, first)
   return queues
 end
 
-te.register("register", function(keys, args)
-  local P, wid = keys[1], args[1]
-  local now = te.now()
-  call("ZADD", P .. "w", string.format("%.0f", now + tonumber(args[2])), wid)
+-- What a worker says of itself: args are wid, lease ms, description, queue...
+local function describe(P, args, now)
+  local wid = args[1]
   call("HSET", P .. "wi", wid, args[3])
   set_queues(P, wid, queues_from(args, 4))
   return report(P, wid, args, 4, now)
+end
+
+te.register("register", function(keys, args)
+  local P, now = keys[1], te.now()
+  local deadline = string.format("%.0f", now + tonumber(args[2]))
+  call("ZADD", P .. "w", deadline, args[1])
+  return describe(P, args, now)
+end)
+
+-- Of one that is registered, and holds its lease.
+te.register("describe", function(keys, args)
+  local P, now = keys[1], te.now()
+  if not te.renew(P, args[1], now, tonumber(args[2])) then
+    return { "FENCED" }
+  end
+  return describe(P, args, now)
 end)
 
 local TRIMMED_MAX = 100

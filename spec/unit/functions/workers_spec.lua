@@ -70,6 +70,39 @@ describe("Workers:", function()
     end)
   end)
 
+  describe("te1_describe", function()
+    local function describe_as(wid, text, ...)
+      return s:call("describe", wid, LEASE_MS, text, ...)
+    end
+
+    it("changes what a worker says of itself, and its queues", function()
+      s:register(A, "default", "mail")
+      s:fetch(A, 1, { queues = { "default", "mail" } })
+      p:plain(1, { queue = "video" })
+      assert.same({ s:now(), 0, 1, 0, "" },
+        describe_as(A, "another", "default", "video"))
+      assert.equal("another", s:redis("HGET", "wi", A))
+      assert.same({ "default", "video" }, queues_of(A))
+      -- Nobody wakes it for the queue that it has left.
+      assert.equal(0, s:redis("EXISTS", "sl:mail"))
+    end)
+
+    it("renews the lease", function()
+      s:register(A)
+      s:advance(14999)
+      describe_as(A, "another", "default")
+      assert.equal(tostring(s:now() + LEASE_MS), s:redis("ZSCORE", "w", A))
+    end)
+
+    it("says FENCED once it was reaped, and changes nothing", function()
+      s:register(A)
+      s:call("reap", A, "1", "F", "-")
+      assert.same({ "FENCED" }, describe_as(A, "another", "default", "mail"))
+      assert.same({ 0, 0 }, { s:redis("EXISTS", "w"), s:redis("EXISTS", "wi") })
+      assert.same({}, queues_of(A))
+    end)
+  end)
+
   describe("te1_heartbeat", function()
     it("renews the lease", function()
       s:register(A)
