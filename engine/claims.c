@@ -16,7 +16,9 @@
 
 #include "clock.h"
 
-#define MAGIC UINT64_C(0x3373676d69616c63)  // changes with the layout
+#define MAGIC UINT64_C(0x3473676d69616c63)  // changes with the layout
+
+#define CREATE_TRIES 10
 
 enum claim_state { FREE, OFFERED, TAKEN, ENDED };
 
@@ -130,6 +132,33 @@ int te_claims_create(const char *path, te_claims **out) {
   c->free_count = TE_CLAIMS_MAX;
   *out = c;
   return 0;
+}
+
+static int create_in(const char *folder, char **path, te_claims **out) {
+  char name[TE_ID_PRODUCER_BYTES];
+  char text[PATH_MAX];
+  te_id_producer(name);
+  int n = snprintf(text, sizeof(text), "%s/%.*s" TE_CLAIMS_SUFFIX, folder,
+                   TE_ID_PRODUCER_BYTES, name);
+  if (n < 0 || (size_t)n >= sizeof(text)) return UV_ENAMETOOLONG;
+  int rc = te_claims_create(text, out);
+  if (rc == 0) *path = te_strdup(text);
+  return rc;
+}
+
+/*
+ * Another master that stops takes the folder with it when it is empty, and one
+ * that looks for dead ones may take the draft of a file: both may happen while
+ * this one starts.
+ */
+int te_claims_create_in(const char *folder, char **path, te_claims **out) {
+  int rc = create_in(folder, path, out);
+  for (int tries = 1; tries < CREATE_TRIES; tries++) {
+    if (rc != UV_ENOENT && rc != UV_EBUSY) break;
+    mkdir(folder, 0700);  // whether it helped is seen next
+    rc = create_in(folder, path, out);
+  }
+  return rc;
 }
 
 int te_claims_fd(const te_claims *c) {

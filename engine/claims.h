@@ -31,7 +31,9 @@
 #include "te.h"
 
 #define TE_CLAIMS_MAX             16384  // tasks in one worker's hands
-#define TE_CHILDREN_MAX           512
+#define TE_PROCESSES_MAX          512    // that get tasks
+// With those that have been replaced and still end what they began.
+#define TE_CHILDREN_MAX           1536
 #define TE_FIELD_BYTES            24   // id, delivery: a task in flight
 #define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
 #define TE_CLAIMS_SERVICE_BYTES   16   // names a broker and a namespace
@@ -53,6 +55,9 @@ typedef struct te_token {
  * unlinks the file.
  */
 int te_claims_create(const char *path, te_claims **out);
+// The same, under a name of its own in a folder, which is made if it has gone
+// meanwhile. Caller frees the path.
+int te_claims_create_in(const char *folder, char **path, te_claims **out);
 int te_claims_fd(const te_claims *c);    // for a child to inherit
 void te_claims_keep_file(te_claims *c);  // te_claims_free is not to unlink it
 void te_claims_free(te_claims *c);       // NULL is fine

@@ -11,6 +11,17 @@ size_t te_hand_occupied(const te_hand *h) {
   return h->count - (is_over ? h->waiting_max : h->waiting);
 }
 
+size_t te_hand_open_slots(const te_hand *h, unsigned slots) {
+  size_t occupied = te_hand_occupied(h);
+  return occupied < slots ? slots - occupied : 0;
+}
+
+bool te_hand_is_freer(const te_hand *a, const te_hand *b) {
+  size_t before_a = te_hand_occupied(a);
+  size_t before_b = te_hand_occupied(b);
+  return before_a != before_b ? before_a < before_b : a->waiting < b->waiting;
+}
+
 static size_t tasks_ahead(const te_hand *h, double mean_us) {
   if (h->is_stalled || mean_us <= 0) return 0;
   double n = TE_HAND_AHEAD_US / mean_us;

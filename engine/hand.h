@@ -41,6 +41,12 @@ void te_hand_init(te_hand *h, unsigned child, size_t waiting_max,
 
 // Tasks that take a slot, or wait for one.
 size_t te_hand_occupied(const te_hand *h);
+// Slots that no task takes.
+size_t te_hand_open_slots(const te_hand *h, unsigned slots);
+
+// Which of two is to get a task: the one with less before it; then the one
+// where fewer tasks wait, which could not go on while it computes.
+bool te_hand_is_freer(const te_hand *a, const te_hand *b);
 
 /*
  * How many more it is to get; mean_us is the tasks' run time, 0: not known.

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "hand.h"
+#include "held.h"
 #include "log.h"
 
 #define PATROL_MS   10
@@ -23,42 +24,69 @@ struct te_pool {
   te_pool_events events;
   te_claims *claims;
   te_crew *crew;
+  unsigned seats;  // of children
+  te_wear *wear;
   te_hand *hands;        // by the index of the child
   te_hand_index *index;  // the hands'
-  te_list held;          // to be offered (again), in the order of submission
+  te_held held;          // to be offered (again)
   uint64_t submitted;
-  size_t held_count;
-  size_t held_bytes;       // of their envelopes
-  uint64_t held_since_ms;  // without a pause; 0: nothing is held
-  size_t task_count;       // with children, and held
-  double mean_us;          // of recent run times; 0 before the first
-  uint64_t patrol_at_ms;   // 0: not running
+  size_t task_count;      // with children, and held
+  double mean_us;         // of recent run times; 0 before the first
+  uint64_t patrol_at_ms;  // 0: not running
   uv_timer_t patrol;
   bool is_draining;   // takes no tasks
   bool is_link_down;  // as children are told
   bool gives_up;      // drops all tasks, however they end
 };
 
-static size_t child_room(const te_pool *p, unsigned child) {
+/*
+ * How many of all slots are free; SIZE_MAX when there are no more children
+ * than usual, and each has its own. Claims are kept free for tasks that others
+ * wait for.
+ */
+static size_t free_slots(const te_pool *p) {
+  if (te_crew_alive(p->crew) <= p->processes) return SIZE_MAX;
+  size_t all = (size_t)p->processes * p->concurrency;
+  size_t taken = 0;
+  size_t waiting = 0;
+  for (unsigned i = 0; i < p->seats; i++) {
+    taken += p->concurrency - te_hand_open_slots(&p->hands[i], p->concurrency);
+    waiting += p->hands[i].waiting;
+  }
+  if (waiting > TE_CLAIMS_MAX / 2) taken += waiting - TE_CLAIMS_MAX / 2;
+  return all > taken ? all - taken : 0;
+}
+
+static size_t min_size(size_t a, size_t b) {
+  return a < b ? a : b;
+}
+
+static size_t child_room(const te_pool *p, unsigned child, size_t slots) {
+  const te_hand *h = &p->hands[child];
   if (!te_crew_is_ready(p->crew, child)) return 0;
-  return te_hand_room(&p->hands[child], p->concurrency, p->mean_us);
+  size_t room = te_hand_room(h, p->concurrency, p->mean_us);
+  if (te_hand_open_slots(h, p->concurrency) > slots)
+    room = min_size(room, slots);
+  return te_wear_room(p->wear, child, room);
 }
 
 size_t te_pool_room(const te_pool *p) {
   if (p->is_draining) return 0;
   size_t room = 0;
   size_t idle = 0;
-  size_t bytes = p->held_bytes;
-  for (unsigned i = 0; i < p->processes; i++) {
-    size_t more = child_room(p, i);
+  size_t bytes = p->held.bytes;
+  size_t slots = free_slots(p);
+  for (unsigned i = 0; i < p->seats; i++) {
+    size_t more = child_room(p, i, slots);
     room += more;
     bytes += p->hands[i].bytes;
+    size_t open = te_hand_open_slots(&p->hands[i], p->concurrency);
+    if (slots != SIZE_MAX) slots -= min_size(more, open);
     if (more > 0 && te_hand_occupied(&p->hands[i]) == 0) idle++;
   }
   if (bytes >= BYTES_MAX && room > idle) room = idle;
-  size_t claims = te_claims_free_count(p->claims);
-  if (room > claims) room = claims;
-  return room > p->held_count ? room - p->held_count : 0;
+  room = min_size(room, te_claims_free_count(p->claims));
+  return room > p->held.count ? room - p->held.count : 0;
 }
 
 size_t te_pool_in_hand(const te_pool *p) {
@@ -66,25 +94,6 @@ size_t te_pool_in_hand(const te_pool *p) {
 }
 
 /* Tasks on their way to a child and back. */
-
-static te_task *task_of(te_list *link) {
-  return te_container_of(link, te_task, link);
-}
-
-// `before`: what is to stand behind it, or the list itself.
-static void hold(te_pool *p, te_task *t, te_list *before) {
-  te_list_add_last(before, &t->link);
-  p->held_count++;
-  p->held_bytes += t->size;
-}
-
-static te_task *take_held(te_pool *p, te_list *link) {
-  te_task *t = task_of(link);
-  te_list_remove(link);
-  p->held_bytes -= t->size;
-  if (--p->held_count == 0) p->held_since_ms = 0;
-  return t;
-}
 
 static void end_task(te_pool *p, te_task *t, uint32_t run_us) {
   p->task_count--;
@@ -106,20 +115,14 @@ static void offer(te_pool *p, unsigned child, te_task *t) {
   te_crew_tell(p->crew, child, &w);
 }
 
-// The one with less before the task; then the one where fewer tasks wait,
-// which could not go on while it computes.
-static bool is_better(const te_hand *a, const te_hand *b) {
-  size_t before_a = te_hand_occupied(a);
-  size_t before_b = te_hand_occupied(b);
-  return before_a != before_b ? before_a < before_b : a->waiting < b->waiting;
-}
-
 // False when none has room.
 static bool choose_child(const te_pool *p, unsigned *best) {
   bool is_there = false;
-  for (unsigned i = 0; i < p->processes; i++) {
-    if (child_room(p, i) == 0) continue;
-    if (!is_there || is_better(&p->hands[i], &p->hands[*best])) *best = i;
+  size_t slots = free_slots(p);
+  for (unsigned i = 0; i < p->seats; i++) {
+    if (child_room(p, i, slots) == 0) continue;
+    if (!is_there || te_hand_is_freer(&p->hands[i], &p->hands[*best]))
+      *best = i;
     is_there = true;
   }
   return is_there;
@@ -145,29 +148,29 @@ static void watch(te_pool *p, uint64_t in_ms) {
 
 static void offer_held(te_pool *p) {
   unsigned child = 0;
-  while (p->held_count > 0 && te_claims_free_count(p->claims) > 0 &&
+  while (p->held.count > 0 && te_claims_free_count(p->claims) > 0 &&
          choose_child(p, &child)) {
-    te_task *t = take_held(p, p->held.next);
+    te_task *t = te_held_first(&p->held);
+    te_held_remove(&p->held, t);
     offer(p, child, t);
     if (t->limit_ms > 0) watch(p, t->envelope.time_limit_ms);
     if (p->hands[child].count > 1) watch(p, PATROL_MS);
   }
-  if (p->held_count > 0 && p->held_since_ms == 0) {
-    p->held_since_ms = te_clock_ms();
+  if (p->held.count > 0 && p->held.since_ms == 0) {
+    p->held.since_ms = te_clock_ms();
     watch(p, HELD_MS);
   }
 }
 
-static void end_unspent(te_pool *p, te_list *link) {
-  te_task *t = take_held(p, link);
-  te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
-  end_task(p, t, 0);
-}
-
-// All that no child has been offered ends unspent.
-static void end_held(te_pool *p) {
-  te_list_each (link, &p->held)
-    end_unspent(p, link);
+// A task and those held behind it.
+static void end_unspent(te_pool *p, te_task *t) {
+  while (t != NULL) {
+    te_task *next = te_held_next(&p->held, t);
+    te_held_remove(&p->held, t);
+    te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
+    end_task(p, t, 0);
+    t = next;
+  }
 }
 
 /*
@@ -176,49 +179,65 @@ static void end_held(te_pool *p) {
  * each lot in order, so that all stand at the queue's head as they did before.
  */
 static void give_back(te_pool *p) {
-  if (p->held_count == 0) return;
-  uint64_t held_ms = te_clock_ms() - p->held_since_ms;
+  if (p->held.count == 0) return;
+  uint64_t held_ms = te_clock_ms() - p->held.since_ms;
   if (held_ms < HELD_MS) return watch(p, HELD_MS - held_ms);
   if (p->is_link_down) return watch(p, HELD_MS);
-  te_list *link = &p->held;
-  for (size_t n = 0; n < BACK_MAX && link->prev != &p->held; n++)
-    link = link->prev;
-  for (te_list *next; link != &p->held; link = next) {
-    next = link->next;
-    end_unspent(p, link);
-  }
-  if (p->held_count > 0) watch(p, PATROL_MS);
+  end_unspent(p, te_held_near_end(&p->held, BACK_MAX));
+  if (p->held.count > 0) watch(p, PATROL_MS);
 }
 
 void te_pool_submit(te_pool *p, te_task *t) {
   t->order = p->submitted++;
   p->task_count++;
-  hold(p, t, &p->held);
+  te_held_add(&p->held, t);
   offer_held(p);
 }
 
 /* Slow children and time limits. */
 
-// Each finds its place near the one before: they come by their order, the last
-// first, or nearly so.
 static void withdraw_all(te_pool *p, unsigned child) {
   te_task *t;
-  te_list *at = &p->held;
+  te_task *before = NULL;
   while ((t = te_hand_withdraw(&p->hands[child], p->claims)) != NULL) {
-    while (at->prev != &p->held && task_of(at->prev)->order > t->order)
-      at = at->prev;
-    while (at != &p->held && task_of(at)->order < t->order)
-      at = at->next;
-    hold(p, t, at);
-    at = &t->link;
+    te_held_add_back(&p->held, t, before);
+    before = t;
   }
+}
+
+/* Children that leave. */
+
+static void dismiss_if_done(te_pool *p, unsigned child) {
+  if (te_crew_is_leaving(p->crew, child) && p->hands[child].count == 0)
+    te_crew_dismiss(p->crew, child);
+}
+
+static void on_leave(void *arg, te_child_ref child) {
+  te_pool *p = arg;
+  withdraw_all(p, child.index);
+  dismiss_if_done(p, child.index);
+  offer_held(p);
+}
+
+static void check_wear(te_pool *p, unsigned child, uint64_t now) {
+  if (p->is_draining) return;
+  if (te_wear_check(p->wear, child, p->mean_us, now))
+    watch(p, TE_WEAR_PAUSE_MS);
+}
+
+static void note_ended(te_pool *p, unsigned child, uint64_t now) {
+  te_wear_note_end(p->wear, child);
+  check_wear(p, child, now);
+  dismiss_if_done(p, child);
 }
 
 // A child that computes does not tell of what has ended before.
 static void collect_ended(te_pool *p, unsigned child, uint64_t now) {
   te_task *t;
-  while ((t = te_hand_take_ended(&p->hands[child], p->claims, now)) != NULL)
+  while ((t = te_hand_take_ended(&p->hands[child], p->claims, now)) != NULL) {
     end_task(p, t, 0);
+    note_ended(p, child, now);
+  }
 }
 
 static void check_limit(te_pool *p, unsigned child, te_task *t, uint64_t now) {
@@ -238,15 +257,16 @@ static void look_after(te_pool *p, unsigned child, uint64_t now) {
   if (te_hand_is_slow(h, now)) collect_ended(p, child, now);
   if (te_hand_check_stall(h, p->concurrency, now)) withdraw_all(p, child);
   te_list_each (link, &h->tasks)
-    check_limit(p, child, task_of(link), now);
+    check_limit(p, child, te_container_of(link, te_task, link), now);
   if (may_stall(p, child)) watch(p, PATROL_MS);
+  check_wear(p, child, now);
 }
 
 static void on_patrol(uv_timer_t *timer) {
   te_pool *p = timer->data;
   uint64_t now = te_clock_ms();
   p->patrol_at_ms = 0;
-  for (unsigned i = 0; i < p->processes; i++)
+  for (unsigned i = 0; i < p->seats; i++)
     look_after(p, i, now);
   offer_held(p);
   give_back(p);
@@ -267,8 +287,10 @@ static void on_done(te_pool *p, unsigned child, const te_wire *w) {
   te_task *t = te_hand_find(h, w->token);
   if (t == NULL) return;  // was collected from its claim
   if (t->end == TE_END_NONE) te_task_set_outcome(t, w->payload);
-  te_hand_end(h, t, te_clock_ms());
+  uint64_t now = te_clock_ms();
+  te_hand_end(h, t, now);
   end_task(p, t, w->number);
+  note_ended(p, child, now);
   offer_held(p);
 }
 
@@ -283,6 +305,7 @@ static void on_waits(te_pool *p, unsigned child, const te_wire *w) {
            "until some of them end: use more processes, or nest less deeply",
            child, h->waiting);
   }
+  check_wear(p, child, te_clock_ms());
   offer_held(p);
   p->events.on_room(p->events.arg);
 }
@@ -322,8 +345,12 @@ static void tell_link(te_pool *p, unsigned child) {
 static void on_hello(void *arg, te_child_ref child, bool is_ready,
                      te_slice hello) {
   te_pool *p = arg;
+  if (is_ready) te_wear_start(p->wear, child.index);
   if (p->is_link_down) tell_link(p, child.index);
   p->events.on_hello(p->events.arg, is_ready, hello);
+  // One that waited for this one may leave now.
+  for (unsigned i = 0; i < p->seats; i++)
+    check_wear(p, i, te_clock_ms());
   offer_held(p);
 }
 
@@ -336,8 +363,13 @@ static void on_end(void *arg, te_child_ref child, const te_death *death) {
   while ((t = te_hand_take_first(h, te_clock_ms())) != NULL)
     end_task(p, t, 0);
   te_claims_reset_child(p->claims, child.index);
-  if (p->gives_up || p->is_draining) end_held(p);
+  if (p->gives_up || p->is_draining) end_unspent(p, te_held_first(&p->held));
   offer_held(p);
+}
+
+static void on_reload(void *arg, te_reload what, te_slice text) {
+  te_pool *p = arg;
+  p->events.on_reload(p->events.arg, what, text);
 }
 
 static void on_death(void *arg, te_child_ref child, const te_death *death) {
@@ -363,18 +395,26 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
   te_pool *p = te_alloc_zero(1, sizeof(*p));
   te_crew_options crew = {options->processes, options->program,
                           te_claims_fd(claims)};
-  te_crew_events crew_events = {on_hello, on_wire, on_end, on_death, p};
+  te_crew_events crew_events = {.on_hello = on_hello,
+                                .on_wire = on_wire,
+                                .on_end = on_end,
+                                .on_leave = on_leave,
+                                .on_reload = on_reload,
+                                .on_death = on_death,
+                                .arg = p};
   p->loop = loop;
   p->processes = options->processes;
   p->concurrency = options->concurrency;
   p->events = *events;
   p->claims = claims;
   p->crew = te_crew_new(loop, &crew, &crew_events);
-  p->hands = te_alloc_zero(p->processes, sizeof(*p->hands));
+  p->seats = te_crew_seats(p->crew);
+  p->hands = te_alloc_zero(p->seats, sizeof(*p->hands));
   p->index = te_alloc_zero(1, sizeof(*p->index));
-  for (unsigned i = 0; i < p->processes; i++)
+  p->wear = te_wear_new(p->crew, p->hands, p->concurrency);
+  for (unsigned i = 0; i < p->seats; i++)
     te_hand_init(&p->hands[i], i, waiting_max(p->processes), p->index);
-  te_list_init(&p->held);
+  te_held_init(&p->held);
   uv_timer_init(loop, &p->patrol);
   p->patrol.data = p;
   return p;
@@ -382,6 +422,14 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
 
 void te_pool_set_config(te_pool *p, te_slice config) {
   te_crew_set_config(p->crew, config);
+}
+
+void te_pool_set_limits(te_pool *p, const te_wear_limits *limits) {
+  te_wear_set_limits(p->wear, limits);
+}
+
+void te_pool_reload(te_pool *p) {
+  te_crew_reload(p->crew);
 }
 
 void te_pool_reply(te_pool *p, te_child_ref to, uint32_t request, int status,
@@ -408,15 +456,15 @@ void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item) {
 
 void te_pool_send_link(te_pool *p, bool is_up) {
   p->is_link_down = !is_up;
-  for (unsigned i = 0; i < p->processes; i++)
+  for (unsigned i = 0; i < p->seats; i++)
     tell_link(p, i);
 }
 
 void te_pool_drain(te_pool *p) {
   p->is_draining = true;
-  for (unsigned i = 0; i < p->processes; i++)
+  for (unsigned i = 0; i < p->seats; i++)
     withdraw_all(p, i);
-  end_held(p);
+  end_unspent(p, te_held_first(&p->held));
 }
 
 void te_pool_quit(te_pool *p) {
@@ -425,7 +473,7 @@ void te_pool_quit(te_pool *p) {
 
 void te_pool_kill(te_pool *p, bool give_up) {
   p->gives_up = give_up;
-  if (give_up) end_held(p);
+  if (give_up) end_unspent(p, te_held_first(&p->held));
   te_crew_kill(p->crew);
 }
 
@@ -436,6 +484,7 @@ size_t te_pool_alive(const te_pool *p) {
 static void on_timer_close(uv_handle_t *handle) {
   te_pool *p = handle->data;
   te_free(p->hands);
+  te_wear_free(p->wear);
   te_free(p->index);
   te_free(p);
 }

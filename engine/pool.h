@@ -14,6 +14,11 @@
  * had begun go back (TE_END_BACK), and those that had not begun are given to
  * another child.
  *
+ * A child that has done enough (wear.h), or is of before a reload, leaves: what
+ * it has not begun is given to others, and it ends when the rest has ended.
+ * While there are more children than usual on that account, no more tasks take
+ * a slot at a time than without it.
+ *
  * A hard time limit that is over ends a task with TimeLimitExceeded: the
  * child is killed when it is executing it, or does not end it within a
  * second of being asked to.
@@ -26,6 +31,7 @@
 #include "claims.h"
 #include "crew.h"
 #include "task.h"
+#include "wear.h"
 
 typedef struct te_pool te_pool;
 
@@ -39,6 +45,7 @@ typedef struct te_pool_events {
   void (*on_request)(void *arg, te_child_ref from, uint32_t request,
                      te_slice payload);
   void (*on_log)(void *arg, int level, const te_task *about, te_slice text);
+  void (*on_reload)(void *arg, te_reload what, te_slice text);  // see crew.h
   void (*on_room)(void *arg);  // te_pool_room may have grown
   void (*on_death)(void *arg, te_child_ref child, const te_death *death);
   void *arg;
@@ -54,6 +61,8 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
                      const te_pool_events *events, te_claims *claims);
 // What children are told to load: MessagePack, copied. Before start.
 void te_pool_set_config(te_pool *p, te_slice config);
+void te_pool_set_limits(te_pool *p, const te_wear_limits *limits);  // any time
+void te_pool_reload(te_pool *p);  // see te_crew_reload
 // Starts the children that are not there. 0, or why one could not be.
 int te_pool_start(te_pool *p);
 

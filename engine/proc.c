@@ -223,6 +223,10 @@ void te_proc_flush(te_proc *p) {
   }
 }
 
+int te_proc_pid(const te_proc *p) {
+  return p->process.pid;
+}
+
 void te_proc_kill(te_proc *p, int signal) {
   if (!uv_is_closing((uv_handle_t *)&p->process))
     uv_process_kill(&p->process, signal);

@@ -45,6 +45,7 @@ te_buf *te_proc_out(te_proc *p);
 // Sends at the end of this turn of the loop, or at once when it is much.
 void te_proc_flush(te_proc *p);
 
+int te_proc_pid(const te_proc *p);
 void te_proc_kill(te_proc *p, int signal);
 
 // After on_end (also from within it). The memory goes when libuv is done.

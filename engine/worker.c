@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "claims.h"
@@ -17,8 +16,6 @@
 
 #define QUIT_MS   2000  // for children to end by themselves
 #define SETTLE_MS 5000  // for the last words with Redis
-
-#define CLAIMS_TRIES 10
 
 typedef enum stage {
   LOADING,  // no child has said hello yet
@@ -247,6 +244,11 @@ static void on_request(void *arg, te_child_ref from, uint32_t request,
   }
 }
 
+static void on_reload(void *arg, te_reload what, te_slice text) {
+  te_worker *w = arg;
+  if (w->stage == RUNNING) w->events.on_reload(w->events.arg, what, text);
+}
+
 static void on_room(void *arg) {
   te_worker *w = arg;
   if (w->queue != NULL) te_queue_wake(w->queue);
@@ -256,6 +258,8 @@ static void on_death(void *arg, te_child_ref child, const te_death *death) {
   te_worker *w = arg;
   if (w->stage == LOADING) {
     w->events.on_trouble(w->events.arg, TE_ECLOSED, death->why, true);
+  } else if (death->is_dismissed) {
+    te_log(TE_LOG_DEBUG, "child %u %s", child.index, death->why);
   } else if (death->was_ready) {
     if (w->stage <= DRAINING && !w->is_fenced)
       te_log(TE_LOG_WARN, "child %u %s", child.index, death->why);
@@ -333,9 +337,41 @@ static void on_refused(void *arg, const char *why) {
 
 /* Life. */
 
+static void forget_terms(te_worker *w) {
+  te_buf_clear(&w->description);
+  for (size_t i = 0; i < w->queue_count; i++)
+    te_free(w->queue_names[i]);
+  te_free(w->queue_names);
+  te_free(w->queues);
+}
+
+static void keep_terms(te_worker *w, const te_worker_terms *terms) {
+  forget_terms(w);
+  w->grace_ms = terms->grace_ms;
+  te_pool_set_limits(w->pool, &terms->limits);
+  te_buf_add_slice(&w->description, terms->description);
+  w->queues = te_alloc_zero(terms->queue_count, sizeof(*w->queues));
+  w->queue_names = te_alloc_zero(terms->queue_count, sizeof(char *));
+  for (size_t i = 0; i < terms->queue_count; i++) {
+    w->queue_names[i] = te_slice_dup(terms->queues[i]);
+    w->queues[i] = te_slice_of(w->queue_names[i], terms->queues[i].size);
+  }
+  w->queue_count = terms->queue_count;
+}
+
+void te_worker_set_terms(te_worker *w, const te_worker_terms *terms) {
+  assert(w->queue != NULL);
+  keep_terms(w, terms);
+  te_queue_describe(w->queue, te_buf_slice(&w->description), w->queues,
+                    w->queue_count);
+}
+
+void te_worker_reload(te_worker *w) {
+  if (w->stage == RUNNING) te_pool_reload(w->pool);
+}
+
 void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
   assert(w->queue == NULL);
-  w->grace_ms = plan->grace_ms;
   te_queue_options options = {&plan->redis, plan->prefix, plan->lease_ms,
                               w->claims};
   te_queue_events events = {.on_link = on_link,
@@ -348,14 +384,6 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
                             .on_settled = on_settled,
                             .room = room,
                             .arg = w};
-  te_buf_add_slice(&w->description, plan->description);
-  w->queues = te_alloc_zero(plan->queue_count, sizeof(*w->queues));
-  w->queue_names = te_alloc_zero(plan->queue_count, sizeof(char *));
-  for (size_t i = 0; i < plan->queue_count; i++) {
-    w->queue_names[i] = te_slice_dup(plan->queues[i]);
-    w->queues[i] = te_slice_of(w->queue_names[i], plan->queues[i].size);
-  }
-  w->queue_count = plan->queue_count;
   w->queue = te_queue_new(w->loop, &options, &events);
   w->relay = te_relay_new(w->pool, w->queue);
   te_heir_options heir = {
@@ -363,35 +391,13 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
       plan->prefix,  plan->service,  plan->lease_ms};
   if (w->claims_dir != NULL) w->heir = te_heir_new(w->loop, &heir);
   te_claims_set_service(w->claims, plan->service);
+  keep_terms(w, &plan->terms);
   incarnate(w);
 }
 
-static int make_named_claims(te_worker *w) {
-  char name[TE_ID_PRODUCER_BYTES];
-  char path[4096];
-  te_id_producer(name);
-  int n = snprintf(path, sizeof(path), "%s/%.*s" TE_CLAIMS_SUFFIX,
-                   w->claims_dir, TE_ID_PRODUCER_BYTES, name);
-  if (n < 0 || (size_t)n >= sizeof(path)) return UV_ENAMETOOLONG;
-  int rc = te_claims_create(path, &w->claims);
-  if (rc == 0) w->claims_path = te_strdup(path);
-  return rc;
-}
-
-/*
- * Another master that stops takes the folder with it when it is empty, and one
- * that looks for dead ones may take the draft of a file: both may happen while
- * this one starts.
- */
 static int make_claims(te_worker *w) {
   if (w->claims_dir == NULL) return te_claims_create(NULL, &w->claims);
-  int rc = make_named_claims(w);
-  for (int tries = 1; tries < CLAIMS_TRIES; tries++) {
-    if (rc != UV_ENOENT && rc != UV_EBUSY) break;
-    mkdir(w->claims_dir, 0700);  // whether it helped is seen next
-    rc = make_named_claims(w);
-  }
-  return rc;
+  return te_claims_create_in(w->claims_dir, &w->claims_path, &w->claims);
 }
 
 static void make_pool(te_worker *w) {
@@ -401,6 +407,7 @@ static void make_pool(te_worker *w) {
                            .on_end = on_end,
                            .on_request = on_request,
                            .on_log = on_log,
+                           .on_reload = on_reload,
                            .on_room = on_room,
                            .on_death = on_death,
                            .arg = w};
@@ -446,10 +453,7 @@ size_t te_worker_in_hand(const te_worker *w) {
 static void on_handle_close(uv_handle_t *handle) {
   te_worker *w = handle->data;
   if (--w->open_handles > 0) return;
-  for (size_t i = 0; i < w->queue_count; i++)
-    te_free(w->queue_names[i]);
-  te_free(w->queue_names);
-  te_free(w->queues);
+  forget_terms(w);
   te_buf_free(&w->description);
   te_buf_free(&w->failed_start);
   te_free(w->claims_dir);

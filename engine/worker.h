@@ -18,6 +18,7 @@
 
 #include "claims.h"
 #include "log.h"
+#include "pool.h"
 #include "redis.h"
 
 typedef struct te_worker te_worker;
@@ -46,19 +47,26 @@ typedef struct te_worker_events {
   // Redis cannot be used as it is (credentials, version), or not be reached.
   void (*on_trouble)(void *arg, int code, const char *why, bool fatal);
   void (*on_recovered)(void *arg);  // it can be reached again
+  void (*on_reload)(void *arg, te_reload what, te_slice text);  // see crew.h
   void (*on_stopped)(void *arg, const te_farewell *f);  // the last event
   void *arg;
 } te_worker_events;
+
+// What may change while it runs.
+typedef struct te_worker_terms {
+  uint64_t grace_ms;      // for the tasks that run when it stops
+  te_wear_limits limits;  // of the children
+  te_slice description;   // for `inspect`: MessagePack
+  const te_slice *queues;
+  size_t queue_count;
+} te_worker_terms;
 
 typedef struct te_worker_plan {
   te_redis_options redis;  // callbacks unused; all it points to is kept alive
   const char *prefix;      // "te:{default.0}:"
   const char *service;     // its heirs serve this too; TE_CLAIMS_SERVICE_BYTES
   uint64_t lease_ms;
-  uint64_t grace_ms;     // for the tasks that run when it stops
-  te_slice description;  // for `inspect`: MessagePack
-  const te_slice *queues;
-  size_t queue_count;
+  te_worker_terms terms;
 } te_worker_plan;
 
 // 0, or why not. What options point to must outlive the call, only.
@@ -66,6 +74,10 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
                   const te_worker_events *events, te_worker **out);
 int te_worker_start(te_worker *w);  // on failure: stop it, cold
 void te_worker_connect(te_worker *w, const te_worker_plan *plan);
+// Others, once it is connected; Redis is told. All copied.
+void te_worker_set_terms(te_worker *w, const te_worker_terms *terms);
+// Loads the files anew; nothing when it does not serve.
+void te_worker_reload(te_worker *w);
 size_t te_worker_in_hand(const te_worker *w);  // tasks fetched and not ended
 // Again and cold: at once. Harmless when it is stopping already.
 void te_worker_stop(te_worker *w, bool is_cold);

@@ -11,7 +11,8 @@ local layers = {
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
   "stream", "greet", "pace", "pipeline", "redis", "instance", "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "wire", "proc", "record", "task", "hand", "crew", "pool", "report",
+  "claims", "wire", "proc", "record", "task", "hand", "held", "crew", "wear",
+  "pool", "report",
   "tasklog", "bell", "fcall", "heir", "lease", "queue", "runtime", "child",
   "awaited", "relay", "worker", "main",
 }

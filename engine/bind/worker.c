@@ -66,6 +66,15 @@ static void on_recovered(void *arg) {
   if (push_handler(h, "on_recovered")) te_bind_call(h->L, 0);
 }
 
+static void on_reload(void *arg, te_reload what, te_slice text) {
+  static const char *const names[] = {"loaded", "failed", "done"};
+  handle *h = arg;
+  if (!push_handler(h, "on_reload")) return;
+  lua_pushstring(h->L, names[what]);
+  lua_pushlstring(h->L, text.data, text.size);
+  te_bind_call(h->L, 2);
+}
+
 static void on_stopped(void *arg, const te_farewell *f) {
   handle *h = arg;
   bool has_handler = push_handler(h, "on_stopped");
@@ -131,7 +140,9 @@ Makes a worker, whose children are not started yet.
 tasks say is logged from that level on
 @tparam table handlers `on_hello(bytes)`: the first child has loaded its
 files; `on_ready()`; `on_trouble(code, why, fatal)`: Redis cannot be used;
-`on_recovered()`: it can be again; `on_stopped(is_told, untold, outcomes)`:
+`on_recovered()`: it can be again; `on_reload(what, text)`: `"loaded"` (the
+first new child has; as for `on_hello`), `"failed"` (why), `"done"`: no old
+child gets tasks any more; `on_stopped(is_told, untold, outcomes)`:
 Redis knows that it is gone, or does not, and how many tasks it has there
 still; so many of them ended
 @treturn[1] worker
@@ -149,7 +160,7 @@ static int worker_new(lua_State *L) {
   o.claims_dir = string_field(L, 1, "claims_dir");
   o.config = slice_field(L, 1, "config");
   o.task_level = level_field(L, 1, "task_level");
-  o.processes = (unsigned)integer_field(L, 1, "processes", 1, 512);
+  o.processes = (unsigned)integer_field(L, 1, "processes", 1, TE_PROCESSES_MAX);
   o.concurrency = (unsigned)integer_field(L, 1, "concurrency", 1, 1000);
 
   handle *h = lua_newuserdatauv(L, sizeof(*h), VALUE_HANDLERS);
@@ -164,6 +175,7 @@ static int worker_new(lua_State *L) {
                              .on_ready = on_ready,
                              .on_trouble = on_trouble,
                              .on_recovered = on_recovered,
+                             .on_reload = on_reload,
                              .on_stopped = on_stopped,
                              .arg = h};
   int rc = te_worker_new(te_bind_loop(L), &o, &events, &h->worker);
@@ -212,11 +224,24 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
   return o;
 }
 
+// Pushes what keeps the queues alive.
+static te_worker_terms check_terms(lua_State *L, int table) {
+  te_worker_terms t = {.description = slice_field(L, table, "description")};
+  t.grace_ms = (uint64_t)integer_field(L, table, "grace_ms", 0, 86400000);
+  t.limits.tasks_max =
+      (uint64_t)integer_field(L, table, "child_tasks_max", 0, INT64_MAX);
+  t.limits.memory_bytes_max =
+      (uint64_t)integer_field(L, table, "child_memory_max", 0, INT64_MAX);
+  lua_getfield(L, table, "queues");
+  t.queues = check_queues(L, &t.queue_count);
+  return t;
+}
+
 /***
 Connects to Redis and asks for a lease; once for each worker.
 @function worker:connect
 @tparam table plan `url`, `prefix`, `service`, `queues`, `lease_ms`,
-`grace_ms`, `library`, `probe`, `build`, `description`, `client_name`
+`library`, `probe`, `build`, `client_name`; and what @{worker:set_terms} takes
 @treturn[1] boolean true
 @return[2] nil
 @treturn[2] string what is wrong with the URL
@@ -233,11 +258,8 @@ static int worker_connect(lua_State *L) {
   plan.service = needed_field(L, 2, "service");
   if (strlen(plan.service) != TE_CLAIMS_SERVICE_BYTES)
     luaL_error(L, "service: not of %d bytes", TE_CLAIMS_SERVICE_BYTES);
-  plan.description = slice_field(L, 2, "description");
   plan.lease_ms = (uint64_t)integer_field(L, 2, "lease_ms", 100, 3600000);
-  plan.grace_ms = (uint64_t)integer_field(L, 2, "grace_ms", 0, 86400000);
-  lua_getfield(L, 2, "queues");
-  plan.queues = check_queues(L, &plan.queue_count);
+  plan.terms = check_terms(L, 2);
   char why[256];
   int rc = te_url_parse(needed_field(L, 2, "url"), &h->url, why, sizeof(why));
   if (rc < 0) return te_bind_fail_why(L, rc, why);
@@ -248,6 +270,30 @@ static int worker_connect(lua_State *L) {
   te_worker_connect(h->worker, &plan);
   lua_pushboolean(L, true);
   return 1;
+}
+
+/***
+Changes the terms of a worker that is connected; Redis is told.
+@function worker:set_terms
+@tparam table terms `description`, `queues`, `grace_ms`; `child_tasks_max`,
+`child_memory_max` (bytes): beyond them a child is replaced, 0 for never
+*/
+static int worker_set_terms(lua_State *L) {
+  handle *h = check_running(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_argcheck(L, h->is_connected, 1, "is not connected");
+  te_worker_terms terms = check_terms(L, 2);
+  te_worker_set_terms(h->worker, &terms);
+  return 0;
+}
+
+/***
+Loads the files anew; see `on_reload`. Nothing when it is stopping.
+@function worker:reload
+*/
+static int worker_reload(lua_State *L) {
+  te_worker_reload(check_running(L)->worker);
+  return 0;
 }
 
 /***
@@ -277,6 +323,8 @@ int te_bind_open_worker(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"start", worker_start},
       {"connect", worker_connect},
+      {"set_terms", worker_set_terms},
+      {"reload", worker_reload},
       {"in_hand", worker_in_hand},
       {"stop", worker_stop},
       {NULL, NULL},
