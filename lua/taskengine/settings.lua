@@ -91,6 +91,15 @@ settings.KNOWN = {
   memory_limit = {
     problem = checked_by(check.size(1 << 20, 1 << 40, "1M to 1T")),
   },
+  -- After how many tasks a process of a worker is replaced.
+  max_tasks_per_child = {
+    problem = checked_by(check.integer(1, 1000000000)),
+  },
+  -- How much memory such a process may have come to after a task, or it is
+  -- replaced.
+  max_memory_per_child = {
+    problem = checked_by(check.size(1 << 20, 1 << 40, "1M to 1T")),
+  },
   -- In which schedules will be read.
   timezone = { problem = timezone_problem, default = "UTC" },
 }

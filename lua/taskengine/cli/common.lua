@@ -101,6 +101,8 @@ function common.apply_settings(given)
       grace = given.grace,
       soft_time_limit = given.soft_time_limit,
       memory_limit = given.memory_limit,
+      max_tasks_per_child = given.max_tasks_per_child,
+      max_memory_per_child = given.max_memory_per_child,
     },
     file = given.config,
   }

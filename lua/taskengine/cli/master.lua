@@ -2,7 +2,8 @@
 --
 --    loading --hello--> connecting --ready--> serving --signal--> stopping
 --
--- What goes wrong before it serves ends it; later it goes on.
+-- What goes wrong before it serves ends it; later it goes on. SIGHUP makes new
+-- children load the files as they are now.
 -- @module taskengine.cli.master
 
 local broker = require("taskengine.broker")
@@ -13,6 +14,7 @@ local exit = require("taskengine.cli.exit")
 local library = require("taskengine.library")
 local message = require("taskengine.message")
 local say = require("taskengine.cli.say")
+local size = require("taskengine.size")
 local version = require("taskengine.version")
 
 local master = {}
@@ -82,6 +84,19 @@ local function describe(self)
   })
 end
 
+-- What may change while it runs, see core.worker.
+local function terms_of(self)
+  local settings = self.settings
+  return {
+    queues = self.queues,
+    description = describe(self),
+    grace_ms = math.floor(settings.grace * 1000),
+    child_tasks_max = settings.max_tasks_per_child or 0,
+    child_memory_max = settings.max_memory_per_child
+      and size.bytes(settings.max_memory_per_child) or 0,
+  }
+end
+
 local function on_startup_over(self)
   if self.stage == "connecting" then
     fail(self, exit.UNREACHABLE, self.trouble
@@ -92,21 +107,22 @@ end
 
 local function connect(self, url)
   local prefix = ("te:{%s.0}:"):format(self.settings.namespace)
-  local connected, why = self.worker:connect {
+  local plan = terms_of(self)
+  for name, value in pairs {
     url = url,
     prefix = prefix,
     -- The URL as it was named, and not the embedded one's socket: that may be
     -- another when a worker is started again. A password may be too.
     service = core.sys.digest(self.shown_broker .. "\n" .. prefix),
-    queues = self.queues,
     lease_ms = math.floor(self.settings.lease * 1000),
-    grace_ms = math.floor(self.settings.grace * 1000),
     library = library.text(),
     probe = library.PREFIX .. "build",
     build = library.BUILD,
-    description = describe(self),
     client_name = "taskengine:" .. self.plan.name,
-  }
+  } do
+    plan[name] = value
+  end
+  local connected, why = self.worker:connect(plan)
   if not connected then
     return fail(self, exit.USAGE, "broker: " .. errors.sentence(why))
   end
@@ -138,14 +154,19 @@ local function connect_embedded(self, name)
   end)
 end
 
+-- Takes what the files define.
+local function adopt(self, hello)
+  self.tasks, self.settings = hello.tasks, hello.settings
+  self.queues = queues_of(self.plan, hello.tasks)
+end
+
 local function on_hello(self, bytes)
   local hello = assert(core.codec.decode(bytes))
   if hello.error then
     return fail(self, exit.USAGE, hello.error)
   end
-  self.stage, self.tasks, self.settings = "connecting", hello.tasks,
-    hello.settings
-  self.queues = queues_of(self.plan, hello.tasks)
+  self.stage = "connecting"
+  adopt(self, hello)
   local url = self.plan.broker or hello.settings.broker or broker.DEFAULT
   self.shown_broker = core.url.masked(url)
   local parsed = core.url.parse(url)
@@ -153,6 +174,62 @@ local function on_hello(self, bytes)
     connect_embedded(self, parsed.name)
   else
     connect(self, url)
+  end
+end
+
+-- Also when it does not serve yet: the files may have changed since they were
+-- loaded.
+local function reload(self)
+  if self.stage == "stopping" then
+    return log("info", "not reloading: it is stopping")
+  elseif self.stage ~= "serving" then
+    self.is_reload_due = true
+    return
+  end
+  log("info", "reloading %s", table.concat(self.plan.children.files, ", "))
+  self.worker:reload()
+end
+
+-- Whatever wins over the files stays the same.
+local FIXED <const> = { "broker", "namespace", "lease" }
+
+local function warn_of_fixed(self, settings)
+  for _, name in ipairs(FIXED) do
+    local is_named = name == "broker" and self.plan.broker
+    if settings[name] ~= self.settings[name] and not is_named then
+      log("warn", "the setting '%s' has changed: that takes a restart of this"
+        .. " worker", name)
+    end
+    settings[name] = self.settings[name]
+  end
+end
+
+-- The first of the new children has loaded the files.
+local function on_loaded(self, bytes)
+  self.next_hello = assert(core.codec.decode(bytes))
+  warn_of_fixed(self, self.next_hello.settings)
+end
+
+local function on_reload_failed(_, why)
+  log("error", "reload failed, the old processes stay: %s", why)
+end
+
+-- Only now: before, a task that is new might come to an old child.
+local function on_reloaded(self)
+  adopt(self, self.next_hello)
+  self.worker:set_terms(terms_of(self))
+  log("info", "reloaded (%s), %s %s", counted(self.plan.processes, "child",
+    "children"), #self.queues == 1 and "queue" or "queues",
+    table.concat(self.queues, ", "))
+end
+
+local ON_RELOAD <const> = {
+  loaded = on_loaded, failed = on_reload_failed, done = on_reloaded,
+}
+
+local function on_reload(self, what, text)
+  if self.stage == "serving" then
+    ON_RELOAD[what](self, text)
   end
 end
 
@@ -172,6 +249,9 @@ local function on_ready(self)
     counted(plan.processes, "process", "processes"), each,
     #self.queues == 1 and "queue" or "queues",
     table.concat(self.queues, ", "), self.shown_broker)
+  if self.is_reload_due then
+    reload(self)
+  end
 end
 
 local function on_recovered(self)
@@ -213,15 +293,29 @@ local function stop(self, is_cold)
   self.worker:stop(is_cold)
 end
 
+local function has_terminal()
+  local terminal <close> = io.open("/dev/tty", "r")
+  return terminal ~= nil
+end
+
 local function watch_signals(self)
   local parent = self.plan.parent
   local function on_stop_signal()
     -- A parent that was killed wants nothing more.
     stop(self, parent and not core.sys.end_with_parent(parent))
   end
-  for _, signal in ipairs { "TERM", "INT", "HUP" } do
+  for _, signal in ipairs { "TERM", "INT" } do
     core.loop.signal(signal, on_stop_signal)
   end
+  local had_terminal = has_terminal()
+  core.loop.signal("HUP", function()
+    -- A terminal that was closed sends it, too.
+    if parent or had_terminal and not has_terminal() then
+      on_stop_signal()
+    else
+      reload(self)
+    end
+  end)
   core.loop.signal("QUIT", function()
     stop(self, true)
   end)
@@ -263,6 +357,9 @@ local function handlers(self)
     end,
     on_recovered = function()
       on_recovered(self)
+    end,
+    on_reload = function(...)
+      on_reload(self, ...)
     end,
     on_stopped = function(...)
       on_stopped(self, ...)

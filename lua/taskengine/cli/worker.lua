@@ -31,7 +31,8 @@ worker.spec = {
   usage = "worker FILE... [OPTIONS]",
   about = "Runs the tasks that the Lua files define. SIGTERM or Ctrl-C stops"
     .. " it: tasks that run may end within the grace time, the rest goes"
-    .. " back; a second one, or SIGQUIT, stops it at once.",
+    .. " back; a second one, or SIGQUIT, stops it at once. SIGHUP makes it"
+    .. " load the files anew: what runs ends on the old code.",
   operands = { "FILE", min = 1, max = 1000 },
   options = {
     {
@@ -64,6 +65,17 @@ worker.spec = {
       help = "how much memory the Lua code of each process may take, e.g. 64M;"
         .. " more is an error in the task that wants it",
     },
+    {
+      long = "max-tasks-per-child", value = "N",
+      accepts = check.integer(1, 1000000000),
+      help = "replace a process when it has run N tasks (default: never)",
+    },
+    {
+      long = "max-memory-per-child", value = "SIZE",
+      accepts = check.size(1 << 20, 1 << 40, "1M to 1T"),
+      help = "replace a process that has come to more memory than that after"
+        .. " a task, e.g. 200M (default: never)",
+    },
     common.LEVEL,
     common.LOG_FORMAT,
     {
@@ -82,8 +94,7 @@ worker.spec = {
     },
   },
   later = {
-    "beat", "max-memory-per-child", "max-tasks-per-child", "time-limit",
-    "watch",
+    "beat", "time-limit", "watch",
   },
   examples = {
     "taskengine worker tasks.lua",
@@ -113,6 +124,8 @@ local function config_for_children(given, name)
       grace = given.grace,
       soft_time_limit = given.soft_time_limit,
       memory_limit = given.memory_limit,
+      max_tasks_per_child = given.max_tasks_per_child,
+      max_memory_per_child = given.max_memory_per_child,
     },
     has_broker = named_broker(given) ~= nil,
     config_file = given.config,
