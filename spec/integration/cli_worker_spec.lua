@@ -243,7 +243,7 @@ describe("taskengine worker", function()
   end)
 
   for _, signals in ipairs { { "INT", "INT" }, { "TERM", "INT" },
-    { "HUP", "TERM" }, { "QUIT" } } do
+    { "QUIT" } } do
     it("stops at once by " .. table.concat(signals, " and "), function()
       local process = place:worker { "tasks.lua", "-P", "1" }
       local id = result_of("spin"):match("%w+")

@@ -1,0 +1,135 @@
+local core = require("taskengine.core")
+local redis_server = require("spec.support.redis_server")
+local te = require("taskengine")
+local workers = require("spec.support.workers")
+
+describe("The children of a worker", function()
+  local server, site
+
+  setup(function()
+    server = redis_server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  before_each(function()
+    site = workers.site { server = server }
+  end)
+
+  after_each(function()
+    site:close()
+  end)
+
+  it("run 100 short tasks as if a long one were alone on its child", function()
+    local worker = site:worker { "-P", "2" }
+    site:send("busy_until_file", "go", "long")
+    local busy = tonumber(site:wait_lines("long", 1)[1]:match("%d+$"))
+    local list = {}
+    for i = 1, 100 do
+      list[i] = site:send("compute", 0.002, "short", i)
+    end
+    for r in te.as_completed(list, 30) do
+      r:get()
+    end
+    local children = workers.children(worker)
+    local free = children[1] == busy and children[2] or children[1]
+    local lines = site:lines("short")
+    assert.equal(100, #lines)
+    for _, line in ipairs(lines) do
+      assert.equal(free, tonumber(line:match("%d+$")))
+    end
+    -- It computes still: not one of them was behind it.
+    assert.equal(1, #site:in_flight())
+    site.place:write("go", "")
+  end)
+
+  it("end 1 long and 100 short tasks when the long one ends", function()
+    site:worker { "-P", "2" }
+    local before = site:send("compute", 0.001)
+    before:get { timeout = 20 }
+    local LONG_S <const> = 1
+    local began = core.sys.monotonic()
+    local list = { site:send("compute", LONG_S) }
+    for i = 2, 101 do
+      list[i] = site:send("nap", 0.004)
+    end
+    for r in te.as_completed(list, 30) do
+      r:get()
+    end
+    local seconds = core.sys.monotonic() - began
+    -- One after the other they would take 1.4 s; side by side, as long as the
+    -- long one.
+    assert.is_true(seconds < LONG_S + 0.25, seconds)
+  end)
+
+  it("finish 1,000 tasks that each wait for one of their own", function()
+    local worker = site:worker { "-P", "2", "-c", "1" }
+    local list, sum = {}, 0
+    for i = 1, 1000 do
+      list[i] = site:send("ask", i)
+    end
+    for r in te.as_completed(list, 120) do
+      sum = sum + r:get()
+    end
+    assert.equal(1000 * 1001 / 2 + 1000, sum)
+    assert.same({ 2000, 0, 0 }, { site:count("done"), site:count("failed"),
+      site:count("redelivered") })
+    assert.equal(0, site:stop(worker).code)
+  end)
+
+  it("run another task while one sleeps, with -c 2", function()
+    site:worker { "-P", "1", "-c", "2" }
+    local sleeper = site:send("until_file", "go", "notes")
+    site:wait_lines("notes", 1)
+    for i = 1, 20 do
+      assert.equal(2 * i, site:send("add", i, i):get { timeout = 20 })
+    end
+    assert.same({ nil, "timeout" }, { sleeper:wait(0) })
+    site.place:write("go", "")
+    assert.equal("seen", sleeper:get { timeout = 20 })
+  end)
+
+  for _, concurrency in ipairs { 1, 2, 7 } do
+    it(("run as many at a time as --concurrency %d says"):format(concurrency),
+      function()
+        site:worker { "-P", "2", "--concurrency", concurrency }
+        local list = {}
+        for i = 1, 2 * concurrency + 3 do
+          list[i] = site:send("until_file", "go", "notes", i)
+        end
+        local lines = site:wait_lines("notes", 2 * concurrency)
+        local of = {}
+        for _, line in ipairs(lines) do
+          local pid = line:match("%d+$")
+          of[pid] = (of[pid] or 0) + 1
+        end
+        for _, count in pairs(of) do
+          assert.equal(concurrency, count)
+        end
+        assert.same({ nil, "timeout" }, { list[#list]:wait(0.2) })
+        assert.equal(2 * concurrency, #site:lines("notes"))
+        site.place:write("go", "")
+        for _, r in ipairs(list) do
+          assert.equal("seen", r:get { timeout = 20 })
+        end
+      end)
+  end
+
+  it("leave what had begun to a successor on the same host", function()
+    local worker = site:worker { "-P", "2" }
+    local begun = site:send("until_file", "go", "notes")
+    site:wait_lines("notes", 1)
+    workers.kill(worker.pid)
+    worker:wait()
+    local started = core.sys.monotonic()
+    site:worker { "-P", "2" }
+    site:wait_lines("notes", 2)
+    -- A lease is 15 s.
+    assert.is_true(core.sys.monotonic() - started < 7)
+    site.place:write("go", "")
+    assert.equal("seen", begun:get { timeout = 20 })
+    assert.equal(1, site:count("lost"))
+  end)
+end)
