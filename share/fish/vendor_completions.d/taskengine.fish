@@ -32,6 +32,8 @@ complete -c taskengine -n '__fish_seen_subcommand_from worker' -l config -r -d '
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l grace -x -d 'how long tasks may go on when it stops'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l soft-time-limit -x -d 'raise an error in tasks that run longer, and have no such limit of their own'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l memory-limit -x -d 'how much memory the Lua code of each process may take, e.g. 64M'
+complete -c taskengine -n '__fish_seen_subcommand_from worker' -l max-tasks-per-child -x -d 'replace a process when it has run N tasks'
+complete -c taskengine -n '__fish_seen_subcommand_from worker' -l max-memory-per-child -x -d 'replace a process that has come to more memory than that after a task, e.g. 200M'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -s l -l level -x -a 'debug info warn error off' -d 'log nothing below debug, info, warn or error'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l log-format -x -a 'text json' -d 'text, or json'
 
