@@ -12,6 +12,7 @@
 #define ROUNDS_MAX      10  // probes until the library is settled
 #define WHY_BYTES_MAX   512
 #define QUOTE_BYTES_MAX 200
+#define GUARD_BYTES_MAX 256  // a key's name
 
 typedef enum step {
   STEP_AUTH,
@@ -227,6 +228,7 @@ static te_slice info_field(te_slice info, const char *name) {
       if (value.size > 0 && value.data[value.size - 1] == '\r') value.size--;
       return value;
     }
+    if (stop == end) break;
     at = stop + 1;
   }
   return te_slice_of(NULL, 0);
@@ -285,6 +287,11 @@ static bool is_outdated(const te_greet *g, int64_t build) {
          build >> RELEASE_SHIFT <= g->o.library_build >> RELEASE_SHIFT;
 }
 
+// The key that tells of a replacement, so that it can be watched.
+static void guard_key(const te_greet *g, char key[GUARD_BYTES_MAX]) {
+  snprintf(key, GUARD_BYTES_MAX, "te:declare:%s", g->o.library_probe);
+}
+
 static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
   if (te_reply_is_error(reply, "ERR Function not found")) {
     SAY(g, out, STEP_LOAD, "FUNCTION", "LOAD", g->o.library_code);
@@ -294,8 +301,8 @@ static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
   if (reply->type != TE_REPLY_INTEGER) return confuse(g, "the library's probe");
   if (!is_outdated(g, reply->integer)) return say_select(g, out);
 
-  char guard[256];
-  snprintf(guard, sizeof(guard), "te:declare:%s", g->o.library_probe);
+  char guard[GUARD_BYTES_MAX];
+  guard_key(g, guard);
   SAY(g, out, STEP_WATCH, "WATCH", guard);
   say_probe(g, out, STEP_PROBE_WATCHED);
   return 0;
@@ -308,8 +315,8 @@ static int on_probe_watched(te_greet *g, const te_reply *reply, te_buf *out) {
     say_probe(g, out, STEP_PROBE);
     return 0;
   }
-  char guard[256];
-  snprintf(guard, sizeof(guard), "te:declare:%s", g->o.library_probe);
+  char guard[GUARD_BYTES_MAX];
+  guard_key(g, guard);
   SAY(g, out, STEP_QUEUED, "MULTI");
   SAY(g, out, STEP_QUEUED, "SET", guard, "1", "EX", "60");
   SAY(g, out, STEP_QUEUED, "FUNCTION", "LOAD", "REPLACE", g->o.library_code);

@@ -35,7 +35,7 @@ typedef struct function {
   bool has_inbox;  // its first argument is the inbox: the worker's bell
 } function;
 
-static const function FUNCTIONS[] = {
+static const function functions[] = {
     {"te1_enqueue", false}, {"te1_await", true},   {"te1_unwait", true},
     {"te1_outcome", false}, {"te1_look", false},   {"te1_forget", false},
     {"te1_cancel", false},  {"te1_dead", false},   {"te1_dead_read", false},
@@ -154,8 +154,8 @@ static size_t take_args(te_slice payload, te_slice *args) {
 }
 
 static const function *find_function(te_slice name) {
-  for (size_t i = 0; i < sizeof(FUNCTIONS) / sizeof(FUNCTIONS[0]); i++) {
-    const function *f = &FUNCTIONS[i];
+  for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+    const function *f = &functions[i];
     if (te_slice_equal(name, te_slice_str(f->name))) return f;
   }
   return NULL;
