@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "frame.h"
@@ -121,21 +122,23 @@ static void on_prepare(uv_prepare_t *prepare) {
 
 /*
  * The process is gone; what it wrote last may still be in the socket. Its own
- * children may hold the other end open, so the end is an empty socket, not
- * its end of file.
+ * children may hold the other end open, and write to it for ever: no more is
+ * read than there is now.
  */
 static void read_rest(te_proc *p) {
   uv_os_fd_t fd;
+  int left;
   if (uv_fileno((uv_handle_t *)&p->channel, &fd) < 0) return;
-  ssize_t n;
-  do {
+  if (ioctl(fd, FIONREAD, &left) < 0) return;
+  while (left > 0) {
     char *at = te_frame_reserve(p->frames, READ_BYTES);
-    n = read(fd, at, READ_BYTES);
-    if (n > 0) {
-      te_frame_grow(p->frames, (size_t)n);
-      hand_out_frames(p);
-    }
-  } while (n > 0 || (n < 0 && errno == EINTR));
+    ssize_t n = read(fd, at, READ_BYTES);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    te_frame_grow(p->frames, (size_t)n);
+    hand_out_frames(p);
+    left -= (int)n;
+  }
 }
 
 static void describe_end(char *why, size_t size, int64_t status, int signal) {

@@ -5,13 +5,23 @@
 #include "awaited.h"
 #include "pack.h"
 
-#define ARGS_MAX 8192
+#define ARGS_MAX       8192
+// Of one child, under way. It asks for less, unless it is broken.
+#define CALLS_MAX      8192
+#define CALL_BYTES_MAX ((size_t)64 * 1024 * 1024)
+
+// What a child has under way.
+typedef struct load {
+  size_t calls;
+  size_t bytes;
+} load;
 
 struct te_relay {
   te_pool *pool;
   te_queue *queue;
   te_awaited *awaited;
   size_t calls;  // under way
+  load loads[TE_CHILDREN_MAX];
   bool is_closed;
 };
 
@@ -26,6 +36,7 @@ typedef struct call {
   te_relay *relay;
   te_child_ref from;
   uint32_t request;
+  size_t bytes;
   size_t asked_count;  // 0 unless it is te1_await
   asked asked[];
 } call;
@@ -131,6 +142,8 @@ static void on_reply(void *arg, int status, const te_reply *reply) {
   call *c = arg;
   te_relay *r = c->relay;
   if (!r->is_closed) answer(c, status, reply);
+  r->loads[c->from.index].calls--;
+  r->loads[c->from.index].bytes -= c->bytes;
   te_free(c);
   r->calls--;
   release(r);
@@ -202,6 +215,19 @@ static void forward(te_relay *r, const function *f, const te_slice *args,
   te_redis_end(redis, 0, on_reply, c);
 }
 
+static bool has_too_much(const te_relay *r, te_child_ref from, size_t bytes) {
+  const load *l = &r->loads[from.index];
+  return l->calls >= CALLS_MAX ||
+         (l->calls > 0 && l->bytes + bytes > CALL_BYTES_MAX);
+}
+
+static void count_call(call *c, size_t bytes) {
+  load *l = &c->relay->loads[c->from.index];
+  c->bytes = bytes;
+  l->calls++;
+  l->bytes += bytes;
+}
+
 // Whether these are an inbox and ids of the engine's, which alone come to it.
 static bool are_awaitable(const te_slice *args, size_t n) {
   for (size_t i = 1; i < n; i++)
@@ -217,11 +243,15 @@ void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
   if (f == NULL || (f->has_inbox && !are_awaitable(args + 1, n - 1))) {
     te_pool_reply(r->pool, from, request, TE_EPROTO,
                   te_slice_str("a task may not call this"));
+  } else if (has_too_much(r, from, payload.size)) {
+    te_pool_reply(r->pool, from, request, TE_EREPLY,
+                  te_slice_str("this process has too many calls under way"));
   } else {
     bool is_await = strcmp(f->name, "te1_await") == 0;
     if (strcmp(f->name, "te1_unwait") == 0)
       n = 2 + drop_waiters(r, from, args + 2, n - 2);
     call *c = new_call(r, from, request, args + 2, is_await ? n - 2 : 0);
+    count_call(c, payload.size);
     forward(r, f, args + 1, n - 1, c);
   }
   te_free(args);

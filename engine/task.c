@@ -61,9 +61,20 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
   t->record_size = record.size;
 }
 
+// Of what a child may say of a task.
+static bool is_outcome(te_slice record) {
+  return record.size > 1 && (record.data[0] == 'S' || record.data[0] == 'F' ||
+                             record.data[0] == 'R');
+}
+
 void te_task_set_outcome(te_task *t, te_slice record) {
-  if (!te_slice_equal(record, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+  if (is_outcome(record)) {
     te_task_end(t, TE_END_OUTCOME, record);
+    return;
+  }
+  if (!te_slice_equal(record, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+    te_task_fail(t, TE_END_OUTCOME, "Malformed",
+                 "the process that ran it told nonsense of its end");
     return;
   }
   te_task_fail(t, TE_END_UNKNOWN, "NotRegistered",
