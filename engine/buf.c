@@ -5,10 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAP_BYTES_MIN  256
-// An empty buffer above this gives its memory back at the next append, so
-// that one large message does not cost its size for the rest of the run.
-#define KEEP_BYTES_MAX ((size_t)1024 * 1024)
+#define CAP_BYTES_MIN 256
 
 void te_buf_init(te_buf *b) {
   memset(b, 0, sizeof(*b));
@@ -21,6 +18,10 @@ void te_buf_free(te_buf *b) {
 
 void te_buf_clear(te_buf *b) {
   b->start = b->end = 0;
+}
+
+void te_buf_shrink(te_buf *b) {
+  if (b->start == b->end && b->cap > TE_BUF_KEEP_BYTES_MAX) te_buf_free(b);
 }
 
 size_t te_buf_size(const te_buf *b) {
@@ -67,7 +68,8 @@ static void make_room(te_buf *b, size_t size) {
 
 char *te_buf_reserve(te_buf *b, size_t size) {
   if (b->start == b->end) {
-    if (b->cap > KEEP_BYTES_MAX && size <= b->cap / 4) te_buf_free(b);
+    // One large message is not to cost its size for the rest of the run.
+    if (size <= b->cap / 4) te_buf_shrink(b);
     te_buf_clear(b);
   }
   if (b->data == NULL || b->cap - b->end < size) make_room(b, size);

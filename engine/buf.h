@@ -10,6 +10,8 @@
 
 #include "te.h"
 
+#define TE_BUF_KEEP_BYTES_MAX ((size_t)1024 * 1024)
+
 typedef struct te_buf {
   char *data;    // NULL until the first append
   size_t start;  // first byte not yet consumed
@@ -20,6 +22,9 @@ typedef struct te_buf {
 void te_buf_init(te_buf *b);
 void te_buf_free(te_buf *b);   // leaves it empty and usable
 void te_buf_clear(te_buf *b);  // keeps the memory
+// Gives back what an empty one has beyond TE_BUF_KEEP_BYTES_MAX: for whoever
+// may have held something large, and holds no slice of it any more.
+void te_buf_shrink(te_buf *b);
 
 size_t te_buf_size(const te_buf *b);
 te_slice te_buf_slice(const te_buf *b);  // borrows, until the next append

@@ -63,6 +63,7 @@ void te_child_flush(te_child *c) {
       te_buf_clear(&c->out);  // the master is gone
     }
   }
+  te_buf_shrink(&c->out);
   c->sent_us = te_clock_us();
 }
 
@@ -201,6 +202,7 @@ static void hear_frames(te_child *c) {
     if (rc == 0) rc = hear(c, &w);
     if (rc < 0) break;
   }
+  te_frame_shrink(c->frames);
   if (rc < 0) c->events.on_quit(c->events.arg);  // no master of ours
 }
 

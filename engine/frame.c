@@ -50,6 +50,10 @@ int te_frame_next(te_frame *f, te_slice *out) {
   return 1;
 }
 
+void te_frame_shrink(te_frame *f) {
+  te_buf_shrink(&f->in);
+}
+
 size_t te_frame_begin(te_buf *b) {
   size_t mark = te_buf_size(b);
   te_buf_add_u32(b, 0);

@@ -29,9 +29,12 @@ void te_frame_grow(te_frame *f, size_t read);
  * Takes the next whole frame. Returns 1 and fills `out`, 0 when more bytes
  * are needed, or TE_ELIMIT when the peer announces an oversized frame; after
  * that the stream is lost and must be closed.
- * `out` borrows from `f`, until the next reserve or free.
+ * `out` borrows from `f`, until the next reserve, shrink or free.
  */
 int te_frame_next(te_frame *f, te_slice *out);
+
+// After the last frame that is there: gives back what a large one took.
+void te_frame_shrink(te_frame *f);
 
 /*
  * Writes a frame straight into a buffer: begin, append its bytes, end. The

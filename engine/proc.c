@@ -63,6 +63,7 @@ static void hand_out_frames(te_proc *p) {
     }
     p->events.on_frame(p->events.arg, frame);
   }
+  te_frame_shrink(p->frames);
   if (rc < 0) fault(p, rc);
 }
 
@@ -90,6 +91,7 @@ static void on_written(uv_write_t *write, int status) {
   te_proc *p = write->data;
   p->is_sending = false;
   te_buf_clear(&p->sending);
+  te_buf_shrink(&p->sending);
   if (status == 0 && te_buf_size(&p->out) > 0) send_gathered(p);
 }
 
@@ -105,7 +107,7 @@ static void send_gathered(te_proc *p) {
   int n = uv_try_write(stream, &buf, 1);
   if (n >= 0) te_buf_consume(&p->out, (size_t)n);
   if (n < 0 && n != UV_EAGAIN) return te_buf_clear(&p->out);
-  if (te_buf_size(&p->out) == 0) return;
+  if (te_buf_size(&p->out) == 0) return te_buf_shrink(&p->out);
 
   te_buf rest = p->out;
   p->out = p->sending;

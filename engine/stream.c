@@ -255,6 +255,7 @@ static void on_written(uv_write_t *write, int status) {
   te_stream *s = write->data;
   s->is_writing = false;
   te_buf_clear(&s->writing);
+  te_buf_shrink(&s->writing);
   if (status < 0) {
     s->is_deaf = true;
   } else {
@@ -274,7 +275,7 @@ void te_stream_flush(te_stream *s) {
   uv_buf_t bytes = bytes_of(&s->out);
   int written = uv_try_write(&s->socket.stream, &bytes, 1);
   if (written > 0) te_buf_consume(&s->out, (size_t)written);
-  if (te_buf_size(&s->out) == 0) return;
+  if (te_buf_size(&s->out) == 0) return te_buf_shrink(&s->out);
 
   // What the socket did not take, and any error, comes to on_written.
   te_buf rest = s->out;

@@ -20,11 +20,9 @@ static size_t opt_limit(lua_State *L, int arg) {
   return (size_t)limit;
 }
 
-static int push_encoded(lua_State *L, int rc, const te_buf *out,
-                        const char *why) {
+static int push_encoded(lua_State *L, int rc, te_buf *out, const char *why) {
   if (rc < 0) return te_bind_fail_why(L, rc, why);
-  te_slice bytes = te_buf_slice(out);
-  lua_pushlstring(L, bytes.data, bytes.size);
+  te_bind_scratch_pour(L, out);
   return 1;
 }
 

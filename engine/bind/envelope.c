@@ -69,8 +69,7 @@ static int envelope_template(lua_State *L) {
 
   te_buf *out = te_bind_scratch(L, ENVELOPE);
   te_envelope_add_template(out, &e);
-  te_slice bytes = te_buf_slice(out);
-  lua_pushlstring(L, bytes.data, bytes.size);
+  te_bind_scratch_pour(L, out);
   return 1;
 }
 
@@ -114,8 +113,7 @@ static int envelope_pack(lua_State *L) {
   te_envelope_add_head(out, id, template_, (uint64_t)te_clock_wall_ms());
   int rc = te_body_add(L, &body, out, why);
   if (rc < 0) return te_bind_fail_why(L, rc, why);
-  te_slice bytes = te_buf_slice(out);
-  lua_pushlstring(L, bytes.data, bytes.size);
+  te_bind_scratch_pour(L, out);
   return 1;
 }
 

@@ -97,8 +97,7 @@ static int json_encode(lua_State *L) {
   int rc =
       te_bind_text_add(L, 1, &style, te_bind_scratch(L, PACKED), text, why);
   if (rc < 0) return te_bind_fail_why(L, rc, why);
-  te_slice bytes = te_buf_slice(text);
-  lua_pushlstring(L, bytes.data, bytes.size);
+  te_bind_scratch_pour(L, text);
   return 1;
 }
 

@@ -22,3 +22,10 @@ te_buf *te_bind_scratch(lua_State *L, int upvalue) {
   te_buf_clear(b);
   return b;
 }
+
+void te_bind_scratch_pour(lua_State *L, te_buf *b) {
+  te_slice bytes = te_buf_slice(b);
+  lua_pushlstring(L, bytes.data, bytes.size);
+  te_buf_clear(b);
+  te_buf_shrink(b);
+}

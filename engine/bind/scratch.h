@@ -16,6 +16,9 @@
 // Pushes a userdata that holds an empty te_buf, and returns that.
 te_buf *te_bind_scratch_push(lua_State *L);
 
+// Pushes what is in it as a string, and empties it: what was large goes back.
+void te_bind_scratch_pour(lua_State *L, te_buf *b);
+
 // The buffer in the upvalue of the running function, emptied.
 te_buf *te_bind_scratch(lua_State *L, int upvalue);
 

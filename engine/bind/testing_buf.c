@@ -41,6 +41,15 @@ static int buf_clear(lua_State *L) {
 }
 
 /***
+Gives back what an empty one has beyond what it may keep.
+@function buf:shrink
+*/
+static int buf_shrink(lua_State *L) {
+  te_buf_shrink(check(L));
+  return 0;
+}
+
+/***
 Appends bytes.
 @function buf:add
 @tparam string bytes
@@ -132,11 +141,17 @@ static int buf_cap(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"free", buf_free},       {"clear", buf_clear},
-    {"add", buf_add},         {"add_reserved", buf_add_reserved},
-    {"add_int", buf_add_int}, {"addf", buf_addf},
-    {"consume", buf_consume}, {"bytes", buf_bytes},
-    {"cap", buf_cap},         {NULL, NULL},
+    {"free", buf_free},
+    {"clear", buf_clear},
+    {"add", buf_add},
+    {"add_reserved", buf_add_reserved},
+    {"add_int", buf_add_int},
+    {"addf", buf_addf},
+    {"consume", buf_consume},
+    {"bytes", buf_bytes},
+    {"cap", buf_cap},
+    {"shrink", buf_shrink},
+    {NULL, NULL},
 };
 
 static const luaL_Reg meta[] = {

@@ -17,6 +17,7 @@ local size = require("taskengine.size")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
 local strings = require("taskengine.strings")
+local thrift = require("taskengine.thrift")
 local transport_child = require("taskengine.transport_child")
 
 local child = {}
@@ -128,8 +129,12 @@ end
 
 local function serve(asked, hello, tasks, lines, retire)
   local soft_limit = hello.settings.soft_time_limit
+  local running
+  local memory = thrift.new(function()
+    return running.count == 0
+  end)
   strings.keep()
-  local running = runner.new {
+  running = runner.new {
     tasks = tasks,
     result_bytes_max = hello.settings.result_bytes_max,
     soft_limit_ms = soft_limit and math.ceil(soft_limit * 1000),
@@ -139,6 +144,7 @@ local function serve(asked, hello, tasks, lines, retire)
       strings.restore()
       lines:finish(token)
       core.child.done(token, outcome)
+      memory:look()
     end,
     log = core.child.log,
   }

@@ -169,6 +169,7 @@ local function finish(self, task, outcome)
     spawn.end_with(task)
   end
   slot.finish(task)
+  task.envelope = nil
   self.begun[token] = nil
   self.count = self.count - 1
   if limits.is_broken() and self.retire then
@@ -193,13 +194,18 @@ local function on_stop(fiber, ok, outcome)
   finish(self, task, outcome)
 end
 
+local function run_to_end(self, task)
+  local outcome = execute(self, task, open_envelope(task.envelope))
+  task.is_running = false
+  return outcome
+end
+
 local function new_fiber(self)
   local task = {}
   local fiber = scheduler.fiber(function()
     while true do
-      local outcome = execute(self, task, open_envelope(task.envelope))
-      task.is_running = false
-      coroutines.give_way(outcome)
+      -- No local: a fiber that is idle would keep a large outcome.
+      coroutines.give_way(run_to_end(self, task))
     end
   end, { runner = self, task = task, is_main = true, on_stop = on_stop })
   return fiber

@@ -45,6 +45,32 @@ describe("A worker of large tasks", function()
     assert_done(list)
   end)
 
+  -- As /proc says it, in MiB: what is a process's own, and its share of the
+  -- rest.
+  local function memory(pid)
+    local path = ("/proc/%d/smaps_rollup"):format(pid)
+    local file <close> = assert(io.open(path))
+    return tonumber(file:read("a"):match("Pss:%s*(%d+)")) // 1024
+  end
+
+  it("gives back what large results took", function()
+    local worker = site:worker { "-P", "1" }
+    local child = workers.children(worker)[1]
+    assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
+    local before = { memory(worker.pid), memory(child) }
+    for _ = 1, 4 do
+      local ok, text = site:outcome("large", 16 * 1024 * 1024 - 16)
+      assert.is_true(ok)
+      assert.equal(16 * 1024 * 1024 - 16, #text)
+    end
+    local slack = (os.getenv("TE_BUILD") or ""):find("asan") and 512 or 8
+    wait_until(function()
+      return memory(worker.pid) <= before[1] + slack
+        and memory(child) <= before[2] + slack
+    end, 20, "memory as before")
+    assert.equal(child, workers.children(worker)[1])
+  end)
+
   it("gives a child that computes no more than it is to hold", function()
     local worker = site:worker { "-P", "1", "-c", "1000" }
     local children = workers.children(worker)
