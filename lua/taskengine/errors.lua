@@ -18,7 +18,8 @@ local errors = {}
 -- @tfield string kind
 -- @tfield string message
 -- @tfield ?string traceback of the task, cut to its own functions
--- @field value what the task raised, if that was no string and can travel
+-- @field value what the task raised, if that was no string and can travel; if
+-- it cannot, the message says why
 -- @tfield ?boolean indeterminate of an enqueue: it may have been accepted;
 -- repeating it with `task_id = e.id` never makes two tasks
 -- @tfield ?string place the line of the user's program that heard of it
@@ -37,7 +38,7 @@ end
 -- @param value anything
 -- @treturn boolean
 function errors.is(value)
-  return getmetatable(value) == TaskError
+  return debug.getmetatable(value) == TaskError
 end
 
 --- Raises it, at the line where the user's code called this layer.

@@ -1,6 +1,7 @@
 --- What is said of an error that a task raised.
 -- @module taskengine.failure
 
+local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local errors = require("taskengine.errors")
 local traceback = require("taskengine.traceback")
@@ -21,9 +22,36 @@ local function shortened(text)
   return text
 end
 
+-- A tenth of a second, or so.
+local INSTRUCTIONS_MAX <const> = 10000000
+
+-- Calls a function of the user's that may go on for ever. When its time is up
+-- an error is raised in it, at each instruction from then on: it may catch
+-- some. A hook that is there already, for a time limit or by the user's own
+-- hand, is left alone.
+local function call_bounded(fn, ...)
+  if debug.gethook() then
+    return pcall(fn, ...)
+  end
+  local is_running = true -- a coroutine made meanwhile has the hook, too
+  local function stop()
+    if is_running and not caller.is_ours(debug.getinfo(2, "S").source) then
+      debug.sethook(stop, "", 1)
+      error("it takes too long", 0)
+    end
+  end
+  debug.sethook(stop, "", INSTRUCTIONS_MAX)
+  local ok, result = pcall(fn, ...)
+  is_running = false
+  if debug.gethook() == stop then
+    debug.sethook()
+  end
+  return ok, result
+end
+
 -- What an object says of itself; its __tostring may fail as well.
 local function text_of(object)
-  local ok, text = pcall(tostring, object)
+  local ok, text = call_bounded(tostring, object)
   return ok and text or ("a %s whose __tostring fails"):format(type(object))
 end
 
@@ -80,9 +108,11 @@ local function render(object, depth, left_out)
   return #parts > 0 and ("{ %s }"):format(table.concat(parts, ", ")) or "{}"
 end
 
+-- What a metatable says of itself is not asked.
 local function has_text(object)
+  local meta = debug.getmetatable(object)
   return type(object) ~= "table" or errors.is(object)
-    or (getmetatable(object) or {}).__tostring
+    or meta ~= nil and rawget(meta, "__tostring") ~= nil
 end
 
 -- Where the message goes the kind goes along, and stands in front of it.

@@ -80,10 +80,12 @@ end
 
 local FAILURE_LIMIT <const> = 1024 * 1024
 
--- Without a value that cannot travel, or takes too much.
+-- Without a value that cannot travel, or takes too much; the message says so.
 local function encode_failure(fields)
-  local bytes = core.codec.encode(fields, "error", FAILURE_LIMIT)
+  local bytes, why = core.codec.encode(fields, "error", FAILURE_LIMIT)
   if not bytes then
+    fields.message = ("%s (what was raised cannot travel: %s)"):format(
+      fields.message, errors.sentence(why))
     fields.value = nil
     bytes = assert(core.codec.encode(fields, "error"))
   end

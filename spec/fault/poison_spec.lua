@@ -20,6 +20,7 @@ local VERDICTS <const> = {
   raise_nil = { "Error", "nil" },
   raise_false = { "Error", "false" },
   raise_table = { "Error", "{}" },
+  raise_looping = { "Error", "whose __tostring fails" },
   raise_throwing = { "Error", "whose __tostring fails" },
   raise_large = { "Error", "xxxx" },
   raise_deep = { "Error", "a table" },
@@ -36,7 +37,7 @@ local VERDICTS <const> = {
 -- Those that nothing but SIGKILL ends.
 local ENDLESS <const> = {
   "busy_loop", "pcall_loop", "pattern", "sethook", "gc_loop", "coroutine_loop",
-  "close_loop", "raise_looping",
+  "close_loop",
 }
 local LIMIT_S <const> = 0.5
 for _, kind in ipairs(ENDLESS) do

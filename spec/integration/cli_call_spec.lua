@@ -11,8 +11,8 @@ local app = te.app("tasks")
 app:task("addition", function(x, y) return x + y end)
 app:task("echo", function(...) return { n = select("#", ...), ... } end)
 app:task("give", function(what)
-  return ({ text = "a\nb", float = 10.0, yes = true, huge = math.huge,
-    small = -math.huge, nan = 0 / 0, ["-nan"] = -(0 / 0),
+  return ({ text = "a\nb", orders = "\27[2J\u{9b}31m", float = 10.0, yes = true,
+    huge = math.huge, small = -math.huge, nan = 0 / 0, ["-nan"] = -(0 / 0),
     list = { math.huge, -math.huge, 0 / 0, 1, { x = 0.5 } } })[what]
 end)
 app:task("fail", function() error("out of order") end)
@@ -56,6 +56,18 @@ describe("taskengine call", function()
     assert.equal("true\n", call("give", '["yes"]', "-w").stdout)
     assert.equal("null\n", call("give", "-w").stdout)
     assert.equal('{"1":"x","n":1}\n', call("echo", '["x"]', "-w").stdout)
+  end)
+
+  it("lets no result give orders to a terminal", function()
+    assert.equal("\27[2J\u{9b}31m\n", call("give", '["orders"]', "-w").stdout)
+    local path = ("%s:%s"):format(program.PATH:match("^(.*)/"),
+      os.getenv("PATH"))
+    local shown = place:run({ "sh", "-c", [[script -qec]]
+      .. [[ "taskengine call give '[\"orders\"]' -w" /dev/null]] },
+      { program = "/usr/bin/env", env = { PATH = path } })
+    assert.matches("^\\x1b%[2J\\xc2\\x9b31m\r?\n$", shown.stdout)
+    local json = call("give", '["orders"]', "-w", "--json").stdout
+    assert.matches('"\\u001b[2J\\u009b31m"', json, 1, true)
   end)
 
   it("has words for numbers that JSON does not have", function()

@@ -70,7 +70,7 @@ describe("taskengine dead", function()
 
   local function ids(...)
     local list = {}
-    for i, entry in ipairs(decoded(dead("list", "--json", ...))) do
+    for i, entry in ipairs(decoded(dead("list", "--json", ...)).dead) do
       list[i] = entry.id
     end
     return list
@@ -80,7 +80,7 @@ describe("taskengine dead", function()
     assert.same({ 0, "no dead task\n", "" }, (function(ended)
       return { ended.code, ended.stdout, ended.stderr }
     end)(dead()))
-    assert.equal("[]\n", dead("--json").stdout)
+    assert.equal('{"dead":[],"more":false}\n', dead("--json").stdout)
     local one, two = fail("pay"), fail("print")
     local lines = {}
     for line in dead().stdout:gmatch("[^\n]+") do
@@ -106,6 +106,7 @@ describe("taskengine dead", function()
     local ended = dead("--limit", "2")
     assert.matches("there are more; ", ended.stderr)
     assert.equal("", dead("--limit", "3").stderr)
+    assert.is_true(decoded(dead("--limit", "2", "--json")).more)
   end)
 
   it("shows all that there is to say of one", function()
@@ -289,7 +290,8 @@ describe("taskengine dead", function()
       assert.equal("nothing malformed was found\n",
         dead("list", "--malformed").stdout)
       intrude(HOSTILE, ("x"):rep(3000), "again", "again")
-      local entries = decoded(dead("list", "--malformed", "--json"))
+      local entries =
+        decoded(dead("list", "--malformed", "--json")).malformed
       local sizes = {}
       for i, entry in ipairs(entries) do
         sizes[i] = entry.size
@@ -310,7 +312,8 @@ describe("taskengine dead", function()
       assert.equal(1, dead("delete", entries[1].id, "--malformed").code)
       assert.same({ deleted = 2 },
         decoded(dead("delete", "--all", "--yes", "--malformed", "--json")))
-      assert.equal("[]\n", dead("list", "--malformed", "--json").stdout)
+      assert.equal('{"malformed":[]}\n',
+        dead("list", "--malformed", "--json").stdout)
     end)
   end)
 end)

@@ -104,28 +104,37 @@ local function missing(id)
   return ("%s is not among the dead"):format(id)
 end
 
-local function list(way, given)
-  local filter = filter_of(given) or {}
-  local limit = filter.limit or not given.all and LISTED or nil
-  filter.limit = limit and limit + 1
-  local entries = dead.list(way, filter)
-  local has_more = limit and #entries > limit
-  entries = table.move(entries, 1, math.min(#entries, limit or #entries), 1, {})
-  if given.json then
-    local out = {}
-    for i, entry in ipairs(entries) do
-      out[i] = obituary.fields(entry)
-    end
-    show.json(out)
-  elseif #entries == 0 then
+local function write_json(entries, has_more)
+  local out = {}
+  for i, entry in ipairs(entries) do
+    out[i] = obituary.fields(entry)
+  end
+  show.json { dead = out, more = has_more }
+end
+
+local function write_list(entries, has_more)
+  if #entries == 0 then
     io.write("no dead task\n")
   else
     obituary.list(entries)
   end
   if has_more then
-    say.note(("there are more; --limit N or --all shows them, --task, --queue,"
-      .. " --kind and --newer choose"))
+    say.note("there are more; --limit N or --all shows them, --task, --queue,"
+      .. " --kind and --newer choose")
   end
+end
+
+local function list(way, given)
+  local filter = filter_of(given) or {}
+  local limit = filter.limit or not given.all and LISTED or math.huge
+  filter.limit = limit < math.huge and limit + 1 or nil
+  local entries = dead.list(way, filter)
+  local has_more = #entries > limit
+  if has_more then
+    entries[#entries] = nil -- there are `limit` without it
+  end
+  local write = given.json and write_json or write_list
+  write(entries, has_more)
   return exit.OK
 end
 

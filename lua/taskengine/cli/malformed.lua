@@ -54,7 +54,7 @@ local function list(way, given)
     for i, entry in ipairs(entries) do
       out[i] = fields_of(entry)
     end
-    show.json(out)
+    show.json { malformed = out }
   elseif #entries == 0 then
     io.write("nothing malformed was found\n")
   else

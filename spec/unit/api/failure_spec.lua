@@ -89,4 +89,97 @@ describe("taskengine.failure", function()
     assert.equal("text", failure.headline("text", describe_raised("text")))
     assert.equal("{ 1 }", failure.headline({ 1 }, describe_raised { 1 }))
   end)
+
+  describe("says something of an object that", function()
+    local function with(meta, fields)
+      return setmetatable(fields or {}, meta)
+    end
+
+    local FAILS <const> = "a table whose __tostring fails"
+
+    local function loop()
+      local n = 0
+      while true do
+        n = n + 1
+      end
+    end
+
+    for what, case in pairs {
+      ["throws when asked"] = { FAILS, function()
+        return with { __tostring = function() error("no") end }
+      end },
+      ["throws itself when asked"] = { FAILS, function()
+        local object = {}
+        return with({ __tostring = function() error(object) end }, object)
+      end },
+      ["does not answer with a string"] = { FAILS, function()
+        return with { __tostring = function() return {} end }
+      end },
+      ["never answers"] = { FAILS, function()
+        return with { __tostring = loop }
+      end },
+      ["never answers, and catches what is to end it"] = { FAILS, function()
+        return with { __tostring = function()
+          while true do
+            pcall(loop)
+          end
+        end }
+      end },
+      ["waits"] = { FAILS, function()
+        return with { __tostring = function() coroutine.yield() end }
+      end },
+      ["hides its metatable"] = { "seen", function()
+        return with { __metatable = 5, __tostring = function()
+          return "seen"
+        end }
+      end },
+      ["hides a metatable without a text"] = { "{ code = 5 }", function()
+        return with({ __metatable = false }, { code = 5 })
+      end },
+      ["says that it is one of ours"] = { "{ name = 1 }", function()
+        return with({ __metatable = errors.TaskError }, { name = 1 })
+      end },
+    } do
+      it(what, function()
+        local message
+        local co = coroutine.create(function()
+          message = message_of(case[2]())
+        end)
+        assert.is_true(coroutine.resume(co))
+        assert.equal(case[1], message)
+        assert.is_nil(debug.gethook(co))
+      end)
+    end
+
+    it("is too long", function()
+      local text = message_of(with { __tostring = function()
+        return ("x"):rep(1000000)
+      end })
+      assert.equal(65536 + 3, #text)
+    end)
+
+    it("is nothing much", function()
+      for text, object in pairs { ["false"] = false, ["42"] = 42,
+        ["1.5"] = 1.5, [""] = "" } do
+        local described = describe_raised(object)
+        assert.same({ "Error", text }, { described.kind, described.message })
+      end
+      local described = describe_raised(nil)
+      assert.same({ "Error", "nil" }, { described.kind, described.message })
+      assert.is_nil(described.value)
+      assert.matches("^function: ", message_of(print))
+      assert.matches("^file %(", message_of(io.stdout))
+    end)
+
+    it("leaves a hook alone that is there already", function()
+      local function hook() end
+      local co = coroutine.create(function()
+        debug.sethook(hook, "", 1000000)
+        return message_of(with { __tostring = function() return "seen" end })
+      end)
+      local _, text = coroutine.resume(co)
+      assert.equal("seen", text)
+      assert.equal(hook, debug.gethook(co))
+    end)
+  end)
 end)

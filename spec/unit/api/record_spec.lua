@@ -32,12 +32,21 @@ describe("taskengine.record", function()
     assert.same({ "REVOKED", "Revoked" }, { outcome.state, outcome.error.kind })
   end)
 
-  it("leaves out a raised value that cannot travel, or is too large", function()
-    for _, value in ipairs { print, ("x"):rep(1024 * 1024) } do
-      local bytes = record.failure { kind = "Error", message = "no",
+  it("leaves out a raised value that cannot travel, and says why", function()
+    local circle = {}
+    circle.again = circle
+    for why, value in pairs {
+      ["error.value: a function cannot be sent"] = print,
+      ["error.value.cb: a function cannot be sent"] = { cb = print },
+      ["error.value.again"] = circle,
+      ["larger than 1048576 bytes"] = ("x"):rep(1024 * 1024),
+    } do
+      local bytes = record.failure { kind = "Mine", message = "no",
         value = value }
       local e = record.read(bytes, ID).error
-      assert.same({ "no", nil }, { e.message, e.value })
+      assert.same({ "Mine", nil }, { e.kind, e.value })
+      assert.matches("^no %(what was raised cannot travel: ", e.message)
+      assert.matches(why, e.message, 1, true)
     end
   end)
 
