@@ -1,6 +1,7 @@
 #include "bind/bind.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -86,13 +87,27 @@ static void occupy_standard_streams(void) {
   if (fd >= 0) close(fd);
 }
 
+// libuv makes a pipe for the whole process when its first loop has an epoll,
+// and aborts when it cannot: three descriptors.
+static int open_loop(uv_loop_t *loop) {
+  int ends[2];
+  occupy_standard_streams();
+  int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (other < 0) return uv_translate_sys_error(errno);
+  int rc = pipe2(ends, O_CLOEXEC) < 0 ? uv_translate_sys_error(errno) : 0;
+  close(other);
+  if (rc < 0) return rc;
+  close(ends[0]);
+  close(ends[1]);
+  return uv_loop_init(loop);
+}
+
 uv_loop_t *te_bind_loop(lua_State *L) {
   loop_box *box = find_box(L);
   assert(box != NULL);
   if (box->is_closed) luaL_error(L, "this Lua state is being closed");
   if (!box->is_open) {
-    occupy_standard_streams();
-    int rc = uv_loop_init(&box->loop);
+    int rc = open_loop(&box->loop);
     if (rc < 0) luaL_error(L, "no event loop: %s", te_strerror(rc));
     box->is_open = true;
     ignore_broken_pipes();

@@ -435,13 +435,16 @@ taskengine: no worker serves the queue default now: what is sent there waits
   end)
 
   it("says when there are too few descriptors", function()
-    for _, words in ipairs { "run script.lua", "worker script.lua", "status" }
-    do
-      local ended = place:run({ "-c", ("ulimit -n 7; exec '%s' %s"):format(
-        program.PATH, words) }, { program = "sh" })
-      assert.same({ 1, "taskengine: the program cannot start: no event loop:"
-        .. " too many open files\n  ulimit -n says how many files a process"
-        .. " may have open\n" }, { ended.code, ended.stderr })
+    for limit = 4, 7 do
+      for _, words in ipairs { "run script.lua", "worker script.lua", "status" }
+      do
+        local ended = place:run({ "-c", ("ulimit -n %d; exec '%s' %s"):format(
+          limit, program.PATH, words) }, { program = "sh" })
+        assert.same({ 1, "taskengine: the program cannot start: no event loop:"
+          .. " too many open files\n  ulimit -n says how many files a process"
+          .. " may have open\n" }, { ended.code, ended.stderr })
+        assert.equal(0, ended.signal)
+      end
     end
   end)
 

@@ -263,6 +263,35 @@ describe("taskengine worker", function()
     end)
   end
 
+  it("stops when its terminal is closed, and not by a SIGHUP alone", function()
+    -- Of a terminal of its own, which ends with `cat`.
+    local process = place:start({ "-c", ([[
+      script -qec "exec '%s' worker tasks.lua -P 1 2>log" /dev/null]]):format(
+      program.PATH) }, { program = "sh" })
+    local function log()
+      local file <close> = io.open(place.dir .. "/log", "rb")
+      return file and file:read("a") or ""
+    end
+    local pid
+    wait_until(function()
+      pid = log():find("ready: ") and program.children(
+        program.children(process.pid)[1] or process.pid)[1]
+      return pid
+    end, 20, "a worker on a terminal")
+    os.execute("kill -HUP " .. pid)
+    wait_until(function()
+      return log():find("reloaded (1 child)", 1, true)
+    end, 20, "a reload")
+    os.execute("kill -KILL " .. (program.children(process.pid)[1]
+      or process.pid))
+    wait_until(function()
+      return log():find("info  stopping\n", 1, true)
+    end, 20, "a worker that stops")
+    wait_until(function()
+      return not program.is_alive(pid)
+    end, 20, "its end")
+  end)
+
   it("stops while its files are still loading", function()
     place:write("slow.lua", "while true do end")
     local process = place:start { "worker", "slow.lua", "-P", "2" }
