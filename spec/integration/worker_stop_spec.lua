@@ -1,0 +1,190 @@
+local redis_server = require("spec.support.redis_server")
+local te = require("taskengine")
+local wait_until = require("spec.support.wait").wait_until
+local workers = require("spec.support.workers")
+
+describe("A worker", function()
+  local server, site
+
+  setup(function()
+    server = redis_server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  before_each(function()
+    site = workers.site { server = server }
+  end)
+
+  after_each(function()
+    site:close()
+  end)
+
+  local function send(name, args, opts)
+    return site.app:send_task(name, args, opts)
+  end
+
+  describe("that stops", function()
+    local function stops_with(worker, code)
+      local children = workers.children(worker)
+      local ended = site:stop(worker)
+      assert.same({ code, 0 }, { ended.code, ended.signal })
+      workers.wait_gone(children, 1)
+      return ended
+    end
+
+    it("lets end what runs, and leaves the rest", function()
+      local worker = site:worker { "-P", "1" }
+      local running = send("until_file", { "go", "notes" })
+      site:wait_lines("notes", 1)
+      for _ = 1, 3 do
+        send("note", { "notes", "later" })
+      end
+      local children = workers.children(worker)
+      worker:kill("TERM")
+      worker:heard("stderr", "stopping: waiting up to 30 s for %d+ tasks?")
+      wait_until(function()
+        return #site:ready() == 3
+      end)
+      site.place:write("go", "")
+      assert.equal("seen", running:get { timeout = 20 })
+      assert.equal(0, worker:wait(20).code)
+      workers.wait_gone(children, 1)
+      assert.equal(1, #site:lines("notes"))
+      for _, envelope in ipairs(site:ready()) do
+        assert.same({ 0, 0 }, { envelope.deaths, envelope.reaps })
+      end
+      assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("hands back what runs when it is told twice", function()
+      local worker = site:worker { "-P", "1", "-c", "2" }
+      send("nap", { 30, "notes", "a" })
+      site:wait_lines("notes", 1)
+      send("compute", { 30, "notes", "b" })
+      site:wait_lines("notes", 2)
+      worker:kill("TERM")
+      worker:heard("stderr", "stopping: waiting")
+      stops_with(worker, 0)
+      local ready = site:ready()
+      assert.equal(2, #ready)
+      for _, envelope in ipairs(ready) do
+        assert.same({ 0, 0, 1 }, { envelope.deaths, envelope.reaps,
+          envelope.delivery })
+      end
+      assert.equal(0, site:count("lost"))
+      assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("hands back what runs when its grace time is over", function()
+      local worker = site:worker { "-P", "1", "--grace", "0.3" }
+      send("compute", { 30, "notes" })
+      site:wait_lines("notes", 1)
+      local began = te.now()
+      stops_with(worker, 0)
+      assert.is_true(te.now() - began >= 0.29)
+      assert.equal(0, site:ready()[1].deaths)
+      assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("hands back what its dying child was running", function()
+      local worker = site:worker { "-P", "2" }
+      local running = send("until_file", { "go", "notes", "a" })
+      site:wait_lines("notes", 1)
+      send("nap", { 30, "notes", "b" })
+      local pid = site:wait_lines("notes", 2)[2]:match("%d+")
+      worker:kill("TERM")
+      worker:heard("stderr", "stopping: waiting")
+      workers.kill(tonumber(pid))
+      wait_until(function()
+        return #site:ready() == 1
+      end)
+      site.place:write("go", "")
+      assert.equal("seen", running:get { timeout = 20 })
+      assert.equal(0, worker:wait(20).code)
+      local back = site:ready()[1]
+      assert.equal(1, back.deaths)
+      assert.same({ "h:" .. back.id, "r:default" }, site:leftovers())
+    end)
+
+    it("hands back at once what it has fetched", function()
+      local worker = site:worker { "-P", "2" }
+      for i = 1, 3000 do
+        send("compute", { 0.001, "notes", i })
+      end
+      site:wait_lines("notes", 100)
+      stops_with(worker, 0)
+      local begun = #site:lines("notes")
+      assert.equal(begun, site:count("done"))
+      assert.equal(3000 - begun, #site:ready())
+      for _, envelope in ipairs(site:ready()) do
+        assert.same({ 0, 0 }, { envelope.deaths, envelope.reaps })
+      end
+      assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("lets its children end by themselves", function()
+      local worker = site:worker { "-P", "1" }
+      assert.is_true((site:outcome("buffer", "notes", "written at the end")))
+      assert.same({}, site:lines("notes"))
+      stops_with(worker, 0)
+      assert.same({ "written at the end" }, site:lines("notes"))
+    end)
+
+    it("leaves nothing but what is documented", function()
+      local worker = site:worker { "-P", "2" }
+      send("add", { 1, 2 }, { countdown = 0.05 })
+      send("nap", { 0 }, { priority = 3 })
+      send("note", { "notes", "x" }, { ignore_result = true })
+      send("add", { 1, 2 }, { task_id = "order-7" })
+      for _ = 1, 2 do
+        site:outcome("ask", 1)
+      end
+      wait_until(function()
+        return site:count("done") == 8
+      end)
+      stops_with(worker, 0)
+      assert.same({}, site:leftovers())
+      assert.same({}, site:wids())
+      local left <close> = io.popen(("find '%s' -path '*/workers/*'"):format(
+        site.place.home.path))
+      assert.equal("", left:read("a"))
+    end)
+
+    it("does so without Redis, and another takes over at once", function()
+      local own <close> = redis_server.start { config = { "appendonly yes",
+        "appendfsync always" } }
+      site:close()
+      site = workers.site { server = own }
+      local worker = site:worker { "-P", "1" }
+      local done = send("busy_until_file", { "go", "notes" })
+      site:wait_lines("notes", 1)
+      own:kill("KILL")
+      worker:kill("TERM")
+      worker:heard("stderr", "stopping: waiting")
+      site.place:write("go", "")
+      assert.equal(3, worker:wait(30).code)
+      own:restart()
+      site:worker { "-P", "1" }
+      -- It had ended, and nobody had been told but its claim.
+      assert.equal("seen", done:get { timeout = 10 })
+      assert.equal(1, #site:lines("notes"))
+    end)
+
+    it("does so even when Redis refuses everything", function()
+      local worker = site:worker { "-P", "1" }
+      send("nap", { 30, "notes" })
+      site:wait_lines("notes", 1)
+      server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
+      worker:kill("QUIT")
+      local ended = worker:wait(30)
+      server:cli("CONFIG", "SET", "min-replicas-to-write", "0")
+      assert.equal(3, ended.code)
+      -- A few tries, not one for each turn of a loop.
+      local _, refusals = ended.stderr:gsub("Redis refuses", "")
+      assert.is_true(refusals >= 1 and refusals < 200, refusals)
+    end)
+  end)
+end)
