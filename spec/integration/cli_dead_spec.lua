@@ -207,6 +207,9 @@ describe("taskengine dead", function()
     worker:wait()
     assert.same({ requeued = 2, missing = 0, taken = 0 },
       decoded(dead("requeue", "--task", "print", "--yes", "--json")))
+    local queues = decoded(run("status", "--json")).queues
+    assert.same({ "paper", 2, 2, 2 }, { queues[2].name, queues[2].failed,
+      queues[2].requeued, queues[2].ready })
     local first = server:cli("LINDEX", PREFIX .. "r:paper", "0")
     assert.equal(one, first:sub(1, 20))
     assert.not_equal(one, two)

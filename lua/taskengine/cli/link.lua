@@ -87,10 +87,11 @@ function link.open(given)
   return client.new(broker.open(settings), settings)
 end
 
--- What the counters that `te1_status` lists are called here. In Redis the
--- last one is `lost`, which people take for lost tasks.
+-- What the counters that `te1_status` lists are called here. In Redis `crashes`
+-- is `lost`, which people take for lost tasks.
 local COUNTERS <const> = {
   "enqueued", "done", "failed", "revoked", "expired", "redelivered", "crashes",
+  "requeued",
 }
 
 local function read_queue(row)
