@@ -2,8 +2,8 @@
 # make check   every spec; installs what they need besides
 #
 # A variant is a build of its own: release (build/taskengine), test (with the
-# bindings that only specs use), asan, tsan. All but release live whole in
-# build/VARIANT. `make VARIANT=asan` builds one, tools/specs runs specs on it.
+# bindings that only specs use), asan, tsan, fuzz (by clang). All but release
+# live whole in build/VARIANT: `make VARIANT=asan`, then tools/specs.
 
 VARIANT ?= release
 override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(or $(BUILD),build)))
@@ -19,6 +19,7 @@ MODULE := $(BIN)/lib/taskengine/core.so
 LUA_FILES := $(sort $(shell find lua -name '*.lua'))
 NATIVE := $(patsubst recipes/native/%.c,$(BIN)/lib/native/%.so,\
   $(wildcard recipes/native/*.c))
+FUZZERS := $(patsubst spec/fuzz/%.c,$(OUT)/%,$(wildcard spec/fuzz/*.c))
 SOURCES := $(wildcard engine/*.c engine/bind/*.c)
 
 # pkg(--cflags or --libs, NAME...): the first name that this system knows
@@ -45,23 +46,25 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion \
   -Wnull-dereference -Wswitch-enum
 HARDEN := -fstack-protector-strong -fstack-clash-protection \
   $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
-SANITIZE.asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE.asan := -fno-sanitize-recover=all -fsanitize=address,undefined
 SANITIZE.tsan := -fsanitize=thread
+SANITIZE.fuzz := $(SANITIZE.asan),fuzzer-no-link
 SANITIZE := $(SANITIZE.$(VARIANT))
 # A sanitizer wants to see the calls that _FORTIFY_SOURCE would replace, and
 # its own code sets off warnings that the other variants have looked for.
 DEFINES += -U_FORTIFY_SOURCE $(if $(SANITIZE),,-D_FORTIFY_SOURCE=3)
 CFLAGS ?= -O2 -g
 COMPILE := $(CC) $(DEFINES) -iquote engine $(INCLUDES) $(CPPFLAGS) -MMD -MP \
-  $(CFLAGS) -D_GNU_SOURCE -std=c11 -fPIC -fno-common $(HARDEN) \
-  $(if $(SANITIZE),$(SANITIZE) -w,$(WARNINGS))
+  $(CFLAGS) -D_GNU_SOURCE -std=c11 -fPIC -fno-common -fvisibility=hidden \
+  $(HARDEN) $(if $(SANITIZE),$(SANITIZE) -w,$(WARNINGS))
 LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
   -Wl,-z,noexecstack,-z,separate-code,--as-needed
-say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@;)# V=1 shows the commands
+# Every recipe begins with it; V=1 shows the commands.
+say = $(if $(V),,@)mkdir -p $(@D); $(if $(V),,printf '  %-4s %s\n' $(1) $@;)
 
 .PHONY: all lint format docs demo bench bench-peers check test asan tsan \
-  gcstress valgrind soak install uninstall clean
-all: $(PROGRAM) $(MODULE) $(NATIVE)
+  gcstress valgrind soak fuzz install uninstall clean
+all: $(if $(filter fuzz,$(VARIANT)),$(FUZZERS),$(PROGRAM) $(MODULE) $(NATIVE))
 .DELETE_ON_ERROR:
 
 # A folder among the sources: its time changes when a file goes away.
@@ -70,49 +73,40 @@ $(PROGRAM): $(OBJECTS) engine engine/bind
 
 # No liblua: the host program has one, and two in one process break.
 $(MODULE): $(filter-out %/engine/main.o,$(OBJECTS)) engine engine/bind
-	@mkdir -p $(@D)
 	$(call say,LINK) $(LINK) -shared -o $@ $(filter %.o,$^) $(LIBS)
 
-$(OUT)/%.o: %.c Makefile
-	@mkdir -p $(@D)
-	$(call say,CC) $(COMPILE) -fvisibility=hidden -c -o $@ $<
+$(FUZZERS): $(OUT)/%: $(OUT)/spec/fuzz/%.o $(OUT)/spec/fuzz/support/fuzz.o \
+  $(filter-out %/engine/main.o,$(OBJECTS))
+	$(call say,LINK) $(LINK) -fsanitize=fuzzer -o $@ $^ $(LUA_LIBS) $(LIBS)
 
-$(OUT)/%.o: $(OUT)/%.c Makefile
-	$(call say,CC) $(COMPILE) -fvisibility=hidden -c -o $@ $<
+$(OUT)/%.o: %.c Makefile ; $(call say,CC) $(COMPILE) -c -o $@ $<
+$(OUT)/%.o: $(OUT)/%.c Makefile ; $(call say,CC) $(COMPILE) -c -o $@ $<
 
 $(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
-	@mkdir -p $(@D)
 	$(call say,LUA) $(LUA) tools/embed.lua lua $(LUA_FILES) >$@
 
 # What task files ask for by name, e.g. native.primes.
 $(NATIVE): $(BIN)/lib/native/%.so: $(OUT)/recipes/native/%.o
-	@mkdir -p $(@D)
 	$(call say,LINK) $(LINK) -shared -o $@ $< -lprimesieve
 
 -include $(OBJECTS:.o=.d) $(wildcard $(OUT)/recipes/native/*.d)
 
-lint:
+DO.lint = tools/lint $(INCLUDES)
+DO.format = clang-format -i $(shell find engine recipes spec -name '*.[ch]')
+DO.docs = ldoc -q -d $(BUILD)/docs . >/dev/null && echo $(BUILD)/docs/index.html
+lint format docs:
 	@tools/install-packages run lint
-	@tools/lint $(INCLUDES)
-format:
-	@tools/install-packages lint
-	clang-format -i $(shell find engine recipes spec -name '*.[ch]')
-docs:
-	@tools/install-packages lint
-	@ldoc --quiet --dir $(BUILD)/docs . >/dev/null && echo $(BUILD)/docs/index.html
+	@$(DO.$@)
 
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
 
-demo:
+DO.demo = $(BUILD)/taskengine run recipes/primes.lua 10000000
+DO.bench = eval "$$($(BUILD)/taskengine env)" && $(LUA) $(subst -,/,$@)/run.lua
+demo bench bench-peers:
 	@tools/install-packages run
 	$(call build,release)
-	$(BUILD)/taskengine run recipes/primes.lua 10000000
-
-bench bench-peers:
-	@tools/install-packages run
-	$(call build,release)
-	@eval "$$($(BUILD)/taskengine env)" && $(LUA) $(subst -,/,$@)/run.lua
+	@$(DO.$(firstword $(subst -, ,$@)))
 
 # The variant and what to run on it. tsan: threads are libuv's and scribe.c's.
 # valgrind would take a quarter of an hour for those that are Lua alone.
@@ -130,6 +124,11 @@ check test asan tsan gcstress valgrind soak:
 	$(call build,release)
 	$(call build,$(patsubst valgrind,test,$(firstword $(SPECS.$@))))
 	@tools/specs $(SPECS.$@)
+
+fuzz:
+	@tools/install-packages run test fuzz
+	$(call build,fuzz) CC=clang
+	@tools/fuzz $(BUILD)/fuzz
 
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4

@@ -16,7 +16,8 @@
 typedef struct te_json_style {
   const char *root;  // what messages call the value; NULL: "value"
   int indent;        // spaces for each level; 0: all on one line
-  bool lossy;        // U+FFFD for a byte that is not UTF-8, no refusal
+  bool lossy;        // U+FFFD for a byte that is not UTF-8, no refusal, even
+                     // where two keys look the same then
   bool exact;        // refuses keys that would not come back as they are
   int depth_max;     // of arrays and objects; 0: TE_VALUE_DEPTH_MAX
   size_t bytes_max;  // of the text; 0: as large as it gets

@@ -140,12 +140,25 @@ static int parse_login(parser *p, te_url *out) {
   return 0;
 }
 
+// What stands between [ and ]: an address, and maybe %25 and a zone.
+static bool is_bracketed(te_slice host) {
+  const char *percent = memchr(host.data, '%', host.size);
+  te_slice address = host;
+  if (percent != NULL) {
+    address.size = (size_t)(percent - host.data);
+    te_slice zone = te_slice_of(percent, host.size - address.size);
+    if (!starts_with(zone, "%25") || zone.size == 3) return false;
+    if (!is_all(zone, "-._~:%")) return false;
+  }
+  return memchr(address.data, ':', address.size) != NULL &&
+         is_all(address, ":.");
+}
+
 static int parse_host(parser *p, te_url *out) {
   te_slice host;
   if (take_byte(p, '[')) {
     host = take_until(p, "]");
-    if (!take_byte(p, ']') || memchr(host.data, ':', host.size) == NULL ||
-        !is_all(host, ":.%")) {
+    if (!take_byte(p, ']') || !is_bracketed(host)) {
       return refuse(p, "not an IPv6 address between [ and ]");
     }
   } else {

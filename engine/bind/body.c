@@ -64,7 +64,10 @@ static int push_packed(lua_State *L, te_slice bytes) {
   } else {
     rc = te_codec_decode(L, extra, NULL);
   }
-  return rc == 0 ? te_codec_decode_args(L, args) : rc;
+  // What is said besides the arguments is a map.
+  if (rc == 0 && extra.size > 0 && !lua_istable(L, -1)) rc = TE_EMALFORMED;
+  if (rc == 0) rc = te_codec_decode_args(L, args);
+  return rc < 0 ? rc : 0;
 }
 
 int te_body_push(lua_State *L, te_slice bytes, bool is_json) {

@@ -84,7 +84,7 @@ describe("taskengine.core.envelope", function()
     assert.same({ parts.id, parts.name, nil, n = 3 },
       table.pack(envelope.open(reference.new(parts))))
     for _, body in ipairs { "\x90", "\x93\x90\x80\x80", "\x91\x01", "\x92\x90",
-      "\x91\x90\x80", "\xc0", "\x80" } do
+      "\x91\x90\x80", "\x92\x90\x01", "\xc0", "\x80" } do
       parts.body = body
       assert.is_nil((envelope.open(reference.new(parts))))
     end
@@ -244,8 +244,9 @@ describe("taskengine.core.envelope", function()
 
     it("is malformed when it is anything else", function()
       local head = assert(envelope.pack(template, id, {})):sub(1, -5)
-      for _, body in ipairs { "[]", "[1]", "[{}]", "{}", "[[1]", "[[1]]x", "1",
-        "[[],{},{}]", "\x91\x90", "[[],", '[["\xff"]]' } do
+      for _, body in ipairs { "[]", "[1]", "[{}]", "{}", "[[1]", "1",
+        "[[1]]x", "[[],{},{}]", "[[],1]", '[[],"x"]', "\x91\x90", "[[],",
+        '[["\xff"]]' } do
         local opened, why, code = envelope.open(head .. body)
         assert.is_nil(opened, body)
         assert.equal("EMALFORMED: malformed data", why)

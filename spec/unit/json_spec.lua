@@ -163,6 +163,8 @@ describe("taskengine.core.json", function()
         (json.encode("a\xffb\xe2\x82\u{20ac}\xc0", lossy)))
       assert.equal('{"\u{fffd}":"plain"}',
         (json.encode({ ["\xff"] = "plain" }, lossy)))
+      assert.equal('{"\u{fffd}":1,"\u{fffd}":1}',
+        (json.encode({ ["\xfe"] = 1, ["\xff"] = 1 }, lossy)))
     end)
 
     it("refuses keys that would not come back, when asked to", function()

@@ -44,6 +44,8 @@ describe("taskengine.core.url", function()
       local u = parsed("redis://[::1]:7000")
       assert.same({ "::1", 7000 }, { u.host, u.port })
       assert.equal("fe80::1%eth0", parsed("redis://[fe80::1%25eth0]").host)
+      assert.equal("fe80::1%a-b:c%", parsed("redis://[fe80::1%25a-b%3ac%25]")
+        .host)
     end)
 
     it("does not mind how the scheme is written", function()
@@ -124,6 +126,10 @@ describe("taskengine.core.url", function()
       ["redis://a,b"] = "no host has",
       ["redis://[::1"] = "IPv6",
       ["redis://[h]"] = "IPv6",
+      ["redis://[::1%2deth0]"] = "IPv6",
+      ["redis://[::1%25]"] = "IPv6",
+      ["redis://[%25:]"] = "IPv6",
+      ["redis://[::1-2]"] = "IPv6",
       ["redis://[::1]x"] = "after the host",
       ["redis://u%4:p@h"] = "escape in the user",
       ["redis://u:p%zz@h"] = "escape in the password",
