@@ -133,17 +133,9 @@ fuzz:
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUADIR ?= $(PREFIX)/share/lua/5.4
-copy = find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(1))/{} \;
+export DESTDIR PREFIX BINDIR LIBDIR LUADIR
 install: all
-	install -D $(PROGRAM) $(DESTDIR)$(BINDIR)/taskengine
-	install -D $(MODULE) $(DESTDIR)$(LIBDIR)/taskengine/core.so
-	install -D -t $(DESTDIR)$(PREFIX)/lib/taskengine/native $(NATIVE)
-	cd lua && $(call copy,$(LUADIR))
-	cd share && $(call copy,$(PREFIX)/share)
-	cd recipes && $(call copy,$(PREFIX)/share/taskengine/recipes)
-uninstall:
-	rm -rf $(addprefix $(DESTDIR),$(addsuffix /taskengine,$(BINDIR) $(LIBDIR) \
-	  $(LUADIR) $(PREFIX)/lib $(PREFIX)/share) $(addprefix $(PREFIX)/share/,\
-	  $(shell cd share; find * -type f)))
+install uninstall:
+	@tools/install-files $@ $(PROGRAM) $(MODULE) $(NATIVE)
 clean:
 	rm -rf $(BUILD)

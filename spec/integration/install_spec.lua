@@ -68,8 +68,82 @@ describe("make install", function()
       .. "[^\n]*; `make` in the sources[^\n]*$", find_primes())
   end)
 
-  it("is undone by uninstall", function()
-    assert.equals("", make("install uninstall"))
-    assert.equals("", run(("find '%s' -type f"):format(folder)))
+  -- All that is there, with modes and contents.
+  local function listing(root)
+    return run(([[cd '%s' && find . -type f -printf '%%P %%m ' \
+      -exec md5sum {} \; | sort]]):format(root))
+  end
+
+  it("takes any DESTDIR, relative ones and spaces in it too", function()
+    os.execute(("rm -rf '%s/usr'"):format(folder))
+    assert.equals("", make("install"))
+    local expected = listing(folder)
+    assert.matches("usr/bin/taskengine 755", expected, 1, true)
+    for _, destdir in ipairs { folder .. "/a place", "build/it's here" } do
+      assert.equals("", run(("MAKEFLAGS= make -s install BUILD='%s'"
+        .. ' "DESTDIR=%s" PREFIX=/usr'):format(release, destdir)))
+      assert.equals(expected, listing((destdir:gsub("'", "'\\''"))))
+      assert.equals("", run(("MAKEFLAGS= make -s uninstall BUILD='%s'"
+        .. ' "DESTDIR=%s" PREFIX=/usr'):format(release, destdir)))
+      assert.matches("No such file", run(('ls "%s"'):format(destdir)))
+    end
   end)
+
+  it("lets others read what root's umask would hide", function()
+    local destdir = folder .. "/hidden"
+    run(("umask 077; MAKEFLAGS= make -s install BUILD='%s' DESTDIR='%s'")
+      :format(release, destdir))
+    assert.equals("", run(("find '%s/usr' ! -perm -o+r"):format(destdir)))
+  end)
+
+  it("is undone by uninstall, which leaves what is not ours", function()
+    os.execute(("rm -rf '%s/usr' && mkdir -p '%s/usr/share/man/man1'"
+      .. " && touch '%s/usr/share/man/man1/other.1'"):format(folder, folder,
+      folder))
+    assert.equals("", make("install uninstall"))
+    assert.equals(folder .. "/usr/share/man/man1/other.1",
+      run(("find '%s/usr' -type f -o -type d -empty"):format(folder)))
+  end)
+end)
+
+describe("the rock", function()
+  local server
+
+  setup(function()
+    server = redis_server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  -- With the Lua that LuaRocks is told of, or with the one that it runs on.
+  for _, version in ipairs { "--lua-version 5.4", "" } do
+    it(("works from its tree alone (luarocks %s)"):format(version), function()
+      local folder = run("mktemp -d")
+      local tree = folder .. "/tree"
+      local made = run(("BUILD='%s' MAKEFLAGS= luarocks %s make"
+        .. " --deps-mode none --tree '%s' taskengine-scm-1.rockspec && echo made"):format(
+        release, version, tree))
+      assert.matches("made$", made)
+      local function in_tree(command)
+        return run(([[cd '%s' && unset TE_BUILD && v=$(ls tree/share/lua)
+          export HOME='%s' TASKENGINE_BROKER='%s' \
+            LUA_PATH="$PWD/tree/share/lua/$v/?.lua;$PWD/tree/share/lua/$v/]]
+          .. [[?/init.lua" LUA_CPATH="$PWD/tree/lib/lua/$v/?.so"
+          %s]]):format(folder, folder, server.url, command))
+      end
+      local where = in_tree([[lua5.4 -e '
+        local te = require("taskengine")
+        print(package.searchpath("taskengine", package.path), type(te.app))']])
+      assert.matches("^" .. tree:gsub("%p", "%%%0")
+        .. "/share/lua/5%.%d/taskengine/init.lua\tfunction$", where)
+      assert.matches(tree .. "/share/lua/", in_tree("tree/bin/taskengine env"),
+        1, true)
+      assert.matches("^Found 1229 primes up to 10000\n", in_tree([[
+        tree/bin/taskengine run -q -P 1 \
+          "$(find tree -name primes.lua)" 10000]]))
+      os.execute(("rm -rf '%s'"):format(folder))
+    end)
+  end
 end)

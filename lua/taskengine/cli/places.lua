@@ -4,7 +4,8 @@
 -- taskengine`, with `lib/` beside it and the Lua layer in `lua/` above.
 -- Installed: `bin/taskengine`, with `lib/lua/5.4/` and `share/lua/5.4/`
 -- beside `bin/`; the recipes are in `share/taskengine/recipes/` and their
--- native modules in `lib/taskengine/native/`.
+-- native modules in `lib/taskengine/native/`. In a tree of LuaRocks those lie
+-- beside the module, and its folders may be called after another Lua.
 -- @module taskengine.cli.places
 
 local core = require("taskengine.core")
@@ -36,13 +37,17 @@ local function above(path)
   return path:match("^(.*)/[^/]*$") or ""
 end
 
+-- LuaRocks calls its folders after the Lua that it is told of, or runs on.
+local LUA_NAMES <const> = { "5.4", "5.1", "5.2", "5.3" }
+
 local function installed(folder)
   local prefix = above(folder)
-  local lua = prefix .. "/share/lua/5.4"
-  local modules = prefix .. "/lib/lua/5.4"
-  if exists(lua .. "/taskengine/init.lua")
-    and has_core(modules) then
-    return { lua = lua, modules = modules }
+  for _, name in ipairs(LUA_NAMES) do
+    local lua = prefix .. "/share/lua/" .. name
+    local modules = prefix .. "/lib/lua/" .. name
+    if exists(lua .. "/taskengine/init.lua") and has_core(modules) then
+      return { lua = lua, modules = modules }
+    end
   end
 end
 
@@ -66,7 +71,12 @@ end
 -- @treturn string where it is expected
 function places.modules()
   local folder = above(places.program())
-  return has_core(folder .. "/lib") and folder .. "/lib"
+  if has_core(folder .. "/lib") then
+    return folder .. "/lib"
+  end
+  local found = installed(folder)
+  local beside = found and found.modules .. "/taskengine"
+  return beside and exists(beside .. "/native") and beside
     or above(folder) .. "/lib/taskengine"
 end
 
