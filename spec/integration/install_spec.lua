@@ -123,7 +123,8 @@ describe("the rock", function()
       local folder = run("mktemp -d")
       local tree = folder .. "/tree"
       local made = run(("BUILD='%s' MAKEFLAGS= luarocks %s make"
-        .. " --deps-mode none --tree '%s' taskengine-scm-1.rockspec && echo made"):format(
+        .. " --deps-mode none --tree '%s' taskengine-scm-1.rockspec"
+        .. " && echo made"):format(
         release, version, tree))
       assert.matches("made$", made)
       local function in_tree(command)
