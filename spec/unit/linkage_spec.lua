@@ -76,7 +76,7 @@ describe("the program and the module", function()
     }
     int a(char *t); int a(char *t) { return write_it(t, "a"); }
     int b(char *t); int b(char *t) { return write_it(t, "b"); }
-    int main(int argc, char **argv) { return write_it(argv[0], argv[argc - 1]); }
+    int main(int argc, char **argv) { return write_it(*argv, argv[argc - 1]); }
   ]]
   local GOOD <const> = "-O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2"
     .. " -Wl,-z,relro,-z,now,-z,noexecstack -w "
