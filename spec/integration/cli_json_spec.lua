@@ -23,6 +23,11 @@ local CALLS <const> = {
   },
   status = { { "status" } },
   queues = { { "queues" } },
+  dead = {
+    { "dead" },
+    { "dead", "show", "failed" },
+    { "dead", "requeue", "failed" },
+  },
   purge = {
     { "purge", "default", "--yes" },
     { "purge", "--all", "--due", "--yes" },

@@ -163,7 +163,7 @@ local function check_queues(list, status)
   if status.malformed > 0 or status.dead > 0 then
     list:warn("dead", ("%d tasks failed for good, %d envelopes are malformed")
       :format(status.dead, status.malformed),
-      "taskengine status counts them; they go by themselves after 7 days")
+      "taskengine dead shows them; they go by themselves after 7 days")
   end
 end
 
