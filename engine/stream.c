@@ -1,13 +1,13 @@
 #include "stream.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
-#define READ_BYTES      ((size_t)64 * 1024)
-#define KEEPALIVE_S     60
-#define PORT_DIGITS_MAX 6  // "65535" and a NUL
+#include "resolve.h"
+
+#define READ_BYTES  ((size_t)64 * 1024)
+#define KEEPALIVE_S 60
 
 struct te_stream {
   uv_loop_t *loop;
@@ -19,9 +19,9 @@ struct te_stream {
     uv_pipe_t pipe;
   } socket;
   uv_timer_t timer;  // until connected
-  uv_getaddrinfo_t resolve;
   uv_connect_t connect;
   uv_write_t write;
+  te_resolve *resolve;         // while the name is looked up
   struct addrinfo *addresses;  // of the name; NULL for a literal
   struct addrinfo *next;       // the one to try when this fails
   char *read_buffer;
@@ -31,12 +31,10 @@ struct te_stream {
   int status;            // why the latest attempt failed
   uint64_t deadline_ms;  // when all attempts have to be over
   bool is_tcp;
-  bool is_resolving;
   bool is_socket_open;
   bool is_connected;
   bool is_writing;
-  bool is_deaf;      // a write failed
-  bool is_given_up;  // the name was not resolved in time
+  bool is_deaf;  // a write failed
   bool is_closing;
 };
 
@@ -45,7 +43,7 @@ static void release(te_stream *s) {
   assert(s->held > 0);
   if (--s->held > 0) return;
   s->on.on_close(s->on.arg);
-  if (s->addresses != NULL) uv_freeaddrinfo(s->addresses);
+  if (s->addresses != NULL) freeaddrinfo(s->addresses);
   te_free(s->read_buffer);
   te_buf_free(&s->out);
   te_buf_free(&s->writing);
@@ -147,14 +145,16 @@ static void connect_address(te_stream *s, const struct sockaddr *address) {
   if (rc < 0) end_attempt(s, rc);
 }
 
-/*
- * A name server that does not answer cannot be hurried; the outcome goes out
- * all the same. That of a socket goes out when it has been closed.
- */
+static void stop_resolving(te_stream *s) {
+  if (s->resolve != NULL) te_resolve_cancel(s->resolve);
+  s->resolve = NULL;
+}
+
+// That of a socket goes out when it has been closed.
 static void on_timeout(uv_timer_t *timer) {
   te_stream *s = timer->data;
-  if (s->is_resolving) {
-    s->is_given_up = true;
+  if (s->resolve != NULL) {
+    stop_resolving(s);
     report_connect(s, UV_ETIMEDOUT);
   } else {
     end_attempt(s, UV_ETIMEDOUT);
@@ -185,19 +185,15 @@ static void start_connect(te_stream *s) {
   connect_address(s, address->ai_addr);
 }
 
-static void on_resolved(uv_getaddrinfo_t *resolve, int status,
-                        struct addrinfo *addresses) {
-  te_stream *s = resolve->data;
-  s->is_resolving = false;
+static void on_resolved(void *arg, int status, struct addrinfo *addresses) {
+  te_stream *s = arg;
+  s->resolve = NULL;
   s->addresses = s->next = addresses;
-  if (!s->is_closing && !s->is_given_up) {
-    if (status == 0) {
-      start_connect(s);
-    } else {
-      report_connect(s, status);
-    }
+  if (status == 0) {
+    start_connect(s);
+  } else {
+    report_connect(s, status);
   }
-  release(s);
 }
 
 void te_stream_connect_tcp(te_stream *s, const char *host, int port,
@@ -212,19 +208,10 @@ void te_stream_connect_tcp(te_stream *s, const char *host, int port,
   } else if (uv_ip6_addr(host, port, &ipv6) == 0) {
     connect_address(s, (const struct sockaddr *)&ipv6);
   } else {
-    char service[PORT_DIGITS_MAX];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM};
-    snprintf(service, sizeof(service), "%d", port);
-    int rc = uv_getaddrinfo(s->loop, &s->resolve, on_resolved, host, service,
-                            &hints);
-    s->resolve.data = s;
-    s->is_resolving = rc == 0;
-    if (rc == 0) {
-      s->held++;
-    } else {  // by way of a socket, which makes it asynchronous
+    s->resolve = te_resolve_start(s->loop, host, port, on_resolved, s);
+    if (s->resolve == NULL) {  // by way of a socket: the call returns first
       open_socket(s);
-      end_attempt(s, rc);
+      end_attempt(s, UV_EAGAIN);
     }
   }
 }
@@ -292,7 +279,7 @@ void te_stream_flush(te_stream *s) {
 void te_stream_close(te_stream *s) {
   if (s->is_closing) return;
   s->is_closing = true;
-  if (s->is_resolving) uv_cancel((uv_req_t *)&s->resolve);
+  stop_resolving(s);
   uv_close((uv_handle_t *)&s->timer, on_timer_closed);
   if (s->is_socket_open && !uv_is_closing(&s->socket.handle)) {
     uv_close(&s->socket.handle, on_attempt_closed);

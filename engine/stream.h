@@ -8,7 +8,7 @@
  * Life: new -> connect -> (on_data ...) -> close. A stream is used for one
  * connection; whoever wants another makes another. close is asynchronous,
  * twice is harmless; from then on no event but on_close comes, and after that
- * one the stream frees itself. A name that is being resolved holds it back.
+ * one the stream frees itself.
  */
 #ifndef TE_STREAM_H
 #define TE_STREAM_H

@@ -124,6 +124,33 @@ describe("taskengine.core.redis", function()
       assert.equal("PONG\n", out:read("a"))
     end)
 
+    it("is not held back by a name server that does not answer", function()
+      local silence = os.tmpname()
+      finally(function()
+        os.remove(silence)
+      end)
+      assert(os.execute(("${CC:-cc} -shared -fPIC -o %s "
+        .. "spec/support/silent_names.c"):format(silence)))
+      local began = core.sys.monotonic()
+      local out <close> = io.popen(("LD_PRELOAD=%s lua5.4 -e '%s' 2>&1")
+        :format(silence, [[
+          local core = require("taskengine.core")
+          local tries, c = 0
+          c = core.redis.connect("redis://a-name", {
+            timeout_ms = 50,
+            on_down = function(message)
+              print(message)
+              tries = tries + 1
+              if tries == 2 then c:close() end
+            end,
+          })
+          core.loop.run()
+        ]]))
+      assert.equal(("ETIMEDOUT: cannot connect to Redis at a-name:6379: "
+        .. "connection timed out\n"):rep(2), out:read("a"))
+      assert.is_true(core.sys.monotonic() - began < 20)
+    end)
+
     it("refuses a URL that is none, and options that it does not know",
       function()
         local c, message, name = redis.connect("redis://")
