@@ -63,8 +63,9 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
 
 // Of what a child may say of a task.
 static bool is_outcome(te_slice record) {
-  return record.size > 1 && (record.data[0] == 'S' || record.data[0] == 'F' ||
-                             record.data[0] == 'R');
+  bool is_end = te_record_is_success(record) ||
+                (record.size > 0 && memchr("FR", record.data[0], 2) != NULL);
+  return is_end && record.size > 1;
 }
 
 void te_task_set_outcome(te_task *t, te_slice record) {

@@ -41,6 +41,8 @@ describe("task", function()
     local task <close> = new()
     task:set_outcome("S\xc0")
     assert.same({ "o", "S\xc0" }, { select(2, task:ending()) })
+    task:set_outcome("Jnull")
+    assert.same({ "o", "Jnull" }, { select(2, task:ending()) })
   end)
 
   it("is refused when its child does not know it", function()
