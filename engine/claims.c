@@ -80,10 +80,19 @@ static int lock(const te_claims *c) {
   return errno == EWOULDBLOCK ? -EBUSY : -errno;
 }
 
+// All of it at once: a page that the disk has no room for when it is touched
+// would be a SIGBUS.
+static int reserve(const te_claims *c) {
+  if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
+  int rc = posix_fallocate(c->fd, 0, sizeof(claims_file));
+  bool is_unknown = rc == EOPNOTSUPP || rc == EINVAL;  // to this file system
+  return is_unknown ? 0 : -rc;
+}
+
 static int fill_new(te_claims *c) {
   int rc = lock(c);
+  if (rc == 0) rc = reserve(c);
   if (rc < 0) return rc;
-  if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
   rc = map_file(c);
   if (rc == 0) c->file->magic = MAGIC;
   return rc;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <uv.h>
+
 #include "buf.h"
 #include "clock.h"
 #include "scribe.h"
@@ -17,6 +19,7 @@ static const char *const names[] = {"debug", "info", "warn", "error", "off"};
 static te_log_level threshold = TE_LOG_INFO;
 static bool gathers;
 static bool has_gathered;  // from then on nothing here waits for stderr
+static int drop_code;      // why the last of them was
 static size_t dropped;     // lines that stderr had no room for
 static bool erases;
 static bool is_json;
@@ -73,22 +76,31 @@ static size_t count_lines(te_slice text) {
 // Whether stderr takes lines again, after it had none.
 static bool tell_dropped(void) {
   if (dropped == 0) return true;
-  char text[80];
-  snprintf(text, sizeof(text),
-           "%zu log line%s left out here: nobody read stderr", dropped,
-           dropped == 1 ? " was" : "s were");
+  char text[160];
+  bool is_unread = drop_code == UV_ENOBUFS;
+  snprintf(text, sizeof(text), "%zu log line%s left out here: %s%s", dropped,
+           dropped == 1 ? " was" : "s were",
+           is_unread ? "nobody read stderr" : "stderr could not be written: ",
+           is_unread ? "" : te_strerror(drop_code));
   te_buf line;
   te_buf_init(&line);
   add_line(&line, TE_LOG_WARN, NULL, te_slice_str(text));
-  bool is_told = te_scribe_add(te_buf_slice(&line));
+  bool is_told = te_scribe_add(te_buf_slice(&line)) == 0;
   te_buf_free(&line);
   if (is_told) dropped = 0;
   return is_told;
 }
 
 static void write_stderr(te_slice text) {
-  if (!has_gathered) return te_scribe_write(text);
-  if (tell_dropped() && (text.size == 0 || te_scribe_add(text))) return;
+  if (!has_gathered) {
+    te_scribe_write(text);
+    return;
+  }
+  int rc = 0;
+  bool may_write = tell_dropped();
+  if (may_write && text.size > 0) rc = te_scribe_add(text);
+  if (may_write && rc == 0) return;
+  if (rc < 0) drop_code = rc;
   dropped += count_lines(text);
 }
 

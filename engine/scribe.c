@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <uv.h>
+
 #include "buf.h"
 
 // As much again may be on its way.
@@ -42,7 +44,7 @@ static ssize_t write_some(te_slice bytes) {
       struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
       poll(&writable, 1, -1);
     } else if (errno != EINTR) {
-      return -1;
+      return -errno;
     }
   }
 }
@@ -55,17 +57,25 @@ static size_t span_of_lines(te_slice bytes) {
   return end == NULL ? PIPE_BUF : (size_t)(end + 1 - bytes.data);
 }
 
-// A log that cannot be written is no reason to stop.
-void te_scribe_write(te_slice lines) {
+static int write_all(te_slice lines, char *last) {
   bool is_pipe = is_of_kind(S_IFIFO);
   while (lines.size > 0) {
     te_slice piece = lines;
     if (is_pipe) piece.size = span_of_lines(lines);
     ssize_t n = write_some(piece);
-    if (n < 0) return;
+    if (n < 0) return (int)n;
+    if (n > 0) *last = lines.data[n - 1];
     lines.data += n;
     lines.size -= (size_t)n;
   }
+  return 0;
+}
+
+// A log that cannot be written is no reason to stop.
+int te_scribe_write(te_slice lines) {
+  static char last = '\n';  // that a disk had room for
+  int rc = last == '\n' ? 0 : write_all(te_slice_str("\n"), &last);
+  return rc < 0 ? rc : write_all(lines, &last);
 }
 
 /* The thread. */
@@ -124,11 +134,9 @@ static bool start(void) {
 
 /* The caller's side. */
 
-bool te_scribe_add(te_slice lines) {
-  if (!is_running && (is_of_kind(S_IFREG) || !start())) {
-    te_scribe_write(lines);
-    return true;
-  }
+int te_scribe_add(te_slice lines) {
+  if (!is_running && (is_of_kind(S_IFREG) || !start()))
+    return te_scribe_write(lines);
   pthread_mutex_lock(&mutex);
   size_t waiting = te_buf_size(&queue);
   bool is_taken = !is_full && lines.size <= QUEUE_BYTES_MAX - waiting;
@@ -138,7 +146,7 @@ bool te_scribe_add(te_slice lines) {
   is_full = !is_taken && waiting > 0;
   pthread_cond_signal(&has_work);
   pthread_mutex_unlock(&mutex);
-  return is_taken;
+  return is_taken ? 0 : UV_ENOBUFS;
 }
 
 static struct timespec after(unsigned ms) {

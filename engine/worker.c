@@ -397,7 +397,14 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
 
 static int make_claims(te_worker *w) {
   if (w->claims_dir == NULL) return te_claims_create(NULL, &w->claims);
-  return te_claims_create_in(w->claims_dir, &w->claims_path, &w->claims);
+  int rc = te_claims_create_in(w->claims_dir, &w->claims_path, &w->claims);
+  if (rc == 0) return 0;
+  te_log(TE_LOG_WARN,
+         "%s: %s: if this worker is killed, its tasks come back when its lease "
+         "ends, not before",
+         w->claims_dir, te_strerror(rc));
+  w->claims_path = te_strdup("");
+  return te_claims_create(NULL, &w->claims);
 }
 
 static void make_pool(te_worker *w) {

@@ -12,7 +12,7 @@ Has lines written.
 @treturn boolean false when there is no room for them
 */
 static int scribe_add(lua_State *L) {
-  lua_pushboolean(L, te_scribe_add(te_bind_check_slice(L, 1)));
+  lua_pushboolean(L, te_scribe_add(te_bind_check_slice(L, 1)) == 0);
   return 1;
 }
 

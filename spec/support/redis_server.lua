@@ -19,9 +19,10 @@ local redis_server = {}
 local Server = {}
 Server.__index = Server
 
--- $1: the folder. Ctrl-C in a terminal reaches the shell as well.
+-- $1: the folder. Ctrl-C in a terminal reaches the shell as well. A file that
+-- must not grow is an error for the server, as it is on a full disk.
 local KEEPER <const> = [[
-trap '' INT TERM HUP
+trap '' INT TERM HUP XFSZ
 redis-server "$1/redis.conf" >"$1/output" 2>&1 &
 pid=$!
 echo "$pid" >"$1/pid.new" && mv "$1/pid.new" "$1/pid"
