@@ -59,6 +59,14 @@ function remote.run(socket, commands, flags)
   return replies
 end
 
+--- Declares a function library, in the place of one of its name.
+-- @tparam string socket the server's
+-- @tparam string text
+-- @treturn string its name, or the error as redis-cli prints it
+function remote.load_library(socket, text)
+  return remote.run(socket, { { "FUNCTION", "LOAD", "REPLACE", text } })[1]
+end
+
 --- The bytes that a server wrote in hexadecimal.
 -- @tparam string text
 -- @treturn string
