@@ -63,9 +63,9 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
 
 // Of what a child may say of a task.
 static bool is_outcome(te_slice record) {
-  bool is_end = te_record_is_success(record) ||
-                (record.size > 0 && memchr("FR", record.data[0], 2) != NULL);
-  return is_end && record.size > 1;
+  if (record.size < 2) return false;
+  char letter = record.data[0];
+  return te_record_is_success(record) || letter == 'F' || letter == 'R';
 }
 
 void te_task_set_outcome(te_task *t, te_slice record) {
