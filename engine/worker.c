@@ -31,6 +31,7 @@ struct te_worker {
   uv_loop_t *loop;
   te_worker_options options;
   uint64_t grace_ms;  // 0 until it is connected: nothing runs before
+  uint32_t time_limit_ms;
   te_worker_events events;
   char *claims_dir;   // NULL for none
   char *claims_path;  // NULL for none
@@ -295,6 +296,8 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
 static void on_task(void *arg, te_task *t) {
   te_worker *w = arg;
   if (w->stage == RUNNING) {
+    if (t->envelope.time_limit_ms == 0)
+      t->envelope.time_limit_ms = w->time_limit_ms;
     te_pool_submit(w->pool, t);
   } else {  // fetched while stopping
     te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
@@ -348,6 +351,7 @@ static void forget_terms(te_worker *w) {
 static void keep_terms(te_worker *w, const te_worker_terms *terms) {
   forget_terms(w);
   w->grace_ms = terms->grace_ms;
+  w->time_limit_ms = terms->time_limit_ms;
   te_pool_set_limits(w->pool, &terms->limits);
   te_buf_add_slice(&w->description, terms->description);
   w->queues = te_alloc_zero(terms->queue_count, sizeof(*w->queues));

@@ -54,9 +54,10 @@ typedef struct te_worker_events {
 
 // What may change while it runs.
 typedef struct te_worker_terms {
-  uint64_t grace_ms;      // for the tasks that run when it stops
-  te_wear_limits limits;  // of the children
-  te_slice description;   // for `inspect`: MessagePack
+  uint64_t grace_ms;       // for the tasks that run when it stops
+  uint32_t time_limit_ms;  // of tasks without one; 0: none
+  te_wear_limits limits;   // of the children
+  te_slice description;    // for `inspect`: MessagePack
   const te_slice *queues;
   size_t queue_count;
 } te_worker_terms;

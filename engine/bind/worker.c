@@ -228,6 +228,8 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
 static te_worker_terms check_terms(lua_State *L, int table) {
   te_worker_terms t = {.description = slice_field(L, table, "description")};
   t.grace_ms = (uint64_t)integer_field(L, table, "grace_ms", 0, 86400000);
+  t.time_limit_ms =
+      (uint32_t)integer_field(L, table, "time_limit_ms", 0, UINT32_MAX);
   t.limits.tasks_max =
       (uint64_t)integer_field(L, table, "child_tasks_max", 0, INT64_MAX);
   t.limits.memory_bytes_max =
@@ -275,8 +277,9 @@ static int worker_connect(lua_State *L) {
 /***
 Changes the terms of a worker that is connected; Redis is told.
 @function worker:set_terms
-@tparam table terms `description`, `queues`, `grace_ms`; `child_tasks_max`,
-`child_memory_max` (bytes): beyond them a child is replaced, 0 for never
+@tparam table terms `description`, `queues`, `grace_ms`; `time_limit_ms` of
+tasks without one, 0 for none; `child_tasks_max`, `child_memory_max` (bytes):
+beyond them a child is replaced, 0 for never
 */
 static int worker_set_terms(lua_State *L) {
   handle *h = check_running(L);

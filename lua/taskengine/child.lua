@@ -37,7 +37,8 @@ local function load_files(asked)
   return true
 end
 
--- One worker has one broker and one namespace.
+-- One worker has one broker and one namespace. Of two limits the soft one has
+-- to come first.
 local function common_settings(asked)
   local common
   for _, app in ipairs(registry.apps) do
@@ -54,6 +55,11 @@ local function common_settings(asked)
           :format(name)
       end
     end
+  end
+  local soft, hard = common.soft_time_limit, common.time_limit
+  if soft and hard and soft >= hard then
+    return nil, ("soft_time_limit (%.14g s) has to be less than time_limit"
+      .. " (%.14g s)"):format(soft, hard)
   end
   return common
 end

@@ -85,7 +85,9 @@ settings.KNOWN = {
   -- For how many seconds a worker that has to stop goes on with its tasks.
   grace = { problem = checked_by(check.seconds(0, 86400)), default = 30 },
   -- For how many seconds a task that has no such limit of its own may run
-  -- before an error is raised in it.
+  -- before it is ended.
+  time_limit = { problem = checked_by(check.seconds(0.001, 4294967)) },
+  -- And before an error is raised in it.
   soft_time_limit = { problem = checked_by(check.seconds(0.001, 4294967)) },
   -- How much memory the Lua state of a child may take while tasks run.
   memory_limit = {

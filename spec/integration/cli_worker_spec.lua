@@ -138,7 +138,10 @@ describe("taskengine worker", function()
       { "-b", "redis+sentinel://:secret@host" },
     ["a broker URL begins with redis://"] = { "-b", "http://:secret@host" },
     ["the option %-%-beat is not built yet"] = { "--beat" },
-    ["the option %-%-time%-limit is not built yet"] = { "--time-limit", "3" },
+    ["%-%-time%-limit: seconds from 0.001 to 4294967 expected, got 0"] =
+      { "--time-limit", "0" },
+    ["soft_time_limit %(5 s%) has to be less than time_limit %(3 s%)"] =
+      { "--time-limit", "3", "--soft-time-limit", "5" },
     ["unknown option '%-%-proceses' %(did you mean '%-%-processes'%?%)"] =
       { "--proceses", "2" },
     ["unknown option '%-x'"] = { "-x" },

@@ -69,6 +69,14 @@ describe("A worker", function()
       assert.equal(0, site:count("redelivered"))
     end)
 
+    it("takes the worker's for tasks that have none", function()
+      site:worker { "-P", "1", "--time-limit", "0.2" }
+      assert_failed("TimeLimitExceeded", "time limit of 0.2 s",
+        send("nap", { 60 }):wait(30))
+      assert.equal("rested", send("nap", { 0.4 }, { time_limit = 20 })
+        :get { timeout = 20 })
+    end)
+
     it("counts from the start, not from the fetch", function()
       site:worker { "-P", "1" }
       local list = {}

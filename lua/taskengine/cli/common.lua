@@ -99,6 +99,7 @@ function common.apply_settings(given)
     settings = {
       broker = given.broker,
       grace = given.grace,
+      time_limit = given.time_limit,
       soft_time_limit = given.soft_time_limit,
       memory_limit = given.memory_limit,
       max_tasks_per_child = given.max_tasks_per_child,

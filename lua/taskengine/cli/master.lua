@@ -91,6 +91,7 @@ local function terms_of(self)
     queues = self.queues,
     description = describe(self),
     grace_ms = math.floor(settings.grace * 1000),
+    time_limit_ms = math.ceil((settings.time_limit or 0) * 1000),
     child_tasks_max = settings.max_tasks_per_child or 0,
     child_memory_max = settings.max_memory_per_child
       and size.bytes(settings.max_memory_per_child) or 0,

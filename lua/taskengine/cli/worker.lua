@@ -54,6 +54,11 @@ worker.spec = {
       help = "how long tasks may go on when it stops (default: 30)",
     },
     {
+      long = "time-limit", value = "SECONDS",
+      accepts = check.seconds(0.001, 4294967),
+      help = "end tasks that run longer, and have no such limit of their own",
+    },
+    {
       long = "soft-time-limit", value = "SECONDS",
       accepts = check.seconds(0.001, 4294967),
       help = "raise an error in tasks that run longer, and have no such limit"
@@ -94,7 +99,7 @@ worker.spec = {
     },
   },
   later = {
-    "beat", "time-limit", "watch",
+    "beat", "watch",
   },
   examples = {
     "taskengine worker tasks.lua",
@@ -122,6 +127,7 @@ local function config_for_children(given, name)
     files = table.move(given, 1, #given, 1, {}),
     settings = {
       grace = given.grace,
+      time_limit = given.time_limit,
       soft_time_limit = given.soft_time_limit,
       memory_limit = given.memory_limit,
       max_tasks_per_child = given.max_tasks_per_child,

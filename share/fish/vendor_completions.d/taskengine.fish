@@ -30,6 +30,7 @@ complete -c taskengine -n '__fish_seen_subcommand_from worker' -s n -l name -x -
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l grace -x -d 'how long tasks may go on when it stops'
+complete -c taskengine -n '__fish_seen_subcommand_from worker' -l time-limit -x -d 'end tasks that run longer, and have no such limit of their own'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l soft-time-limit -x -d 'raise an error in tasks that run longer, and have no such limit of their own'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l memory-limit -x -d 'how much memory the Lua code of each process may take, e.g. 64M'
 complete -c taskengine -n '__fish_seen_subcommand_from worker' -l max-tasks-per-child -x -d 'replace a process when it has run N tasks'
