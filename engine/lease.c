@@ -199,14 +199,15 @@ static void send_all(te_lease *l, const char *function, te_redis_reply_cb cb) {
   l->is_described = true;
 }
 
-// now, due, whether there is work, another's lease end, whose
+// now, due, whether there is work, another's lease end, whose, last hand-over
 static void note_report(te_lease *l, const te_reply *r) {
-  if (r->type != TE_REPLY_ARRAY || r->count != 5) return;
+  if (r->type != TE_REPLY_ARRAY || r->count < 6) return;
   int64_t now = r->item[0]->integer;
   te_lease_note_due(l, now, r->item[1]->integer);
   note_foreign(l, now, r->item[3]->integer, r->item[4]->text);
   set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
   if (r->item[2]->integer != 0) l->events.on_work(l->events.arg);
+  l->events.on_handed(l->events.arg, (uint32_t)r->item[5]->integer);
 }
 
 static void on_renewed(void *arg, int status, const te_reply *reply) {

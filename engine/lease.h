@@ -30,13 +30,17 @@ typedef enum te_lease_state {
 } te_lease_state;
 
 typedef struct te_lease_events {
-  // Held; is_new: under a new name. Otherwise `held` are the fields (an array
-  // of strings) that Redis has in flight for this worker.
+  // Held; is_new: under a new name. Otherwise `held`, an array of strings: the
+  // number as of on_handed, then the fields that Redis has in flight for this
+  // worker.
   void (*on_held)(void *arg, bool is_new, const te_reply *held);
   // Redis will not have this worker, and no error that passes says so (it is
   // asked again all the same). A sentence, borrowed.
   void (*on_refused)(void *arg, const char *why);
   void (*on_work)(void *arg);  // there may be something to fetch
+  // Redis says, at each heartbeat: the number of the last task that it handed
+  // over to this worker; 0 when it hands none over.
+  void (*on_handed)(void *arg, uint32_t number);
   void (*on_lost)(void *arg);
   bool (*has_room)(void *arg);  // for what is due; else others are woken
   void *arg;

@@ -1,6 +1,7 @@
 #include "queue.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "bell.h"
 #include "fcall.h"
@@ -9,6 +10,15 @@
 #include "report.h"
 
 #define FETCH_MAX 1000
+
+// An item of the bell that is a task: this, its delivery number, its envelope.
+#define HANDED_MARK       '!'
+#define HANDED_HEAD_BYTES 5
+#define HANDED_FIRST      0x80000000u  // of its numbers: none was handed over
+
+// What te1_fetch is told of the worker: both take what is handed over.
+#define IS_AWAKE  "2"
+#define MAY_SLEEP "3"
 
 struct te_queue {
   uv_loop_t *loop;
@@ -27,6 +37,8 @@ struct te_queue {
   bool is_refused;     // Redis answered with an error: wait for on_work
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
+  uint32_t handed;     // the number of the last task handed over
+  uint32_t missed;     // the one that should have come by now; 0: none
   te_map held;         // every task of this worker, by field
   te_list ended;       // to be told
   te_list told;        // in the round under way
@@ -112,14 +124,14 @@ static void send_finish(te_queue *q) {
   q->under_way++;
 }
 
-static void take_envelope(te_queue *q, te_slice bytes) {
-  te_task *t = te_task_new(bytes, q->lease.delivery);
+static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
+  te_task *t = te_task_new(bytes, delivery);
   if (t != NULL) {
     te_map_set(&q->held, field_of(t), t);
     q->events.on_task(q->events.arg, t);
     return;
   }
-  t = te_task_malformed(bytes, q->lease.delivery);
+  t = te_task_malformed(bytes, delivery);
   if (t == NULL) return;  // te1_fetch lets none of those pass
   te_map_set(&q->held, field_of(t), t);
   te_queue_end(q, t);
@@ -136,7 +148,7 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
     te_lease_note_due(&q->lease, reply->item[0]->integer,
                       reply->item[1]->integer);
     for (size_t i = 0; i < got; i++)
-      take_envelope(q, reply->item[2 + i]->text);
+      take_envelope(q, reply->item[2 + i]->text, q->lease.delivery);
   }
   end_of_call(q);
 }
@@ -150,7 +162,7 @@ static void send_fetch(te_queue *q, size_t room) {
   te_fcall_add_number(q->redis, l->ms);
   te_fcall_add_number(q->redis, q->wanted);
   te_fcall_add_number(q->redis, ++l->delivery);
-  te_fcall_add_str(q->redis, q->sleeps ? "1" : "0");
+  te_fcall_add_str(q->redis, q->sleeps ? MAY_SLEEP : IS_AWAKE);
   for (size_t i = 0; i < l->queue_count; i++) {
     size_t at = (q->first_queue + i) % l->queue_count;
     te_fcall_add_str(q->redis, l->queues[at]);
@@ -164,8 +176,8 @@ static void start_round(te_queue *q) {
   if (q->lease.state != TE_LEASE_HELD || q->under_way > 0) return;
   if (q->is_refused) return;
   if (!te_list_is_empty(&q->ended)) send_finish(q);
-  if (!q->is_awake || q->stops) return;
-  size_t room = q->events.room(q->events.arg);
+  if (q->stops ? !q->sleeps : !q->is_awake) return;
+  size_t room = q->stops ? 0 : q->events.room(q->events.arg);
   // One that sleeps and has no room asks for nothing, and is a sleeper no
   // more: so the bell, which rang for it, rings for another.
   if (room > 0 || q->sleeps) send_fetch(q, room);
@@ -198,14 +210,58 @@ static void on_work(void *arg) {
   te_queue_wake(q);
 }
 
+// Whether one number of a hand-over comes after another; they wrap around.
+static bool is_after(uint32_t number, uint32_t other) {
+  return (int32_t)(number - other) > 0;
+}
+
+/*
+ * One of a number that is not new was on its way while Redis was asked what
+ * this worker holds: it was handed back then.
+ */
+static void take_handed(te_queue *q, te_slice item) {
+  if (item.size < HANDED_HEAD_BYTES) return;
+  uint32_t number = te_read_u32(item.data + 1), last = q->handed;
+  if (!is_after(number, last)) return;
+  q->handed = number;
+  take_envelope(
+      q,
+      te_slice_of(item.data + HANDED_HEAD_BYTES, item.size - HANDED_HEAD_BYTES),
+      number);
+  if (number != last + 1) te_queue_compare(q);
+  if (q->events.room(q->events.arg) == 0) on_work(q);  // sleeps no more
+}
+
 static void on_item(void *arg, te_slice item) {
   te_queue *q = arg;
-  q->events.on_item(q->events.arg, item);
+  if (item.data[0] == HANDED_MARK) {
+    take_handed(q, item);
+  } else {
+    q->events.on_item(q->events.arg, item);
+  }
 }
 
 static void on_gap(void *arg) {
   te_queue *q = arg;
   q->events.on_gap(q->events.arg);
+  te_queue_compare(q);
+}
+
+// What had been handed over by the last time and is still not here was lost.
+static void on_handed(void *arg, uint32_t number) {
+  te_queue *q = arg;
+  bool is_lost = q->missed != 0 && is_after(q->missed, q->handed);
+  q->missed = number != 0 && is_after(number, q->handed) ? number : 0;
+  if (is_lost) te_queue_compare(q);
+}
+
+// The round under way is not waited for.
+void te_queue_compare(te_queue *q) {
+  if (q->lease.state != TE_LEASE_HELD) return;
+  te_lease_pause(&q->lease);
+  tell_again(q);
+  q->under_way = 0;
+  te_lease_ask(&q->lease);
 }
 
 static void open_bell(te_queue *q) {
@@ -218,9 +274,18 @@ static void open_bell(te_queue *q) {
   te_buf_free(&key);
 }
 
-// Hands back what was fetched and never arrived here.
+static void note_handed(te_queue *q, te_slice text) {
+  char digits[16];
+  snprintf(digits, sizeof(digits), "%.*s", (int)text.size, text.data);
+  uint32_t number = (uint32_t)strtoul(digits, NULL, 10);
+  if (number != 0 && is_after(number, q->handed)) q->handed = number;
+  q->missed = 0;
+}
+
+// Hands back what Redis gave and never arrived here.
 static void hand_back_unknown(te_queue *q, const te_reply *held) {
-  for (size_t i = 0; i < held->count; i++) {
+  if (held->count > 0) note_handed(q, held->item[0]->text);
+  for (size_t i = 1; i < held->count; i++) {
     te_slice field = held->item[i]->text;
     if (field.size != TE_FIELD_BYTES || te_map_find(&q->held, field) != NULL)
       continue;
@@ -235,6 +300,8 @@ static void on_held(void *arg, bool is_new, const te_reply *held) {
   q->under_way = 0;
   q->sleeps = !is_new;  // perhaps: the next fetch says what is so
   if (is_new) {
+    q->handed = HANDED_FIRST;
+    q->missed = 0;
     open_bell(q);
     q->events.on_lease(q->events.arg);
   } else {
@@ -292,8 +359,13 @@ static void on_down(void *arg, te_redis *redis, int code, const char *why,
 te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
                        const te_queue_events *events) {
   te_queue *q = te_alloc_zero(1, sizeof(*q));
-  te_lease_events lease_events = {on_held, on_refused, on_work,
-                                  on_lost, has_room,   q};
+  te_lease_events lease_events = {.on_held = on_held,
+                                  .on_refused = on_refused,
+                                  .on_work = on_work,
+                                  .on_handed = on_handed,
+                                  .on_lost = on_lost,
+                                  .has_room = has_room,
+                                  .arg = q};
   q->loop = loop;
   q->events = *events;
   q->prefix = te_strdup(options->prefix);
@@ -332,6 +404,7 @@ void te_queue_describe(te_queue *q, te_slice description,
 
 void te_queue_stop_fetching(te_queue *q) {
   q->stops = true;
+  te_queue_wake(q);
 }
 
 static size_t count_outcomes(const te_list *list) {

@@ -8,12 +8,14 @@
  * A worker that fetched less than it had room for is asleep: it fetches again
  * when its bell rings, when a due time or another worker's lease has come, or
  * when a heartbeat says that there is work. Should it have no room then, the
- * bell is passed on.
+ * bell is passed on. A single task that is enqueued meanwhile comes straight
+ * out of the bell, in flight already, and the worker sleeps on.
  *
  * Life: new -> (on_up) -> start -> on_task, ... -> leave -> close. After the
- * connection was lost the queue compares what the worker holds with what
- * Redis says it holds, before anything else: what Redis gave and the worker
- * never got is handed back, what ended and may have been told is told again.
+ * connection was lost, or such a task, the queue compares what the worker
+ * holds with what Redis says it holds, before anything else: what Redis gave
+ * and the worker never got is handed back, what ended and may have been told
+ * is told again.
  */
 #ifndef TE_QUEUE_H
 #define TE_QUEUE_H
@@ -69,6 +71,8 @@ void te_queue_describe(te_queue *q, te_slice description,
 void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
 void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);
+// Asks Redis what this worker holds, and hands back what it knows nothing of.
+void te_queue_compare(te_queue *q);
 // Tasks that have ended here and not in Redis; `outcomes` of them not by going
 // back.
 size_t te_queue_untold(const te_queue *q, size_t *outcomes);

@@ -50,11 +50,12 @@ struct te_worker {
   char **queue_names;
   te_slice *queues;  // of queue_names
   size_t queue_count;
-  bool has_served;   // has held the lease
-  bool is_refused;   // it was not given, and not for the moment
-  bool is_fenced;    // waits for its children to be gone
-  bool was_down;     // Redis could not be reached when it was last heard of
-  bool is_last_try;  // to reach it, before it stops
+  bool has_served;    // has held the lease
+  bool is_refused;    // it was not given, and not for the moment
+  bool is_fenced;     // waits for its children to be gone
+  bool was_down;      // Redis could not be reached when it was last heard of
+  bool is_last_try;   // to reach it, before it stops
+  bool has_compared;  // with Redis, because it could not leave
 };
 
 /* Log lines. */
@@ -84,6 +85,10 @@ static void become_stopped(te_worker *w, bool is_told) {
   w->events.on_stopped(w->events.arg, &f);
 }
 
+static bool is_up(const te_worker *w) {
+  return te_redis_is_up(te_queue_redis(w->queue));
+}
+
 static void on_left(void *arg, bool has_left) {
   te_worker *w = arg;
   bool is_told = has_left || !w->has_served;
@@ -100,8 +105,14 @@ static void enter(te_worker *w, stage next, uint64_t limit_ms) {
   uv_timer_start(&w->limit, on_limit, limit_ms, 0);
 }
 
-static bool is_up(const te_worker *w) {
-  return te_redis_is_up(te_queue_redis(w->queue));
+// When Redis has tasks in flight here, one may have been handed over that is on
+// its way: once more, after a comparison.
+static void on_leave_answered(void *arg, bool has_left) {
+  te_worker *w = arg;
+  if (has_left || w->has_compared || !is_up(w)) return on_left(w, has_left);
+  w->has_compared = true;
+  w->stage = SETTLING;
+  te_queue_compare(w->queue);
 }
 
 static void settle(te_worker *w) {
@@ -114,7 +125,7 @@ static void settle(te_worker *w) {
     w->is_last_try = true;  // on_link ends it, or the limit
   } else if (te_queue_is_settled(w->queue)) {
     w->stage = LEAVING;
-    te_queue_leave(w->queue, on_left, w);
+    te_queue_leave(w->queue, on_leave_answered, w);
   }
 }
 

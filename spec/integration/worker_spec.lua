@@ -283,7 +283,7 @@ describe("A worker", function()
       wait_until(function()
         for _, entry in ipairs(site:call("SLOWLOG", "GET", "-1")) do
           local _, name, _, _, _, _, want, _, slept = table.unpack(entry[4])
-          if name == "te1_fetch" and want == "0" and slept == "1" then
+          if name == "te1_fetch" and want == "0" and slept == "3" then
             return true
           end
         end

@@ -46,12 +46,16 @@ function crowd.new(opts)
     history = {},
     steps = 0,
     names = 0,
+    handed = 0, -- how many tasks workers took out of their bells
     newer = 0,
     dead = {}, -- ids and times of death that were listed, by turns
     dropped = {}, -- queue to the number of tasks for newer workers
     workers = {},
     clients = {},
   }, Crowd)
+  function self.model.handed_to(id)
+    return self:handed_to(id)
+  end
   for i = 1, opts.workers do
     self.workers[i] = crowd_worker.new(self)
   end
@@ -121,10 +125,12 @@ end
 function Crowd:carry_out(name, args)
   self.model.now = self.shard:now()
   local act = name == "dead" and "list_dead" or name
-  local due = self.model[act](self.model, table.unpack(args))
   local reply, problem = self.shard:try(name, table.unpack(args))
+  local due = self.model[act](self.model, table.unpack(args))
   if name == "holds" then
+    local handed = table.remove(reply, 1)
     table.sort(reply)
+    table.insert(reply, 1, handed)
   end
   self:note(("%d %s %s -> %s"):format(self.shard:now(), name, show(args),
     show(problem or reply)))
@@ -196,7 +202,23 @@ function Crowd:visit_dead()
   end
 end
 
--- Takes what has come to an inbox. Returns whether a bell rang.
+--- To whom a task was just handed over, as Redis has it.
+-- @tparam string id
+-- @treturn[1] string the worker
+-- @treturn[1] int the number of the delivery
+-- @treturn[2] nil
+function Crowd:handed_to(id)
+  for wid in pairs(self.model.workers) do
+    for _, field in ipairs(self.shard:redis("HKEYS", "f:" .. wid)) do
+      if field:sub(1, 20) == id then
+        return wid, (string.unpack(">I4", field, 21))
+      end
+    end
+  end
+end
+
+-- Takes what has come to an inbox. Returns whether a bell rang, and what else
+-- was in it.
 function Crowd:hear(inbox)
   self.model.now = self.shard:now()
   local outcomes, rings = {}, false
@@ -209,7 +231,7 @@ function Crowd:hear(inbox)
     error(("%s: %s came, %s is due"):format(inbox, show(outcomes), show(due)),
       0)
   end
-  return rings
+  return rings, outcomes
 end
 
 -- Time.

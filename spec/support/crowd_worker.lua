@@ -12,7 +12,8 @@ local Worker = {}
 Worker.__index = Worker
 
 local LEASE_MS <const> = 15000
-local SLOTS <const> = 5
+local SLOTS <const>, FIELD_BYTES <const> = 5, 24
+local HANDED_FIRST <const> = 1 << 31
 local NO_RESULT <const>, HAS_PAST <const> = 1, 16
 local FAILURE <const>, REVOKED <const> = "F\x81\xa4kind\xa1x", "R\x80"
 
@@ -26,6 +27,7 @@ end
 local function reset(self)
   self.held, self.ended = {}, {}
   self.number, self.wakes, self.sleeps = self.crowd:upto(3) - 1, true, false
+  self.handed = HANDED_FIRST
 end
 
 --- How many tasks more a worker could take.
@@ -84,8 +86,9 @@ function Worker:recover()
   if not fields then
     return
   end
+  self.handed = tonumber(fields[1])
   for _, field in ipairs(fields) do
-    if not self:knows(field) then
+    if #field == FIELD_BYTES and not self:knows(field) then
       table.insert(self.ended, { field = field, op = "h" })
     end
   end
@@ -105,7 +108,7 @@ function Worker:fetch()
     queues = { queues[2] or queues[1], queues[2] and queues[1] }
   end
   local reply = request(self, "fetch", LEASE_MS, want, self.number,
-    self.sleeps and "1" or "0", table.unpack(queues))
+    (self.sleeps and 1 or 0) | (c.forgets and 2 or 0), table.unpack(queues))
   if reply then
     for i = 3, #reply do
       local field = envelope.field(reply[i], self.number)
@@ -224,6 +227,17 @@ function Worker:finish()
   end
 end
 
+-- Tasks that were handed to it by the last time, and did not come since, are
+-- lost on the way.
+local function compare_handed(self, handed)
+  if handed > self.handed then
+    if self.missed and self.handed < self.missed then
+      self.phase = "down"
+    end
+    self.missed = handed
+  end
+end
+
 --- Renews the lease, and reaps a worker whose lease has ended.
 function Worker:heartbeat()
   local c = self.crowd
@@ -232,8 +246,28 @@ function Worker:heartbeat()
     return
   end
   self.wakes = self.wakes or reply[3] == 1
+  compare_handed(self, reply[6])
   if reply[5] ~= "" and reply[4] <= reply[1] then
     c:request("reap", reply[5], "0", FAILURE, "-")
+  end
+end
+
+--- Takes tasks that were handed over. One that it should have got before is
+-- lost or was taken back.
+-- @tparam {string,...} items what came out of its bell
+function Worker:take_handed(items)
+  for _, item in ipairs(items) do
+    local number = item:sub(1, 1) == "!" and string.unpack(">I4", item, 2)
+    if number and number > self.handed then
+      if number > self.handed + 1 then
+        self.phase = "down"
+      end
+      self.handed = number
+      self.crowd.handed = self.crowd.handed + 1
+      local bytes = item:sub(6)
+      self.held[envelope.field(bytes, number)] =
+        { parts = envelope.read(bytes), has_begun = self.crowd:one_in(2) }
+    end
   end
 end
 
@@ -241,9 +275,11 @@ end
 function Worker:listen()
   local c = self.crowd
   if c.forgets then
-    local rings = c:hear("b:" .. self.wid)
+    local rings, items = c:hear("b:" .. self.wid)
     if c:one_in(30) then
       self.phase = "down"
+    else
+      self:take_handed(items)
     end
     self.wakes = self.wakes or rings
   end

@@ -4,7 +4,8 @@
 -- A model is told of every call, in the order in which Redis carries them
 -- out, and answers with the reply that is due. `spec.support.model_keys` says
 -- what Redis must hold then, byte for byte and to the millisecond. Left out is
--- only what is decided by chance: who of several sleepers is woken.
+-- only what is decided by chance: who of several sleepers is woken; of a task
+-- that was handed to one, `handed_to(id)` tells: his name and its number.
 -- @module spec.support.model
 
 local envelope = require("spec.support.envelope")
@@ -18,7 +19,9 @@ local WEEK_MS <const>, HOUR_MS <const> = 7 * 86400000, 3600000
 local VERSION <const> = 1
 local EXPIRED <const> = "R\x82\xa4kind\xa7Expired\xa7message"
   .. "\xd9\x25expired before a worker could take it"
-local TRIMMED_MAX <const> = 100
+local TRIMMED_MAX <const>, TRIM_EVERY_MS <const> = 100, 16
+local TTL_SLACK_MS <const> = 60000
+local HANDED_FIRST <const> = 1 << 31
 local HAS_PAST <const> = 16
 local PAST_MAX <const>, PAST_RECORD_BYTES_MAX <const> = 16, 4096
 -- What is noted of a worker that has said nothing of itself.
@@ -51,6 +54,7 @@ function model.new(now, limits)
     tombstones = {}, -- id to time
     refusals = {}, -- id to { since, until_ms, wid... }
     malformed = {}, -- newest first, and until_ms
+    handed_to = function() end,
   }, Model)
 end
 
@@ -194,7 +198,9 @@ local function put_outcome(self, id, record, ttl_ms)
   local chunk = self.chunks[key] or { records = {}, until_ms = 0 }
   self.chunks[key] = chunk
   chunk.records[id:sub(20)] = record
-  chunk.until_ms = math.max(chunk.until_ms, self.now + ttl_ms)
+  if chunk.until_ms < self.now + ttl_ms then
+    chunk.until_ms = self.now + ttl_ms + math.min(ttl_ms // 64, TTL_SLACK_MS)
+  end
 end
 
 local function tell(self, id, record)
@@ -351,6 +357,57 @@ local function accept(self, bytes)
   return task
 end
 
+-- Redis has handed a task to a worker that sleeps, if it is in flight there.
+local function hand_over(self, task)
+  local parts = task.parts
+  local wid, number = self.handed_to(parts.id)
+  if not wid then
+    return false
+  end
+  local worker, bell = self.workers[wid], "b:" .. wid
+  for level = 0, 9 do
+    assert(not queue_of(self, parts.queue)[level][1], "it overtakes others")
+  end
+  assert(has(worker.queues, parts.queue), "it is handed to somebody else's")
+  assert(parts.priority == 0 and parts.version == VERSION
+    and parts.expiry_ms == 0, "it is for a fetch")
+  assert(not kept(self, self.inboxes, bell), "nobody listens to the bell")
+  worker.handed = worker.handed + 1
+  assert(number == worker.handed, "its number is another")
+  task.place = "in flight"
+  worker.held[envelope.field(task.bytes, number)] = task
+  self.inboxes[bell] = { ("!%s%s"):format((">I4"):pack(number), task.bytes) }
+  return true
+end
+
+-- Takes back what lies unread in a worker's bell.
+local function take_back(self, wid)
+  local worker, bell = self.workers[wid], "b:" .. wid
+  local box, n = kept(self, self.inboxes, bell) or {}, 0
+  for i = #box, 1, -1 do
+    if box[i]:sub(1, 1) == "!" then
+      local number = (">I4"):unpack(box[i], 2)
+      local field = envelope.field(box[i]:sub(6), number)
+      table.remove(box, i)
+      make_ready(self, worker.held[field], true)
+      worker.held[field] = nil
+      n = n + 1
+    end
+  end
+  if not box[1] then
+    self.inboxes[bell] = nil
+  end
+  return n
+end
+
+local function take_back_from_others(self, wid)
+  for _, other in ipairs(keys_of(self.workers)) do
+    if other ~= wid and self.workers[other].handed then
+      take_back(self, other)
+    end
+  end
+end
+
 local function accept_general(self, bytes, delay, expires, unique)
   local id = bytes:sub(1, 20)
   local before = existing(self, id, unique)
@@ -366,10 +423,21 @@ local function accept_general(self, bytes, delay, expires, unique)
     or tonumber(delay) or 0
   if when > self.now then
     make_due(self, task, when)
-  else
+  elseif not hand_over(self, task) then
     make_ready(self, task)
   end
   return id
+end
+
+-- Tasks that are enqueued together may be handed over when it is one.
+local function accept_plain(self, first, ...)
+  local task = accept(self, first)
+  if ... or not hand_over(self, task) then
+    make_ready(self, task)
+  end
+  for _, bytes in ipairs { ... } do
+    make_ready(self, accept(self, bytes))
+  end
 end
 
 local function accepted_id(self, bytes, unique)
@@ -397,16 +465,15 @@ function Model:enqueue(producer, first, last, ...)
   local verdict = first <= before and 1
     or (retired or first > before + 1) and 2 or 0
   assert(verdict ~= 1 or last <= before)
-  local reply = { self.now, verdict }
+  local reply = { 0, verdict }
   each_group({ ... }, function(kind, ...)
+    reply[1] = kind == "g" and self.now or reply[1]
     if kind == "g" and verdict < 2 then
       local bytes, delay, expires, unique = ...
       reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, unique)
         or accept_general(self, bytes, delay, expires, unique)
     elseif kind == "r" and verdict == 0 then
-      for _, bytes in ipairs { ... } do
-        make_ready(self, accept(self, bytes))
-      end
+      accept_plain(self, ...)
     end
   end)
   if verdict == 0 then
@@ -427,7 +494,8 @@ end
 
 local function renew(self, wid, lease_ms)
   local worker = self.workers[wid]
-  if worker then
+  if worker
+    and math.abs(self.now + lease_ms - worker.deadline) * 64 > lease_ms then
     worker.deadline = self.now + lease_ms
   end
   return worker
@@ -446,7 +514,8 @@ local function report(self, wid, queues)
     work = has_work(self, queue) and 1 or work
   end
   local due = due_tasks(self)[1]
-  return { self.now, due and due.when or 0, work, foreign, whose }
+  return { self.now, due and due.when or 0, work, foreign, whose,
+    self.workers[wid].handed or 0 }
 end
 
 local function describe(self, wid, description, queues)
@@ -460,7 +529,8 @@ end
 
 function Model:register(wid, lease_ms, description, ...)
   self.workers[wid] = self.workers[wid] or { held = {} }
-  renew(self, wid, lease_ms)
+  self.workers[wid].deadline = self.now + lease_ms
+  take_back_from_others(self, wid)
   return describe(self, wid, description, { ... })
 end
 
@@ -545,7 +615,26 @@ local function drain(self, levels, want, got, newer)
   end
 end
 
-function Model:fetch(wid, lease_ms, want, number, _, ...)
+-- What a fetch from some queues gets, the urgent tasks of all first.
+local function take(self, want, names)
+  local urgent, plain = {}, {}
+  for _, name in ipairs(names) do
+    local queue = queue_of(self, name)
+    table.move(queue, 0, 0, #plain + 1, plain)
+    for level = 9, 1, -1 do
+      urgent[#urgent + 1] = queue[level]
+    end
+  end
+  local got, newer = { bytes = 0 }, {}
+  drain(self, urgent, want, got, newer)
+  drain(self, plain, want, got, newer)
+  for _, task in ipairs(newer) do
+    make_ready(self, task)
+  end
+  return got
+end
+
+function Model:fetch(wid, lease_ms, want, number, flags, ...)
   local worker = renew(self, wid, lease_ms)
   if not worker then
     return FENCED
@@ -553,19 +642,13 @@ function Model:fetch(wid, lease_ms, want, number, _, ...)
     return { err = "past" }
   end
   local next_due = promote(self, 100)
-  local urgent, plain = {}, {}
-  for _, name in ipairs { ... } do
-    local queue = queue_of(self, name)
-    table.move(queue, 0, 0, #plain + 1, plain)
-    for level = 9, 1, -1 do
-      urgent[#urgent + 1] = queue[level]
-    end
+  if flags & 1 ~= 0 then
+    take_back_from_others(self, wid)
   end
-  local got, newer, reply = { bytes = 0 }, {}, { self.now, next_due }
-  drain(self, urgent, want, got, newer)
-  drain(self, plain, want, got, newer)
-  for _, task in ipairs(newer) do
-    make_ready(self, task)
+  local got, reply = take(self, want, { ... }), { self.now, next_due }
+  local sleeps = #got < want and not got.is_full
+  if flags & 2 ~= 0 and (sleeps or flags & 1 ~= 0) then
+    worker.handed = worker.handed or HANDED_FIRST
   end
   for i, task in ipairs(got) do
     task.place = "in flight"
@@ -584,7 +667,13 @@ function Model:holds(wid, number)
   if worker and number then
     advance(worker, number)
   end
-  return worker and keys_of(worker.held) or {}
+  if not worker then
+    return { "0" }
+  end
+  take_back(self, wid)
+  local reply = keys_of(worker.held)
+  table.insert(reply, 1, tostring(worker.handed or 0))
+  return reply
 end
 
 local function hand_back(self, tasks)
@@ -603,6 +692,9 @@ end
 
 function Model:leave(wid)
   local worker = self.workers[wid]
+  if worker then
+    take_back(self, wid)
+  end
   if worker and next(worker.held) then
     return 0
   end
@@ -736,6 +828,7 @@ function Model:reap(wid, is_dead, record, ...)
   for _, field in ipairs { ... } do
     started[field] = true
   end
+  local taken_back = take_back(self, wid)
   local fields = keys_of(worker.held)
   table.sort(fields, function(a, b)
     local an, bn = envelope.number(a:sub(1, 20)), envelope.number(b:sub(1, 20))
@@ -753,7 +846,7 @@ function Model:reap(wid, is_dead, record, ...)
     end
   end
   hand_back(self, back)
-  return #fields
+  return #fields + taken_back
 end
 
 -- What callers ask.
@@ -790,7 +883,9 @@ end
 
 function Model:await(inbox, ...)
   local reply = {}
-  trim_waits(self, 10)
+  if self.now % TRIM_EVERY_MS == 0 then
+    trim_waits(self, TRIMMED_MAX)
+  end
   for i, any in ipairs { ... } do
     local id = resolve(self, any)
     reply[i] = outcome(self, id)

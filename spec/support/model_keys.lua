@@ -67,10 +67,11 @@ end
 
 function FIELDS.workers(workers, put)
   local deadlines, numbers, descriptions, queues = {}, {}, {}, {}
-  local served = {}
+  local served, handed = {}, {}
   for wid, worker in pairs(workers) do
     deadlines[wid], numbers[wid] = worker.deadline, worker.number
     descriptions[wid] = worker.description
+    handed[wid] = worker.handed and tostring(worker.handed)
     queues[wid] = table.concat(worker.queues, " ")
     for _, queue in ipairs(worker.queues) do
       served[queue] = served[queue] or {}
@@ -84,6 +85,7 @@ function FIELDS.workers(workers, put)
   end
   put("w", "zset", zset_of(deadlines))
   put("wn", "zset", zset_of(numbers))
+  put("hn", "hash", handed)
   put("wi", "hash", descriptions)
   put("wq", "hash", queues)
   for queue, wids in pairs(served) do

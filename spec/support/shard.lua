@@ -135,15 +135,17 @@ end
 --- Fetches, and remembers under which number.
 -- @tparam string wid
 -- @tparam int want
--- @tparam[opt] table opts `slept`; `queues`, by default `default` alone
+-- @tparam[opt] table opts `slept`; `takes` what is handed over to it;
+-- `queues`, by default `default` alone
 -- @treturn {string,...} envelopes
 -- @treturn int number of the fetch
 -- @treturn int next due time
 function Shard:fetch(wid, want, opts)
   opts = opts or {}
   self.fetches = self.fetches + 1
-  local reply = self:call("fetch", wid, 15000, want, self.fetches,
-    opts.slept and "1" or "0", table.unpack(opts.queues or { "default" }))
+  local flags = (opts.slept and 1 or 0) | (opts.takes and 2 or 0)
+  local reply = self:call("fetch", wid, 15000, want, self.fetches, flags,
+    table.unpack(opts.queues or { "default" }))
   assert(reply[1] ~= "FENCED", "FENCED")
   local envelopes = table.move(reply, 3, #reply, 1, {})
   return envelopes, self.fetches, reply[2]

@@ -91,7 +91,7 @@ end
 -- Takes tasks off the front of a prioritised set: their envelopes, false for
 -- each that is damaged, and their ids and scores by turns.
 function te.pop_prioritised(P, queue, count)
-  local popped, ids = call("ZPOPMIN", P .. "p:" .. queue, count), {}
+  local popped, ids = call("ZPOPMIN", P .. "p:" .. queue, te.text(count)), {}
   for i = 1, #popped, 2 do
     ids[#ids + 1] = popped[i]
   end

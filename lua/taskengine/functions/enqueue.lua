@@ -1,7 +1,9 @@
 -- te1_enqueue: accepts tasks, once each.
 
+local KEPT_MS = te.KEPT_MS .. "" -- see te.text
+
 local function remember_producer(P, producer, last)
-  call("SET", P .. "i:" .. producer, last, "PX", te.KEPT_MS)
+  call("SET", P .. "i:" .. producer, last, "PX", KEPT_MS)
 end
 
 -- What follows `g`: envelope, queue, delay, expires, unique.
@@ -19,34 +21,36 @@ local function is_general(args, i)
       or sub(unique, 1, 1) == "u" and sub(unique, 2) == te.alias(env))
 end
 
--- Where each group starts; nil when one is not as it must be, in which case
--- nothing is done at all.
+-- Where each group starts, and whether some are general; nil when one is not
+-- as it must be, in which case nothing is done at all.
 local function parse(args)
-  local starts, i = {}, 4
+  local starts, some_general, i = {}, false, 4
   while i <= #args do
     starts[#starts + 1] = i
     local n = tonumber(args[i + 2])
     if args[i] == "r" and n and n > 0 and n <= te.BATCH_MAX then
       i = i + 3 + n
     elseif args[i] == "g" and is_general(args, i) then
-      i = i + 6
+      some_general, i = true, i + 6
     else
       return nil
     end
   end
-  return i == #args + 1 and starts or nil
+  return i == #args + 1 and starts or nil, some_general
 end
 
 local function add_plain(P, args, i)
   local queue, n = args[i + 1], tonumber(args[i + 2])
-  local length = call("RPUSH", P .. "r:" .. queue,
-    unpack(args, i + 3, i + 2 + n))
-  -- A queue's first tasks since it was empty: it may be new.
-  if length == n then
+  if te.count(P, queue, "enqueued", n) == n then -- its first ones
     call("SADD", P .. "q", queue)
   end
-  te.count(P, queue, "enqueued", n)
-  te.ring(P, queue, n)
+  local how = n == 1 and te.hand_over(P, queue, args[i + 3]) or "queue"
+  if how ~= "handed" then
+    call("RPUSH", P .. "r:" .. queue, unpack(args, i + 3, i + 2 + n))
+  end
+  if how == "queue" then
+    te.ring(P, queue, n)
+  end
 end
 
 -- A repeat of an enqueue whose outcome its producer never learned. The
@@ -98,8 +102,13 @@ local function add_general(P, args, i, now)
   local when = due_time(args[i + 3], now)
   if when > now then
     te.make_due(P, env, when, now)
-  else
+    return id
+  end
+  local how = te.hand_over(P, queue, env)
+  if how ~= "handed" then
     te.make_ready(P, env)
+  end
+  if how == "queue" then
     te.ring(P, queue, 1)
   end
   return id
@@ -125,7 +134,8 @@ end
 
 te.register("enqueue", function(keys, args)
   local P, producer = keys[1], args[1]
-  local now, starts = te.now(), parse(args)
+  local starts, some_general = parse(args)
+  local now = some_general and te.now() or 0
   local verdict, last = judge(P, producer, tonumber(args[2]))
   if not starts then
     return redis.error_reply("ERR te1_enqueue: a group is not well-formed")

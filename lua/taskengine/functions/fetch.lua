@@ -12,7 +12,6 @@ local LOT_MIN, LOT_MAX = 8, 64
 -- The outcome of an expired task: { kind = , message = } in MessagePack.
 local EXPIRED = "R\130\164kind\167Expired\167message"
   .. "\217\037expired before a worker could take it"
-local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 
 -- Whether the worker gets the task. What it does not get goes where it
 -- belongs: aside when malformed or too new, to its end when expired or
@@ -28,7 +27,7 @@ local function deliverable(P, env, queue, state)
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
     te.drop_revoked(P, env)
     return false
-  elseif sub(env, 31, 38) ~= NO_EXPIRY and te.expiry(env) <= state.now then
+  elseif te.has_expiry(env) and te.expiry(env) <= state.now then
     te.settle(P, env, EXPIRED, state.now, "expired")
     return false
   end
@@ -75,7 +74,7 @@ function PRIORITISED.put_back(P, queue, first, envs, popped)
 end
 
 function PLAIN.pop(P, queue, count)
-  return call("LPOP", P .. "r:" .. queue, count) or {}
+  return call("LPOP", P .. "r:" .. queue, te.text(count)) or {}
 end
 
 function PLAIN.put_back(P, queue, first, envs)
@@ -125,6 +124,18 @@ local function take(P, args, state)
   end
 end
 
+-- Of a fetch's fifth argument: the worker may be a sleeper; tasks may be handed
+-- to it while it is one.
+local MAY_SLEEP, TAKES_HAND_OVERS = 1, 2
+
+local function is_set(flags, bit)
+  return math.floor((tonumber(flags) or 0) / bit) % 2 == 1
+end
+
+local function may_sleep(args)
+  return is_set(args[5], MAY_SLEEP)
+end
+
 -- A worker that got less than it wanted sleeps until its bell rings. When
 -- that was for having looked at too many, or for their size, it is woken at
 -- once; but what is too new for it would keep it awake for nothing.
@@ -135,7 +146,10 @@ local function set_sleeping(P, args, state)
     sleeps = false
     call("RPUSH", P .. "b:" .. args[1], "")
   end
-  if sleeps or args[5] == "1" then
+  if sleeps or may_sleep(args) then
+    if is_set(args[5], TAKES_HAND_OVERS) then
+      te.accept_hand_overs(P, args[1])
+    end
     local command = sleeps and "SADD" or "SREM"
     for i = 6, #args do
       call(command, P .. "sl:" .. args[i], args[1])
@@ -149,17 +163,14 @@ end
 local function wake_others(P, args, sleeps, promoted)
   for i = 6, #args do
     local queue = args[i]
-    local n = promoted[queue] or args[5] == "1" and 1
+    local n = promoted[queue] or may_sleep(args) and 1
     if n and not sleeps and te.has_work(P, queue) then
       te.ring(P, queue, n)
     end
     promoted[queue] = nil
   end
-  for queue, n in pairs(promoted) do
-    te.ring(P, queue, n)
-  end
+  te.ring_all(P, promoted)
 end
-
 
 te.register("fetch", function(keys, args)
   local P, wid, number = keys[1], args[1], tonumber(args[4])
@@ -171,6 +182,9 @@ te.register("fetch", function(keys, args)
   end
   local next_due, promoted = te.promote(P, now, PROMOTE_MAX)
   te.note_timer(P, next_due)
+  if may_sleep(args) then
+    te.take_back_from_others(P, wid, promoted)
+  end
   local state = {
     now = now,
     want = math.min(tonumber(args[3]), FETCH_MAX),
@@ -196,8 +210,6 @@ te.register("promote", function(keys, args)
   local P, now = keys[1], te.now()
   local limit = math.min(tonumber(args[1]), FETCH_MAX)
   local next_due, promoted = te.promote(P, now, limit)
-  for queue, n in pairs(promoted) do
-    te.ring(P, queue, n)
-  end
+  te.ring_all(P, promoted)
   return { now, next_due }
 end)

@@ -76,10 +76,7 @@ local function hand_back(P, envs)
     te.make_ready(P, env, true)
     counts[queue] = (counts[queue] or 0) + 1
   end
-  for queue, n in pairs(counts) do
-    call("SADD", P .. "q", queue)
-    te.ring(P, queue, n)
-  end
+  te.ring_all(P, counts)
 end
 
 -- Operations: each returns how many tasks were still this worker's. What
@@ -260,6 +257,7 @@ local function forget_worker(P, wid)
   call("HDEL", P .. "wi", wid)
   call("HDEL", P .. "wq", wid)
   call("ZREM", P .. "wn", wid)
+  call("HDEL", P .. "hn", wid)
   call("ZREM", P .. "w", wid)
   call("HDEL", P .. "n", "timer")
   local some_due = call("EXISTS", P .. "z") == 1
@@ -273,7 +271,9 @@ local function forget_worker(P, wid)
 end
 
 te.register("leave", function(keys, args)
-  local P, wid = keys[1], args[1]
+  local P, wid, counts = keys[1], args[1], {}
+  te.take_back(P, wid, counts)
+  te.ring_all(P, counts)
   if #fields_of(P, wid) > 0 then
     return 0
   end
@@ -282,13 +282,18 @@ te.register("leave", function(keys, args)
 end)
 
 -- With the number of the worker's last fetch: should that still be on its
--- way, it hands out nothing any more.
+-- way, it hands out nothing any more. Ahead of the fields: the number of the
+-- last hand-over to it.
 te.register("holds", function(keys, args)
-  local P, wid = keys[1], args[1]
+  local P, wid, counts = keys[1], args[1], {}
   if args[2] and call("ZSCORE", P .. "w", wid) then
     te.advance(P, wid, tonumber(args[2]))
   end
-  return fields_of(P, wid)
+  te.take_back(P, wid, counts)
+  te.ring_all(P, counts)
+  local fields = fields_of(P, wid)
+  table.insert(fields, 1, string.format("%.0f", te.last_handed(P, wid)))
+  return fields
 end)
 
 -- The fields in flight at a worker, the first that it fetched first.
@@ -331,6 +336,9 @@ te.register("reap", function(keys, args)
   local state = {
     P = P, wid = wid, now = now, back = {}, about = te.about(P, wid),
   }
+  local counts = {}
+  local taken_back = te.take_back(P, wid, counts)
+  te.ring_all(P, counts)
   local order = in_order(fields_of(P, wid))
   forget_worker(P, wid)
   for i = 1, #order do
@@ -344,5 +352,5 @@ te.register("reap", function(keys, args)
     end
   end
   hand_back(P, state.back)
-  return #order
+  return #order + taken_back
 end)

@@ -17,7 +17,6 @@ te.DEAD_MAX = 10000
 te.DEAD_BYTES_MAX = 256 * 1024 * 1024
 -- How long the dead, producers, waits and malformed envelopes are kept.
 te.KEPT_MS = 7 * 86400 * 1000
-te.INBOX_MS = 3600 * 1000
 te.INLINE_BYTES_MAX = 65536
 te.FIELD_BYTES = 24 -- of a task in flight: id, delivery number
 te.PRIORITY_MAX = 9
@@ -103,11 +102,9 @@ function te.sequence(id)
   if #id ~= 20 or string.find(id, "[^0-9A-Za-z]") then
     return nil
   end
-  local v = 0
-  for i = 13, 20 do
-    v = v * 62 + digit_value[byte(id, i)]
-  end
-  return v
+  local d, a, b, c, e, f, g, h, i = digit_value, byte(id, 13, 20)
+  return ((((((d[a] * 62 + d[b]) * 62 + d[c]) * 62 + d[e]) * 62 + d[f]) * 62
+    + d[g]) * 62 + d[h]) * 62 + d[i]
 end
 
 function te.queue(env)
@@ -128,6 +125,12 @@ end
 
 function te.has_past(env)
   return math.floor(byte(env, 22) / te.HAS_PAST) % 2 == 1
+end
+
+local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
+
+function te.has_expiry(env)
+  return sub(env, 31, 38) ~= NO_EXPIRY
 end
 
 function te.expiry(env)
@@ -159,14 +162,30 @@ function te.read_header(env)
   return 0
 end
 
+local digits = {}
+
+-- A count as text. Redis prints a number that it is given with %.17g, which
+-- takes as long as a GET: where every task passes, it is given this.
+function te.text(n)
+  local text = digits[n]
+  if not text then
+    text = string.format("%.0f", n)
+    if n <= te.BATCH_MAX then
+      digits[n] = text
+    end
+  end
+  return text
+end
+
+-- Returns what the counter is now.
 function te.count(P, queue, field, n)
-  call("HINCRBY", P .. "s:" .. queue, field, n)
+  return call("HINCRBY", P .. "s:" .. queue, field, te.text(n))
 end
 
 -- Wakes sleepers of a queue that has n new tasks: one more than n, because
 -- one of them may have died in its sleep. Returns how many it woke.
 function te.ring(P, queue, n)
-  local wids = call("SPOP", P .. "sl:" .. queue, n + 1)
+  local wids = call("SPOP", P .. "sl:" .. queue, te.text(n + 1))
   for i = 1, #wids do
     call("RPUSH", P .. "b:" .. wids[i], "")
   end
@@ -214,7 +233,7 @@ end
 
 -- The earliest due time, or 0 when nothing is due ever.
 function te.next_due(P)
-  local first = call("ZRANGE", P .. "z", 0, 0, "WITHSCORES")
+  local first = call("ZRANGE", P .. "z", "0", "0", "WITHSCORES")
   return first[2] and math.max(tonumber(first[2]) or 1, 1) or 0
 end
 
@@ -266,11 +285,16 @@ end
 
 -- Outcomes of tasks whose ids differ only in the last digit share a hash, a
 -- chunk: measured at a fifth of the memory and half the time of a key each.
--- The chunk stays as long as the one in it that is kept the longest.
+-- The chunk stays at least as long as the one in it that is kept the longest;
+-- a little longer, so that not every outcome has to prolong it.
+local TTL_SLACK_MS_MAX = 60000
+
 function te.put_outcomes(key, outcomes, ttl_ms)
   call("HSET", key, unpack(outcomes))
-  if call("PEXPIRE", key, ttl_ms, "NX") == 0 then
-    call("PEXPIRE", key, ttl_ms, "GT")
+  ttl_ms = tonumber(ttl_ms)
+  if call("PTTL", key) < ttl_ms then
+    local more = math.min(math.floor(ttl_ms / 64), TTL_SLACK_MS_MAX)
+    call("PEXPIRE", key, string.format("%.0f", ttl_ms + more))
   end
 end
 
@@ -283,6 +307,9 @@ function te.get_outcome(P, id)
   return call("HGET", P .. "v:" .. sub(id, 1, 19), sub(id, 20))
 end
 
+-- How long Redis keeps an inbox that nobody reads.
+local INBOX_MS = "3600000"
+
 -- Hands an outcome to those who wait for it.
 function te.tell(P, id, record)
   local inboxes = call("HGET", P .. "y", id)
@@ -293,7 +320,7 @@ function te.tell(P, id, record)
     for inbox in string.gmatch(inboxes, "%S+") do
       if string.find(inbox, "^[ab]:") then
         call("RPUSH", P .. inbox, item)
-        call("PEXPIRE", P .. inbox, te.INBOX_MS)
+        call("PEXPIRE", P .. inbox, INBOX_MS)
       end
     end
   end
@@ -366,12 +393,14 @@ function te.resolve(P, id)
   return not te.sequence(id) and call("GET", P .. "u:" .. id) or id
 end
 
--- Renews a worker's lease. False when it has none: all that the worker
--- held is somebody else's now.
+-- Renews a worker's lease, unless it was renewed a moment ago. False when it
+-- has none: all that the worker held is somebody else's now.
 function te.renew(P, wid, now, lease_ms)
-  local deadline = string.format("%.0f", now + lease_ms)
-  return call("ZADD", P .. "w", "XX", "CH", deadline, wid) == 1
-    or call("ZSCORE", P .. "w", wid) ~= false
+  local deadline = call("ZSCORE", P .. "w", wid)
+  if deadline and math.abs(now + lease_ms - deadline) * 64 > lease_ms then
+    call("ZADD", P .. "w", string.format("%.0f", now + lease_ms), wid)
+  end
+  return deadline ~= false
 end
 
 -- Notes the number of a worker's fetch. They rise (modulo 2^32); false for

@@ -3,7 +3,7 @@
 
 -- At least a thousand inboxes may wait for one task.
 local INBOXES_BYTES_MAX = 16000
-local TRIMMED_MAX = 10
+local TRIMMED_MAX, TRIM_EVERY_MS = 100, 16
 local TOMBSTONES_MAX = 1000000
 local LOOKED_AT_MAX = 5000
 
@@ -89,10 +89,12 @@ end, { "no-writes" })
 
 -- False when too many wait for the task.
 local function add_inbox(P, id, inbox, now)
+  if call("HSETNX", P .. "y", id, inbox) == 1 then
+    call("ZADD", P .. "yt", string.format("%.0f", now), id)
+    return true
+  end
   local inboxes = call("HGET", P .. "y", id)
-  if not inboxes then
-    call("HSET", P .. "y", id, inbox)
-  elseif #inboxes > INBOXES_BYTES_MAX then
+  if #inboxes > INBOXES_BYTES_MAX then
     return false
   elseif not string.find(" " .. inboxes .. " ", " " .. inbox .. " ", 1, true)
   then
@@ -105,7 +107,9 @@ end
 te.register("await", function(keys, args)
   local P, inbox, out = keys[1], args[1], {}
   local now = te.now()
-  te.trim_waits(P, now, TRIMMED_MAX)
+  if now % TRIM_EVERY_MS == 0 then -- where no worker's heartbeat does it
+    te.trim_waits(P, now, TRIMMED_MAX)
+  end
   for i = 2, #args do
     local id = te.resolve(P, args[i])
     out[i - 1] = inline(outcome(P, id))

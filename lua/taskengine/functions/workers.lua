@@ -42,6 +42,7 @@ local function report(P, wid, args, from, now)
   te.note_timer(P, next_due)
   return {
     now, next_due, has_work(P, args, from), deadline, whose,
+    te.last_handed(P, wid),
   }
 end
 
@@ -83,6 +84,9 @@ te.register("register", function(keys, args)
   local P, now = keys[1], te.now()
   local deadline = string.format("%.0f", now + tonumber(args[2]))
   call("ZADD", P .. "w", deadline, args[1])
+  local counts = {}
+  te.take_back_from_others(P, args[1], counts)
+  te.ring_all(P, counts)
   return describe(P, args, now)
 end)
 

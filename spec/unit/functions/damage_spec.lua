@@ -281,7 +281,7 @@ describe("The functions", function()
 
     it("let a worker leave that has no task", function()
       s:redis("HSET", "f:" .. A, "junk", "junk")
-      assert.same({}, s:call("holds", A))
+      assert.same({ "0" }, s:call("holds", A))
       s:redis("HSET", "f:" .. A, "junk", "junk")
       assert.equal(1, s:call("leave", A))
       assert.same({ "junk junk", "junk junk" }, malformed())

@@ -45,7 +45,7 @@ describe("te1_enqueue", function()
     end)
 
     it("says the time and that it was done", function()
-      assert.same({ s:now(), 0 }, p:send(1, "r", "default", 1, p:pack()))
+      assert.same({ 0, 0 }, p:send(1, "r", "default", 1, p:pack()))
     end)
 
     it("takes several queues in one call", function()
@@ -227,7 +227,7 @@ describe("te1_enqueue", function()
     it("retires the producer, whose own request may come late", function()
       repeat_it()
       local before = s.fake:dump()
-      assert.same({ s:now(), 2 }, p:send(1, "r", "default", 1, lost))
+      assert.same({ 0, 2 }, p:send(1, "r", "default", 1, lost))
       assert.same(before, s.fake:dump())
     end)
 

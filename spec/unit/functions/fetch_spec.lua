@@ -204,7 +204,7 @@ describe("te1_fetch", function()
     it("hands out nothing once the worker has asked what it holds",
       function()
         is_done(3)
-        assert.equal(1, #s:call("holds", A, 4))
+        assert.equal(2, #s:call("holds", A, 4))
         is_refused(4)
         is_done(5)
       end)

@@ -54,6 +54,7 @@ describe("Whatever is lost, late or repeated", function()
           dead_bytes_max = seed % 3 == 0 and DEAD_BYTES_MAX or nil,
         } }
       watch(c, seed)
+      assert.is_true(c.handed > 0)
       local left = c.shard:keys()
       assert.same({ "n", "q", "s:a", "s:b" }, left)
       for _, queue in ipairs { "a", "b" } do

@@ -86,7 +86,7 @@ describe("Results:", function()
     it("tells that an outcome is gone, once no ready list is left", function()
       local id, other = p:plain(1, { ttl_s = 1 })[1], p:plain(1)[1]
       end_next()
-      s:advance(1001)
+      s:advance(1100)
       assert.same({ "=" .. id }, look(id)) -- it may be in the list
       s:take(A, 1)
       assert.same({ "-", "=" .. other }, look(id, other))
@@ -247,7 +247,7 @@ describe("Results:", function()
       s:advance(59000)
       assert.equal(1, s:call("forget", id))
       assert.equal("-", outcome(id))
-      s:advance(1001)
+      s:advance(2000)
       assert.equal("=" .. id, outcome(id))
     end)
 
@@ -314,7 +314,7 @@ describe("Results:", function()
           cancel(id)
           assert.equal(REVOKED, outcome(id))
         end
-        s:advance(60001)
+        s:advance(61000)
         for _, id in ipairs(ids) do
           assert.equal("=" .. id, outcome(id))
         end
@@ -323,7 +323,7 @@ describe("Results:", function()
     it("stops a ready task whose outcome was forgotten meanwhile", function()
       local id = p:plain(1)[1]
       cancel(id)
-      s:advance(60001)
+      s:advance(61000)
       s:call("await", "a:client", id)
       assert.same({}, s:take(A, 1))
       assert.same({ id .. "-" }, s:heard("a:client"))

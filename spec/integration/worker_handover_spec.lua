@@ -1,0 +1,124 @@
+local envelope = require("spec.support.envelope")
+local redis_server = require("spec.support.redis_server")
+local wait_until = require("spec.support.wait").wait_until
+local workers = require("spec.support.workers")
+
+-- It asks Redis three times a second.
+local SHORT_LEASE <const> = { env = { TASKENGINE_LEASE = "1" } }
+local FIRST <const> = 1 << 31
+
+describe("A task that is handed over to a worker", function()
+  local server, site
+
+  setup(function()
+    server = redis_server.start()
+  end)
+
+  teardown(function()
+    server:stop()
+  end)
+
+  before_each(function()
+    site = workers.site { server = server }
+  end)
+
+  after_each(function()
+    site:close()
+  end)
+
+  local function fetches()
+    local count = 0
+    for _, entry in ipairs(site:call("SLOWLOG", "GET", "-1")) do
+      count = count + (entry[4][2] == "te1_fetch" and 1 or 0)
+    end
+    return count
+  end
+
+  local function wait_asleep()
+    wait_until(function()
+      return site:key("SCARD", "sl:default") == 1
+    end, 10, "a sleeper")
+  end
+
+  it("needs no fetch", function()
+    site:worker { "-P", "2" }
+    -- The worker learns that they are short, and has room for several.
+    for i = 1, 20 do
+      assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+    end
+    wait_asleep()
+    site:call("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    site:call("SLOWLOG", "RESET")
+    for i = 1, 20 do
+      assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+    end
+    site:call("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+    assert.equal(0, fetches())
+    assert.equal(40, site:count("done"))
+  end)
+
+  -- Redis hands over a call of `add`, and the item goes nowhere.
+  local function lose_one(wid, number)
+    local bytes = envelope.new {
+      id = envelope.id("somebodyelse", number),
+      name = "add",
+      body = "\x92\x92\x01\x02\x80",
+    }
+    site:key("HINCRBY", "hn", wid, 1)
+    site:key("HSET", "f:" .. wid,
+      bytes:sub(1, 20) .. (">I4"):pack(FIRST + number), bytes)
+    return bytes:sub(1, 20)
+  end
+
+  it("and lost is missed at a heartbeat, and run", function()
+    site:worker({ "-P", "2" }, SHORT_LEASE)
+    wait_asleep()
+    lose_one(site:wids()[1], 1)
+    wait_until(function()
+      return site:count("done") == 1
+    end, 10, "its end")
+    assert.equal(0, #site:in_flight())
+    assert.equal(0, site:count("lost"))
+  end)
+
+  it("and lost is missed when the next one comes", function()
+    site:worker { "-P", "2" } -- its next heartbeat is seconds away
+    wait_asleep()
+    lose_one(site:wids()[1], 1)
+    assert.same({ true, 7 }, { site:outcome("add", 3, 4) })
+    wait_until(function()
+      return site:count("done") == 2
+    end, 3, "its end")
+  end)
+
+  it("is run once when it comes after it was handed back", function()
+    site:worker({ "-P", "2" }, SHORT_LEASE)
+    wait_asleep()
+    local wid = site:wids()[1]
+    local id = lose_one(wid, 1)
+    local bytes = site:key("HGET", "f:" .. wid, id .. (">I4"):pack(FIRST + 1))
+    wait_until(function()
+      return site:count("done") == 1
+    end, 10, "its end")
+    site:key("RPUSH", "b:" .. wid, "!" .. (">I4"):pack(FIRST + 1) .. bytes)
+    assert.same({ true, 7 }, { site:outcome("add", 3, 4) })
+    assert.equal(2, site:count("done"))
+  end)
+
+  it("goes to another when the first is dead", function()
+    local first = site:worker { "-P", "1", "-n", "first" }
+    wait_asleep()
+    first:kill("STOP")
+    -- Its bell is read once more, by the call that Redis has of it already.
+    local r = site:send("add", 1, 2)
+    wait_until(function()
+      return #site:in_flight() == 1
+    end, 10, "a hand-over")
+    local second = site:send("add", 3, 4)
+    site:worker { "-P", "1", "-n", "second" }
+    assert.equal(7, second:get { timeout = 10 })
+    assert.is_false(r:ready())
+    first:kill("CONT")
+    assert.equal(3, r:get { timeout = 20 })
+  end)
+end)
