@@ -24,7 +24,8 @@ enum {
   STOP_WAIT_MS = 10000,
   PROBE_STEP_MS = 5,
   LOADING_STEP_MS = 50,
-  STARTS_MAX = 3,  // in a row, of a server that ends before it answers
+  SHORT_STEPS = 20,  // little data is loaded in no time
+  STARTS_MAX = 3,    // in a row, of a server that ends before it answers
   PAUSE_MS_MIN = 50,
   PAUSE_MS_MAX = 5000,
   STEADY_MS = 10000,  // one that answered for so long starts with no debts
@@ -36,6 +37,7 @@ struct te_redis_server {
   pid_t pid;            // 0: no process
   int probe;            // the connection that asks whether it answers, or -1
   bool is_asked;        // PING was sent on it
+  int refusals;         // STARTING: answers that were no PONG
   uint64_t due_ms;      // when the next step of this state is due
   uint64_t give_up_ms;  // LOCKING: when the holders are killed
   uint64_t ready_ms;    // READY: since when
@@ -139,6 +141,7 @@ static void step_locking(te_redis_server *s) {
     return;
   }
   s->pid = pid;
+  s->refusals = 0;
   enter(s, TE_SERVER_STARTING, PROBE_STEP_MS);
 }
 
@@ -182,7 +185,8 @@ static void step_starting(te_redis_server *s) {
     s->starts = 0;
     return;
   }
-  enter(s, TE_SERVER_STARTING, LOADING_STEP_MS);
+  bool is_short = s->refusals++ < SHORT_STEPS;
+  enter(s, TE_SERVER_STARTING, is_short ? PROBE_STEP_MS : LOADING_STEP_MS);
 }
 
 static uint64_t pause_after(int failures) {
