@@ -133,7 +133,9 @@ fuzz:
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUADIR ?= $(PREFIX)/share/lua/5.4
-export DESTDIR PREFIX BINDIR LIBDIR LUADIR
+# Of other targets, such as check, a make inside is to find its own.
+$(if $(filter install uninstall,$(MAKECMDGOALS)),\
+  $(eval export DESTDIR PREFIX BINDIR LIBDIR LUADIR))
 install: all
 install uninstall:
 	@tools/install-files $@ $(PROGRAM) $(MODULE) $(NATIVE)
