@@ -82,11 +82,20 @@ end
 -- @tparam {string,...} envelopes
 -- @tparam int bytes of them all
 -- @tparam function callback gets the id of the first, or nil and a problem
-function Batch:add(message, envelopes, bytes, callback)
+-- @tparam ?string inbox where the outcome of a single plain one is to come to
+function Batch:add(message, envelopes, bytes, callback, inbox)
   local index = self.count
   if message.is_plain then
+    if inbox then
+      self.queue = nil -- a group of its own
+    end
     append_plain(self, message.queue, envelopes)
     self.waiting[#self.waiting + 1] = { callback, index }
+    if inbox then
+      local args = self.args
+      args[#args + 1], args[#args + 2] = "a", inbox
+      self.queue = nil
+    end
   else
     self.waiting[#self.waiting + 1] = { callback, index, self.groups + 1 }
     append_general(self, message, envelopes)
@@ -102,6 +111,8 @@ local function each_numbered(self, fn)
     if args[i] == "r" then
       from, to = i + 3, i + 2 + args[i + 2]
       after = to + 1
+    elseif args[i] == "a" then
+      from, to, after = 1, 0, i + 2
     end
     for place = from, to do
       if args[i] == "r" or args[i + 5] ~= "i" then
@@ -128,11 +139,12 @@ end
 
 --- Tells those who wait that all was accepted.
 -- @tparam {string,...} ids of its groups `g`, in order
-function Batch:succeed(ids)
+-- @tparam boolean is_first it was not accepted before: outcomes come to inboxes
+function Batch:succeed(ids, is_first)
   for _, entry in ipairs(self.waiting) do
     local id = entry[3] and ids[entry[3]]
       or core.envelope.id(self.producer, self.first + entry[2])
-    entry[1](id)
+    entry[1](id, is_first)
   end
 end
 

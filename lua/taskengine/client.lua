@@ -78,8 +78,11 @@ end
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Client:send(message, args, extra)
   check_open(self, { name = message.name })
+  local inbox = message.is_plain and message.keeps_result
+    and self.waits:anticipate() or nil
   local id, problem, wanted_id = scheduler.await("enqueueing", function(wake)
-    local sent, why, code = self.producer:send(message, args, extra, wake)
+    local sent, why, code = self.producer:send(message, args, extra, wake,
+      inbox)
     if not sent then
       errors.raise(errors.cannot_travel(why, code, message.name))
     end
@@ -91,6 +94,7 @@ function Client:send(message, args, extra)
       indeterminate = problem.sent,
     }))
   end
+  self.waits:note_sent(id, inbox and problem == true)
   return id
 end
 

@@ -16,7 +16,7 @@ local lane = {}
 
 -- te1_enqueue: the producer is retired, or its last number is not known any
 -- more. Nothing was done.
-local UNUSABLE <const> = 2
+local DONE <const>, UNUSABLE <const> = 0, 2
 
 -- Redis forgets a producer after a week.
 local IDLE_MS_MAX <const> = 86400 * 1000
@@ -119,7 +119,7 @@ local function on_answer(self, first, reply, problem)
     tally.listener:accepted(self.requests, first.producer,
       first.first + first.count - 1, first.count)
   end
-  first:succeed(table.move(reply, 3, #reply, 1, {}))
+  first:succeed(table.move(reply, 3, #reply, 1, {}), reply[2] == DONE)
   self:flush() -- unless somebody whom it told has done so
 end
 
@@ -148,11 +148,12 @@ end
 -- @tparam int bytes of them all
 -- @tparam function callback gets the id of the first; or nil, a problem and
 -- the id that it would have had
-function Lane:add(message, envelopes, bytes, callback)
+-- @tparam ?string inbox as for @{taskengine.batch.Batch:add}
+function Lane:add(message, envelopes, bytes, callback, inbox)
   if tally.listener then
     tally.listener:queued(self.requests, message.queue)
   end
-  open_batch(self, bytes):add(message, envelopes, bytes, callback)
+  open_batch(self, bytes):add(message, envelopes, bytes, callback, inbox)
   self.last = self.last + #envelopes
 end
 

@@ -43,13 +43,14 @@ end
 -- @tparam Message message
 -- @tparam table args its arguments
 -- @tparam ?table extra what else goes into the body
--- @tparam function callback gets the id; or nil, a problem and the id that it
--- would have had
+-- @tparam function callback gets the id, and whether its outcome comes to the
+-- inbox; or nil, a problem and the id that it would have had
+-- @tparam ?string inbox where the outcome is to come to
 -- @treturn[1] boolean true
 -- @return[2] nil
 -- @treturn[2] string why the arguments cannot travel; nothing was sent
 -- @treturn[2] string the codec's code
-function Producer:send(message, args, extra, callback)
+function Producer:send(message, args, extra, callback, inbox)
   self.single = self.single or lane.new(self.requests, self.timeout_ms)
   local id = message.own_id or core.envelope.id(self.single:next())
   local envelope, why, code = core.envelope.pack(message.template, id, args,
@@ -57,7 +58,7 @@ function Producer:send(message, args, extra, callback)
   if not envelope then
     return nil, why, code
   end
-  self.single:add(message, { envelope }, #envelope, callback)
+  self.single:add(message, { envelope }, #envelope, callback, inbox)
   flush_soon(self)
   return true
 end

@@ -24,6 +24,9 @@ local UNREAD_MS_MAX <const> = 600 * 1000
 local RedisTransport = {}
 RedisTransport.__index = RedisTransport
 
+--- An enqueue may say where the outcome is to come to.
+RedisTransport.asks_ahead = true
+
 -- An embedded Redis is started before each attempt to connect.
 local function embedded_prepare(self)
   local embedded = core.embedded.new(self.embedded_name)

@@ -256,6 +256,37 @@ function Waits:look()
   return self.count > 0
 end
 
+--- Where the outcome of the task that is sent next should come to. Who waited
+-- at once for the one before will wait for this one, too: a question less.
+-- @treturn ?string our inbox
+function Waits:anticipate()
+  self.is_eager = self.is_eager and self.newest == nil
+  return self.is_eager and self.transport.asks_ahead
+    and self.transport:inbox() or nil
+end
+
+--- Notes a task that was sent.
+-- @tparam string id
+-- @tparam boolean is_told Redis knows that we wait for it
+function Waits:note_sent(id, is_told)
+  self.newest, self.is_newest_told, self.early = id, is_told, nil
+end
+
+-- Whether Redis has to be told that we wait for a task.
+local function is_untold(self, id)
+  if id ~= self.newest then
+    return true
+  end
+  local is_told, early = self.is_newest_told, self.early
+  self.newest, self.early, self.is_eager = nil, nil, true
+  if early then
+    core.loop.defer(function()
+      self:on_item(id .. early)
+    end)
+  end
+  return not is_told
+end
+
 --- Waits for a task.
 -- @tparam string id the engine's
 -- @tparam function fn called once by the loop, with the id and its record:
@@ -266,8 +297,10 @@ function Waits:add(id, fn)
     if self.count == 1 then
       self.transport:listen(true)
     end
-    will_ask(self, id)
-    flush_soon(self)
+    if is_untold(self, id) then
+      will_ask(self, id)
+      flush_soon(self)
+    end
     self.silence:watch()
   end
 end
@@ -292,7 +325,9 @@ end
 -- @tparam string item an id, and the record or `>`
 function Waits:on_item(item)
   local id, record = item:sub(1, ID_BYTES), item:sub(ID_BYTES + 1)
-  if record ~= ">" then
+  if id == self.newest then
+    self.early = record
+  elseif record ~= ">" then
     deliver(self, id, record)
   elseif self.listeners[id] then
     fetch(self, id)
@@ -312,6 +347,7 @@ end
 function Waits:ask_again()
   self.to_ask = ids_awaited(self)
   self.first, self.last = 1, #self.to_ask
+  self.is_newest_told, self.early = false, nil
   self:flush()
 end
 

@@ -109,7 +109,7 @@ describe("A task that is handed over to a worker", function()
     local first = site:worker { "-P", "1", "-n", "first" }
     wait_asleep()
     first:kill("STOP")
-    -- Its bell is read once more, by the call that Redis has of it already.
+    -- Its bell is read once more, if Redis has its call already.
     local r = site:send("add", 1, 2)
     wait_until(function()
       return #site:in_flight() == 1
@@ -117,7 +117,6 @@ describe("A task that is handed over to a worker", function()
     local second = site:send("add", 3, 4)
     site:worker { "-P", "1", "-n", "second" }
     assert.equal(7, second:get { timeout = 10 })
-    assert.is_false(r:ready())
     first:kill("CONT")
     assert.equal(3, r:get { timeout = 20 })
   end)

@@ -97,6 +97,9 @@ local function draw_batch(self, n)
       args[#args + 1] = bytes
     end
   end
+  if n == 1 and sent[1].is_plain and c:one_in(3) then
+    table.move({ "a", self.inbox }, 1, 2, #args + 1, args)
+  end
   return args, sent
 end
 

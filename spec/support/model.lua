@@ -453,6 +453,9 @@ local function each_group(args, fn)
     if args[i] == "r" then
       fn("r", table.unpack(args, i + 3, i + 2 + args[i + 2]))
       i = i + 3 + args[i + 2]
+    elseif args[i] == "a" then
+      fn("a", args[i - 1]:sub(1, 20), args[i + 1])
+      i = i + 2
     else
       fn("g", args[i + 1], args[i + 3], args[i + 4], args[i + 5])
       i = i + 6
@@ -467,13 +470,16 @@ function Model:enqueue(producer, first, last, ...)
   assert(verdict ~= 1 or last <= before)
   local reply = { 0, verdict }
   each_group({ ... }, function(kind, ...)
-    reply[1] = kind == "g" and self.now or reply[1]
+    reply[1] = kind ~= "r" and self.now or reply[1]
     if kind == "g" and verdict < 2 then
       local bytes, delay, expires, unique = ...
       reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, unique)
         or accept_general(self, bytes, delay, expires, unique)
     elseif kind == "r" and verdict == 0 then
       accept_plain(self, ...)
+    elseif kind == "a" and verdict == 0 then
+      local id, inbox = ...
+      self.waits[id] = { inbox, at = self.now }
     end
   end)
   if verdict == 0 then

@@ -21,22 +21,30 @@ local function is_general(args, i)
       or sub(unique, 1, 1) == "u" and sub(unique, 2) == te.alias(env))
 end
 
--- Where each group starts, and whether some are general; nil when one is not
+-- Whether an inbox is named behind a group of one plain task.
+local function is_awaiting(args, i, before)
+  return before and args[before] == "r" and args[before + 2] == "1"
+    and string.find(args[i + 1] or "", "^a:%w+$")
+end
+
+-- Where each group starts, and whether the time is needed; nil when one is not
 -- as it must be, in which case nothing is done at all.
 local function parse(args)
-  local starts, some_general, i = {}, false, 4
+  local starts, needs_time, i = {}, false, 4
   while i <= #args do
     starts[#starts + 1] = i
     local n = tonumber(args[i + 2])
     if args[i] == "r" and n and n > 0 and n <= te.BATCH_MAX then
       i = i + 3 + n
     elseif args[i] == "g" and is_general(args, i) then
-      some_general, i = true, i + 6
+      needs_time, i = true, i + 6
+    elseif args[i] == "a" and is_awaiting(args, i, starts[#starts - 1]) then
+      needs_time, i = true, i + 2
     else
       return nil
     end
   end
-  return i == #args + 1 and starts or nil, some_general
+  return i == #args + 1 and starts or nil, needs_time
 end
 
 local function add_plain(P, args, i)
@@ -132,10 +140,20 @@ local function judge(P, producer, first)
   return 0, last
 end
 
+local function add_group(P, args, i, now, out)
+  if args[i] == "r" then
+    add_plain(P, args, i)
+  elseif args[i] == "a" then
+    te.add_inbox(P, te.id(args[i - 1]), args[i + 1], now)
+  else
+    out[#out + 1] = add_general(P, args, i, now)
+  end
+end
+
 te.register("enqueue", function(keys, args)
   local P, producer = keys[1], args[1]
-  local starts, some_general = parse(args)
-  local now = some_general and te.now() or 0
+  local starts, needs_time = parse(args)
+  local now = needs_time and te.now() or 0
   local verdict, last = judge(P, producer, tonumber(args[2]))
   if not starts then
     return redis.error_reply("ERR te1_enqueue: a group is not well-formed")
@@ -145,13 +163,9 @@ te.register("enqueue", function(keys, args)
   local out = { now, verdict }
   for k = 1, #starts do
     local i = starts[k]
-    if args[i] == "r" then
-      if verdict == 0 then
-        add_plain(P, args, i)
-      end
-    elseif verdict == 0 then
-      out[#out + 1] = add_general(P, args, i, now)
-    elseif verdict == 1 then
+    if verdict == 0 then
+      add_group(P, args, i, now, out)
+    elseif verdict == 1 and args[i] == "g" then
       out[#out + 1] = accepted_id(P, args[i + 1], args[i + 5])
     end
   end

@@ -307,6 +307,26 @@ function te.get_outcome(P, id)
   return call("HGET", P .. "v:" .. sub(id, 1, 19), sub(id, 20))
 end
 
+-- At least a thousand inboxes may wait for one task.
+local INBOXES_BYTES_MAX = 16000
+
+-- False when too many wait for the task.
+function te.add_inbox(P, id, inbox, now)
+  if call("HSETNX", P .. "y", id, inbox) == 1 then
+    call("ZADD", P .. "yt", string.format("%.0f", now), id)
+    return true
+  end
+  local inboxes = call("HGET", P .. "y", id)
+  if #inboxes > INBOXES_BYTES_MAX then
+    return false
+  elseif not string.find(" " .. inboxes .. " ", " " .. inbox .. " ", 1, true)
+  then
+    call("HSET", P .. "y", id, inboxes .. " " .. inbox)
+  end
+  call("ZADD", P .. "yt", string.format("%.0f", now), id)
+  return true
+end
+
 -- How long Redis keeps an inbox that nobody reads.
 local INBOX_MS = "3600000"
 

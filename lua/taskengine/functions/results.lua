@@ -1,8 +1,6 @@
 -- te1_outcome, te1_look, te1_await, te1_unwait, te1_forget, te1_cancel: what
 -- callers ask about tasks.
 
--- At least a thousand inboxes may wait for one task.
-local INBOXES_BYTES_MAX = 16000
 local TRIMMED_MAX, TRIM_EVERY_MS = 100, 16
 local TOMBSTONES_MAX = 1000000
 local LOOKED_AT_MAX = 5000
@@ -87,23 +85,6 @@ te.register("look", function(keys, args)
   return out
 end, { "no-writes" })
 
--- False when too many wait for the task.
-local function add_inbox(P, id, inbox, now)
-  if call("HSETNX", P .. "y", id, inbox) == 1 then
-    call("ZADD", P .. "yt", string.format("%.0f", now), id)
-    return true
-  end
-  local inboxes = call("HGET", P .. "y", id)
-  if #inboxes > INBOXES_BYTES_MAX then
-    return false
-  elseif not string.find(" " .. inboxes .. " ", " " .. inbox .. " ", 1, true)
-  then
-    call("HSET", P .. "y", id, inboxes .. " " .. inbox)
-  end
-  call("ZADD", P .. "yt", string.format("%.0f", now), id)
-  return true
-end
-
 te.register("await", function(keys, args)
   local P, inbox, out = keys[1], args[1], {}
   local now = te.now()
@@ -114,7 +95,7 @@ te.register("await", function(keys, args)
     local id = te.resolve(P, args[i])
     out[i - 1] = inline(outcome(P, id))
     if sub(out[i - 1], 1, 1) == "="
-      and not add_inbox(P, id, inbox, now) then
+      and not te.add_inbox(P, id, inbox, now) then
       return redis.error_reply("ERR te1_await: too many wait for one task")
     end
   end

@@ -32,6 +32,47 @@ describe("te1_enqueue", function()
     return count
   end
 
+  describe("of a task whose outcome somebody waits for", function()
+    local INBOX <const> = "a:client"
+
+    it("lays the outcome into his inbox", function()
+      s:register(A)
+      local bytes = p:pack()
+      assert.same({ s:now(), 0 },
+        p:send(1, "r", "default", 1, bytes, "a", INBOX))
+      assert.equal(INBOX, s:redis("HGET", "y", bytes:sub(1, 20)))
+      local field = s:take(A, 1)[1]
+      s:finish(A, "o", field, "S\x01")
+      assert.same({ bytes:sub(1, 20) .. "S\x01" }, s:heard(INBOX))
+      assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
+    end)
+
+    it("tells him nothing when it was accepted before", function()
+      local bytes = p:pack()
+      p:send(1, "r", "default", 1, bytes)
+      assert.equal(1, p:send(1, "r", "default", 1, bytes, "a", INBOX)[2])
+      assert.equal(0, s:redis("EXISTS", "y"))
+    end)
+
+    it("is refused where it is not one plain task, or no inbox", function()
+      local one, two = p:pack(), p:pack()
+      for _, args in ipairs {
+        { "r", "default", 2, one, two, "a", INBOX },
+        { "g", one, "default", "", "", "", "a", INBOX },
+        { "a", INBOX, "r", "default", 1, one },
+        { "r", "default", 1, one, "a", INBOX, "a", INBOX },
+        { "r", "default", 1, one, "a", "r:default" },
+        { "r", "default", 1, one, "a" },
+      } do
+        local reply, problem = s:try("enqueue", p.id, 1, 2,
+          table.unpack(args))
+        assert.is_nil(reply)
+        assert.matches("not well%-formed", problem)
+      end
+      assert.same({}, s:keys())
+    end)
+  end)
+
   describe("of plain tasks", function()
     it("puts them behind what is there, in the order given", function()
       local first, second = p:plain(2), p:plain(1)
