@@ -201,6 +201,7 @@ describe("taskengine call", function()
   for what, words in pairs {
     ["no JSON: line 1, column 1: '%]' expected"] = { "addition", "[" },
     ["have to be a JSON array, got 4"] = { "addition", "4" },
+    ["have to be a JSON array, got null"] = { "addition", "null" },
     ["have to be a JSON array, got a table"] = { "addition", '{"x":1}' },
     ["NAME: a name .* expected, got \"no name\""] = { "no name" },
     ["NAME is missing"] = {},

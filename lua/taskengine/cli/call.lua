@@ -64,14 +64,15 @@ call.spec = {
 
 local function read_arguments(text)
   local list, why = core.json.decode(text or "[]")
-  if list == nil then
+  if why then
     exit.usage("call: the arguments are no JSON: " .. errors.sentence(why),
       "an array in single quotes: taskengine call addition '[4, 6]'")
   end
   local is_array = text == nil or text:find("^%s*%[")
   if not is_array then
-    exit.usage("call: the arguments have to be a JSON array, got "
-      .. check.describe(list), "for example: '[4, 6]'")
+    local what = list == nil and "null" or check.describe(list)
+    exit.usage("call: the arguments have to be a JSON array, got " .. what,
+      "for example: '[4, 6]'")
   end
   list.n = #list
   for i = 1, list.n do
