@@ -36,6 +36,28 @@ local function handle(object)
   return { raised = object, described = failure.describe(object) }
 end
 
+-- An error of which nothing more is known.
+local function bare(object)
+  return {
+    raised = object,
+    described = { message = tostring(object), traceback = "" },
+  }
+end
+
+-- Makes up for a handler that got no stack or memory, or was not even called.
+local function complete(ok, ...)
+  if ok then
+    return table.pack(ok, ...)
+  end
+  local problem = ...
+  if type(problem) ~= "table" then
+    problem = bare(problem)
+  elseif type(problem.described) ~= "table" then
+    problem = bare(problem.raised)
+  end
+  return table.pack(false, problem)
+end
+
 local function wake_all(self)
   local waiting = self.waiting
   self.waiting = {}
@@ -69,11 +91,8 @@ local function on_stop(fiber, ok, problem)
   local self = fiber.spawned
   if not self.values then
     coroutines.close(fiber.co)
-    local message = ok and YIELDED or tostring(problem)
-    self.values = table.pack(false, {
-      raised = message,
-      described = { message = message, traceback = "" },
-    })
+    self.values =
+      table.pack(false, bare(ok and YIELDED or tostring(problem)))
   end
   local group = fiber.task and fiber.task.spawned
   if group then
@@ -146,7 +165,7 @@ function spawn.start(fn, ...)
   }, Spawned)
   local args = table.pack(...)
   local fiber = scheduler.fiber(function()
-    self.values = table.pack(xpcall(fn, handle,
+    self.values = complete(xpcall(fn, handle,
       table.unpack(args, 1, args.n)))
   end, { spawned = self, on_stop = on_stop })
   if task then

@@ -148,6 +148,21 @@ describe("A worker's process", function()
       end
     end)
 
+    it("lets the task hear of it from what it has spawned", function()
+      start("-P", "1", "--memory-limit", "16M")
+      for _, kind in ipairs { "table", "string", "doubling" } do
+        local e = send("survives_spawned", { kind }):get { timeout = 30 }
+        assert.same({ false, "not enough memory" }, { e.ok, e.message })
+      end
+    end)
+
+    it("logs it of what nobody asked for", function()
+      local worker = start("-P", "1", "--memory-limit", "16M")
+      send("spawns", { "table" }):get { timeout = 30 }
+      worker:heard("stderr",
+        "error in a function spawned by task spawns .-: not enough memory")
+    end)
+
     it("counts the result as it travels, too", function()
       start("-P", "1", "--memory-limit", "12M")
       assert_failed("MemoryLimitExceeded", "not enough memory: its process may"

@@ -116,6 +116,16 @@ app:task("survives", function(kind)
   return caught(bombs[kind])
 end)
 
+app:task("survives_spawned", function(kind)
+  local spawned = te.spawn(bombs[kind])
+  return caught(spawned.get, spawned)
+end)
+
+app:task("spawns", function(kind)
+  te.spawn(bombs[kind])
+  te.sleep(0.01)
+end)
+
 app:task("pid", function()
   return core.sys.pid()
 end)
