@@ -45,6 +45,8 @@ struct te_queue {
   size_t unsettled;    // in these two
   uv_prepare_t turn;
   int open_handles;
+  void (*on_left)(void *arg, bool has_left);
+  void *left_arg;
 };
 
 static te_task *task_of(te_list *link) {
@@ -436,26 +438,21 @@ te_slice te_queue_inbox(const te_queue *q) {
   return te_slice_str(q->inbox);
 }
 
-typedef struct leaving {
-  void (*cb)(void *arg, bool has_left);
-  void *arg;
-} leaving;
-
 static void on_left(void *arg, int status, const te_reply *reply) {
-  leaving *l = arg;
-  l->cb(l->arg,
-        status == 0 && reply->type == TE_REPLY_INTEGER && reply->integer == 1);
-  te_free(l);
+  te_queue *q = arg;
+  // Whoever has closed it may be gone by now.
+  if (uv_is_closing((uv_handle_t *)&q->turn)) return;
+  q->on_left(q->left_arg, status == 0 && reply->type == TE_REPLY_INTEGER &&
+                              reply->integer == 1);
 }
 
 void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
                     void *arg) {
-  leaving *l = te_alloc(sizeof(*l));
-  l->cb = cb;
-  l->arg = arg;
+  q->on_left = cb;
+  q->left_arg = arg;
   te_fcall_begin(q->redis, q->prefix, "te1_leave", 1);
   te_fcall_add_str(q->redis, q->lease.wid);
-  te_redis_end(q->redis, 0, on_left, l);
+  te_redis_end(q->redis, 0, on_left, q);
 }
 
 static void on_part_closed(void *arg) {

@@ -84,8 +84,8 @@ te_redis *te_queue_redis(te_queue *q);
 te_slice te_queue_prefix(const te_queue *q);
 te_slice te_queue_inbox(const te_queue *q);  // "b:<wid>"
 
-// Gives up the lease, then calls cb; false: it was not possible, something
-// may be in flight still.
+// Gives up the lease, then calls cb, unless it was closed before; false: it
+// was not possible, something may be in flight still.
 void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
                     void *arg);
 // Asynchronous, frees itself; the claims are not needed any more.

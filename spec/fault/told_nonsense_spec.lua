@@ -16,12 +16,14 @@ describe("A worker whose Redis tells it nonsense", function()
     return table.concat(out)
   end
 
-  -- Answers as the functions of the library would, but for `changes`.
+  -- Answers as the functions of the library would, but for `changes`, which
+  -- are false for the call that is the last to be heard.
   local function listen(changes, called)
+    local is_silent = false
     local replies = {
       te1_build = (":%d\r\n"):format(library.BUILD),
-      te1_register = integers(1, 0, 0, 0, ""),
-      te1_heartbeat = integers(1, 0, 0, 0, ""),
+      te1_register = integers(1, 0, 0, 0, "", 0),
+      te1_heartbeat = integers(1, 0, 0, 0, "", 0),
       te1_fetch = integers(1, 0),
       te1_promote = integers(1, 0),
       te1_reap = ":0\r\n",
@@ -36,7 +38,8 @@ describe("A worker whose Redis tells it nonsense", function()
         return "+OK\r\n"
       elseif words[1] == "FCALL" then
         called[words[2]] = (called[words[2]] or 0) + 1
-        return replies[words[2]]
+        is_silent = is_silent or not replies[words[2]]
+        return not is_silent and replies[words[2]]
       end
     end)
   end
@@ -51,7 +54,8 @@ describe("A worker whose Redis tells it nonsense", function()
 
   it("about another's lease waits, and asks no more often", function()
     local called = {}
-    local told = integers(math.mininteger, 0, 0, math.maxinteger, OTHER)
+    local told = integers(math.mininteger, 0, 0, math.maxinteger, OTHER,
+      0)
     local server <close> = listen({
       te1_register = told,
       te1_heartbeat = told,
@@ -68,7 +72,8 @@ describe("A worker whose Redis tells it nonsense", function()
 
   it("about what is due waits, and fetches no more often", function()
     local called = {}
-    local told = integers(math.mininteger, math.maxinteger, 0, 0, "")
+    local told = integers(math.mininteger, math.maxinteger, 0, 0, "",
+      0)
     local server <close> = listen({
       te1_register = told,
       te1_heartbeat = told,
@@ -88,7 +93,7 @@ describe("A worker whose Redis tells it nonsense", function()
     local called = {}
     local server <close> = listen({
       te1_register = "*0\r\n",
-      te1_heartbeat = integers("a", "b", "c", "d", 5),
+      te1_heartbeat = integers("a", "b", "c", "d", 5, "e"),
       te1_fetch = "*2\r\n*0\r\n$-1\r\n",
     }, called)
     local place <close> = program.place { broker = server.url }
@@ -98,5 +103,21 @@ describe("A worker whose Redis tells it nonsense", function()
     end, 20, "a fetch")
     worker:kill("TERM")
     assert.equal(0, worker:wait().code)
+  end)
+
+  it("of its leaving nothing at all ends in time", function()
+    local called = {}
+    local server <close> = listen({ te1_leave = false }, called)
+    local place <close> = program.place { broker = server.url }
+    local worker = start(place)
+    wait_until(function()
+      return (called.te1_fetch or 0) >= 1
+    end, 20, "a fetch")
+    worker:kill("TERM")
+    local ended = worker:wait()
+    assert.equal(1, called.te1_leave)
+    assert.same({ 0, 0 }, { ended.code, ended.signal })
+    assert.matches("Redis could not be told that this worker has stopped",
+      ended.stderr)
   end)
 end)
