@@ -191,6 +191,11 @@ static int run_command_line(lua_State *L) {
   return 1;
 }
 
+static int write_error(lua_State *L) {
+  fprintf(stderr, "taskengine: %s\n", luaL_tolstring(L, 1, NULL));
+  return 0;
+}
+
 int te_runtime_main(lua_State *L, int argc, char **argv) {
   lua_pushcfunction(L, run_command_line);
   lua_pushinteger(L, argc);
@@ -199,8 +204,10 @@ int te_runtime_main(lua_State *L, int argc, char **argv) {
   if (te_runtime_call(L, 2, 1) == LUA_OK) {
     code = (int)lua_tointeger(L, -1);
   } else {
-    fprintf(stderr, "taskengine: %s\n", luaL_tolstring(L, -1, NULL));
-    lua_pop(L, 1);
+    lua_pushcfunction(L, write_error);
+    lua_insert(L, -2);
+    // A __tostring that fails in its turn has nobody left to tell.
+    lua_pcall(L, 1, 1, 0);
   }
   lua_pop(L, 1);
   return code;

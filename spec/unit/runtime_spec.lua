@@ -46,6 +46,8 @@ describe("runtime", function()
     output, code = run("error(setmetatable({}, { __tostring = function()"
       .. " return 'an object' end }))")
     assert.same({ "taskengine: an object\n", 70 }, { output, code })
+    output, code = run("error(setmetatable({}, { __tostring = error }))")
+    assert.same({ "", 70 }, { output, code })
   end)
 
   it("takes no other answer than an integer for the code", function()
