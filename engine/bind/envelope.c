@@ -17,6 +17,8 @@ Tasks as they wait and travel, see docs/protocol.md.
 // The upvalues; a body in JSON is MessagePack before.
 enum { ENVELOPE = 1, PACKED };
 
+#define SEQ_MAX ((lua_Integer)TE_ID_SEQ_MAX)
+
 static lua_Integer integer_field(lua_State *L, const char *name,
                                  lua_Integer fallback, lua_Integer max) {
   lua_getfield(L, 1, name);
@@ -80,6 +82,19 @@ static te_body body_of(lua_State *L, te_slice template_, int args, int extra) {
   return body;
 }
 
+static size_t opt_limit(lua_State *L, int arg) {
+  lua_Integer limit = luaL_optinteger(L, arg, TE_MESSAGE_BYTES_MAX);
+  luaL_argcheck(L, limit > 0 && limit <= UINT32_MAX, arg,
+                "a limit is 1 byte to 4 GiB");
+  return (size_t)limit;
+}
+
+static lua_Integer check_seq(lua_State *L, int arg) {
+  lua_Integer seq = luaL_checkinteger(L, arg);
+  luaL_argcheck(L, seq >= 0 && seq <= SEQ_MAX, arg, "not a sequence number");
+  return seq;
+}
+
 static te_slice check_template(lua_State *L, int arg) {
   te_slice t = te_bind_check_slice(L, arg);
   luaL_argcheck(L, te_envelope_is_template(t), arg, "not a template");
@@ -105,7 +120,7 @@ static int envelope_pack(lua_State *L) {
   luaL_argcheck(L, id.size == TE_ID_BYTES, 2, "not a task id");
   luaL_checktype(L, 3, LUA_TTABLE);
   te_body body = body_of(L, template_, 3, 4);
-  body.bytes_max = (size_t)luaL_optinteger(L, 5, TE_MESSAGE_BYTES_MAX);
+  body.bytes_max = opt_limit(L, 5);
   lua_settop(L, 4);
 
   te_buf *out = te_bind_scratch(L, ENVELOPE);
@@ -143,13 +158,16 @@ Packs many calls of one task, with consecutive ids.
 static int envelope_pack_many(lua_State *L) {
   te_slice template_ = check_template(L, 1);
   te_slice producer = check_producer(L, 2);
-  uint64_t seq = (uint64_t)luaL_checkinteger(L, 3);
+  lua_Integer seq = check_seq(L, 3);
   luaL_checktype(L, 4, LUA_TTABLE);
   lua_Integer first = luaL_checkinteger(L, 5);
   lua_Integer last = luaL_checkinteger(L, 6);
   te_body body = body_of(L, template_, 8, 7);
-  body.bytes_max = (size_t)luaL_optinteger(L, 8, TE_MESSAGE_BYTES_MAX);
-  luaL_argcheck(L, last - first < INT_MAX, 6, "too many");
+  body.bytes_max = opt_limit(L, 8);
+  luaL_argcheck(L, first >= 1, 5, "below 1");
+  luaL_argcheck(L, last < INT_MAX, 6, "too many");
+  luaL_argcheck(L, last < first || seq + (last - first) <= SEQ_MAX, 3,
+                "no sequence numbers are left");
   lua_settop(L, 7);
 
   te_buf *out = te_bind_scratch(L, ENVELOPE);
@@ -159,7 +177,7 @@ static int envelope_pack_many(lua_State *L) {
   for (lua_Integer i = first; i <= last; i++, seq++) {
     char id[TE_ID_BYTES];
     char why[TE_WHY_BYTES_MAX];
-    te_id_format(id, producer.data, seq);
+    te_id_format(id, producer.data, (uint64_t)seq);
     if (lua_geti(L, 4, i) != LUA_TTABLE)
       return luaL_error(L, "arguments of call %I: not a table", i);
     te_buf_clear(out);  // what the list calls may have used it
@@ -271,8 +289,7 @@ The id of a producer's task.
 */
 static int envelope_id(lua_State *L) {
   te_slice producer = check_producer(L, 1);
-  lua_Integer seq = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, seq >= 0, 2, "negative");
+  lua_Integer seq = check_seq(L, 2);
   char id[TE_ID_BYTES];
   te_id_format(id, producer.data, (uint64_t)seq);
   lua_pushlstring(L, id, sizeof(id));

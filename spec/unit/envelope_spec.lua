@@ -265,6 +265,30 @@ describe("taskengine.core.envelope", function()
     assert.is_nil(envelope.seq(PRODUCER .. "0000000_"))
   end)
 
+  it("refuses numbers that are none", function()
+    local template = envelope.template { queue = "default", name = "add" }
+    local last <const> = 62 ^ 8 - 1 | 0
+    for _, case in ipairs {
+      { "sequence number", envelope.id, PRODUCER, -1 },
+      { "sequence number", envelope.id, PRODUCER, last + 1 },
+      { "sequence number", envelope.pack_many, template, PRODUCER, last + 1,
+        { {} }, 1, 1 },
+      { "no sequence numbers are left", envelope.pack_many, template, PRODUCER,
+        last, { {}, {} }, 1, 2 },
+      { "below 1", envelope.pack_many, template, PRODUCER, 1, {},
+        math.mininteger, math.maxinteger },
+      { "too many", envelope.pack_many, template, PRODUCER, 1, {}, 1,
+        math.maxinteger },
+      { "a limit is", envelope.pack_many, template, PRODUCER, 1, {}, 1, 0, nil,
+        -1 },
+      { "a limit is", envelope.pack, template, ("x"):rep(20), {}, nil, 0 },
+    } do
+      local ok, why = pcall(table.unpack(case, 2, 10))
+      assert.is_false(ok)
+      assert.matches(case[1], why, 1, true)
+    end
+  end)
+
   it("draws producers that are names of their own", function()
     local seen = {}
     for _ = 1, 100 do
