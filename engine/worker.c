@@ -29,7 +29,7 @@ typedef enum stage {
 
 struct te_worker {
   uv_loop_t *loop;
-  te_worker_options options;
+  te_log_level task_level;
   uint64_t grace_ms;  // 0 until it is connected: nothing runs before
   uint32_t time_limit_ms;
   te_worker_events events;
@@ -62,7 +62,7 @@ struct te_worker {
 
 static void on_log(void *arg, int level, const te_task *about, te_slice text) {
   te_worker *w = arg;
-  te_tasklog_say(w->options.task_level, level, about, text);
+  te_tasklog_say(w->task_level, level, about, text);
 }
 
 static void on_log_flush(uv_prepare_t *prepare) {
@@ -422,9 +422,8 @@ static int make_claims(te_worker *w) {
   return te_claims_create(NULL, &w->claims);
 }
 
-static void make_pool(te_worker *w) {
-  te_pool_options options = {w->options.processes, w->options.concurrency,
-                             w->options.program};
+static void make_pool(te_worker *w, const te_worker_options *o) {
+  te_pool_options options = {o->processes, o->concurrency, o->program};
   te_pool_events events = {.on_hello = on_hello,
                            .on_end = on_end,
                            .on_request = on_request,
@@ -434,14 +433,14 @@ static void make_pool(te_worker *w) {
                            .on_death = on_death,
                            .arg = w};
   w->pool = te_pool_new(w->loop, &options, &events, w->claims);
-  te_pool_set_config(w->pool, w->options.config);
+  te_pool_set_config(w->pool, o->config);
 }
 
 int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
                   const te_worker_events *events, te_worker **out) {
   te_worker *w = te_alloc_zero(1, sizeof(*w));
   w->loop = loop;
-  w->options = *options;
+  w->task_level = options->task_level;
   w->events = *events;
   if (options->claims_dir != NULL)
     w->claims_dir = te_strdup(options->claims_dir);
@@ -459,7 +458,7 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
   w->limit.data = w->log_flush.data = w;
   w->open_handles = 2;
   te_log_gather(true);
-  make_pool(w);
+  make_pool(w, options);
   *out = w;
   return 0;
 }

@@ -25,7 +25,7 @@ typedef struct te_worker te_worker;
 
 typedef struct te_worker_options {
   const char *program;      // run as: program child INDEX
-  unsigned processes;       // 1 to TE_CHILDREN_MAX
+  unsigned processes;       // 1 to TE_PROCESSES_MAX
   unsigned concurrency;     // tasks at a time in each
   const char *claims_dir;   // 0700; where claims lie for a successor; or NULL.
                             // Goes with the worker when nothing else is there
