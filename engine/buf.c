@@ -128,6 +128,11 @@ void te_buf_addf(te_buf *b, const char *format, ...) {
   b->end += (size_t)size;
 }
 
+void te_buf_cut(te_buf *b, size_t size) {
+  assert(size <= te_buf_size(b));
+  b->end = b->start + size;
+}
+
 void te_buf_consume(te_buf *b, size_t size) {
   assert(size <= te_buf_size(b));
   b->start += size;

@@ -45,6 +45,8 @@ void te_buf_addf(te_buf *b, const char *format, ...)
 // The big-endian number in the 4 bytes there.
 uint32_t te_read_u32(const char *at);
 
+// Takes back what was appended last: all but the first `size` bytes.
+void te_buf_cut(te_buf *b, size_t size);      // asserts size <= te_buf_size
 void te_buf_consume(te_buf *b, size_t size);  // asserts size <= te_buf_size
 
 #endif

@@ -210,7 +210,7 @@ static int explain(encoder *e, int rc, char *why, size_t why_size) {
 // Leaves the Lua stack, and after a failure `out`, as they were.
 static int finish(encoder *e, int rc, int top, char *why, size_t why_size) {
   if (rc < 0) {
-    e->out->end = e->out->start + e->mark;
+    te_buf_cut(e->out, e->mark);
     rc = explain(e, rc, why, why_size);
   }
   lua_settop(e->L, top);

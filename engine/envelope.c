@@ -22,15 +22,8 @@ enum {
   AT_NAMES = 102,
 };
 
-static uint64_t read_number(const char *at, int bytes) {
-  uint64_t v = 0;
-  for (int i = 0; i < bytes; i++)
-    v = v << 8 | (unsigned char)at[i];
-  return v;
-}
-
-static uint32_t read_u32(const char *at) {
-  return (uint32_t)read_number(at, 4);
+static uint64_t read_u64(const char *at) {
+  return (uint64_t)te_read_u32(at) << 32 | te_read_u32(at + 4);
 }
 
 static void write_u64(char *at, uint64_t v) {
@@ -63,12 +56,12 @@ int te_envelope_read(te_slice bytes, te_envelope *out) {
   out->deaths = (uint8_t)h[AT_DEATHS];
   out->reaps = (uint8_t)h[AT_REAPS];
   out->priority = (uint8_t)h[AT_PRIORITY];
-  out->delivery = read_u32(h + AT_DELIVERY);
-  out->expiry_ms = read_number(h + AT_EXPIRY, 8);
-  out->sent_ms = read_number(h + AT_SENT, 8);
-  out->time_limit_ms = read_u32(h + AT_TIME_LIMIT);
-  out->soft_time_limit_ms = read_u32(h + AT_SOFT_TIME_LIMIT);
-  out->result_ttl_s = read_u32(h + AT_RESULT_TTL);
+  out->delivery = te_read_u32(h + AT_DELIVERY);
+  out->expiry_ms = read_u64(h + AT_EXPIRY);
+  out->sent_ms = read_u64(h + AT_SENT);
+  out->time_limit_ms = te_read_u32(h + AT_TIME_LIMIT);
+  out->soft_time_limit_ms = te_read_u32(h + AT_SOFT_TIME_LIMIT);
+  out->result_ttl_s = te_read_u32(h + AT_RESULT_TTL);
 
   const char *at = h + AT_NAMES;
   out->queue = take_name(&at, h[AT_LENGTHS]);

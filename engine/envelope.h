@@ -61,7 +61,7 @@ void te_envelope_add_head(te_buf *out, te_slice id, te_slice template_,
 bool te_envelope_is_template(te_slice bytes);
 uint8_t te_envelope_template_flags(te_slice template_);
 
-// R9: [A-Za-z0-9_.:-]{1,128}, for tasks, queues and namespaces.
+// [A-Za-z0-9_.:-]{1,128}, for tasks, queues and namespaces.
 bool te_name_is_valid(te_slice name);
 
 #endif

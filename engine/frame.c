@@ -8,12 +8,6 @@ struct te_frame {
   te_buf in;
 };
 
-static uint32_t read_u32(const char *data) {
-  const uint8_t *bytes = (const uint8_t *)data;
-  return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 |
-         (uint32_t)bytes[2] << 8 | (uint32_t)bytes[3];
-}
-
 static void write_u32(char *data, uint32_t v) {
   for (int i = HEADER_BYTES - 1; i >= 0; i--, v >>= 8)
     data[i] = (char)v;
@@ -41,7 +35,7 @@ int te_frame_next(te_frame *f, te_slice *out) {
   te_slice live = te_buf_slice(&f->in);
   if (live.size < HEADER_BYTES) return 0;
 
-  size_t size = read_u32(live.data);
+  size_t size = te_read_u32(live.data);
   if (size > TE_FRAME_BYTES_MAX) return TE_ELIMIT;
   if (live.size - HEADER_BYTES < size) return 0;
 
@@ -64,7 +58,7 @@ int te_frame_end(te_buf *b, size_t mark) {
   assert(mark + HEADER_BYTES <= te_buf_size(b));
   size_t size = te_buf_size(b) - mark - HEADER_BYTES;
   if (size > TE_FRAME_BYTES_MAX) {
-    b->end = b->start + mark;
+    te_buf_cut(b, mark);
     return TE_ELIMIT;
   }
   write_u32(b->data + b->start + mark, (uint32_t)size);

@@ -89,7 +89,7 @@ int te_json_parse(te_slice text, int depth_max, te_buf *out, char *why,
   int rc = pack_node(out, root, depth_max);
   json_decref(root);
   if (rc < 0) {
-    out->end = out->start + mark;
+    te_buf_cut(out, mark);
     snprintf(why, why_size, "nested deeper than %d", depth_max);
   }
   return rc;
@@ -345,6 +345,6 @@ int te_json_write(te_slice packed, const te_json_style *style, te_buf *out,
   if (rc == TE_ELIMIT) {
     te_trail_say_too_large(w.trail.root, style->bytes_max, why, why_size);
   }
-  if (rc < 0) out->end = out->start + mark;
+  if (rc < 0) te_buf_cut(out, mark);
   return rc;
 }
