@@ -40,7 +40,7 @@ void te_child_done(te_child *c, te_token token, te_slice record);
 // It waits for another task's outcome and takes no slot, or no more.
 void te_child_set_waits(te_child *c, te_token token, bool waits);
 
-// Which task's code runs from now on; NULL: none. For te_hand_culprit.
+// Which task's code runs from now on; NULL: none. For te_hand_judge.
 void te_child_execute(te_child *c, const te_token *token);
 
 // The caller draws the number. `payload`: function and arguments, each with

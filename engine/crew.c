@@ -178,19 +178,19 @@ static void on_hello(child *c, const te_wire *w) {
   kill_child(c);  // the next one may be able to
 }
 
+static int hear(child *c, const te_wire *w) {
+  const te_crew_events *e = &c->crew->events;
+  if (w->kind != TE_WIRE_HELLO) return e->on_wire(e->arg, c->ref, w);
+  if (c->is_ready) return TE_EPROTO;
+  on_hello(c, w);
+  return 0;
+}
+
 static void on_frame(void *arg, te_slice frame) {
   child *c = arg;
-  const te_crew_events *e = &c->crew->events;
   te_wire w;
   int rc = te_wire_read(frame, &w);
-  if (rc < 0) {
-  } else if (w.kind != TE_WIRE_HELLO) {
-    rc = e->on_wire(e->arg, c->ref, &w);
-  } else if (c->is_ready) {
-    rc = TE_EPROTO;
-  } else {
-    on_hello(c, &w);
-  }
+  if (rc == 0) rc = hear(c, &w);
   if (rc < 0) te_proc_kill(c->proc, SIGKILL);
 }
 

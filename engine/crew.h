@@ -52,11 +52,11 @@ typedef struct te_crew_events {
   int (*on_wire)(void *arg, te_child_ref child, const te_wire *w);
   // One has died, and all that it had said was heard.
   void (*on_end)(void *arg, te_child_ref child, const te_death *death);
+  // The same, once it is no longer counted: the crew may be freed.
+  void (*on_death)(void *arg, te_child_ref child, const te_death *death);
   // It gets no more tasks: te_crew_dismiss once it has none.
   void (*on_leave)(void *arg, te_child_ref child);
   void (*on_reload)(void *arg, te_reload what, te_slice text);  // borrowed
-  // The same, once it is no longer counted: the crew may be freed.
-  void (*on_death)(void *arg, te_child_ref child, const te_death *death);
   void *arg;
 } te_crew_events;
 
@@ -91,8 +91,8 @@ void te_crew_kill_one(te_crew *c, unsigned index);
 void te_crew_prepare(te_crew *c, unsigned index);
 // Whether another can come: there is a seat, and new children load their files.
 bool te_crew_can_replace(const te_crew *c);
-bool te_crew_has_spare(
-    const te_crew *c);  // more are ready than there are to be
+// Whether more are ready than there are to be.
+bool te_crew_has_spare(const te_crew *c);
 void te_crew_leave(te_crew *c, unsigned index);  // a ready one
 // Lets one that leaves end by itself; kills it when it does not in 2 s.
 void te_crew_dismiss(te_crew *c, unsigned index);
