@@ -1,5 +1,6 @@
 #include "alarm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,6 +13,8 @@
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
+
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "used in a signal handler");
 
 static timer_t timer;
 static te_alarm_ring *call;

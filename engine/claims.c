@@ -32,6 +32,7 @@ typedef struct claim {
 } claim;
 
 static_assert(sizeof(claim) == 256, "cache lines");
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "two processes share them");
 
 typedef struct claims_file {
   uint64_t magic;
@@ -62,12 +63,22 @@ static claim *claim_of(const te_claims *c, te_token t) {
   return t.claim < TE_CLAIMS_MAX ? &c->file->claims[t.claim] : NULL;
 }
 
+// What is shorter than it should be would be a SIGBUS.
 static int map_file(te_claims *c) {
+  struct stat st;
+  if (fstat(c->fd, &st) < 0) return -errno;
+  if (st.st_size != sizeof(claims_file)) return TE_EMALFORMED;
   void *p = mmap(NULL, sizeof(claims_file), PROT_READ | PROT_WRITE, MAP_SHARED,
                  c->fd, 0);
   if (p == MAP_FAILED) return -errno;
   c->file = p;
   return 0;
+}
+
+// One that a master has made.
+static int map_filled(te_claims *c) {
+  int rc = map_file(c);
+  return rc == 0 && c->file->magic != MAGIC ? TE_EMALFORMED : rc;
 }
 
 static int open_new(const char *path) {
@@ -84,7 +95,10 @@ static int lock(const te_claims *c) {
 // would be a SIGBUS.
 static int reserve(const te_claims *c) {
   if (ftruncate(c->fd, sizeof(claims_file)) < 0) return -errno;
-  int rc = posix_fallocate(c->fd, 0, sizeof(claims_file));
+  int rc;
+  do {
+    rc = posix_fallocate(c->fd, 0, sizeof(claims_file));
+  } while (rc == EINTR);
   bool is_unknown = rc == EOPNOTSUPP || rc == EINVAL;  // to this file system
   return is_unknown ? 0 : -rc;
 }
@@ -275,8 +289,7 @@ void te_claims_reset_child(te_claims *c, unsigned child) {
 int te_claims_attach(int fd, te_claims **out) {
   te_claims *c = claims_new();
   c->fd = fd;
-  int rc = map_file(c);
-  if (rc == 0 && c->file->magic != MAGIC) rc = TE_EPROTO;
+  int rc = map_filled(c);
   if (rc < 0) {
     te_claims_free(c);
     return rc;
@@ -325,19 +338,10 @@ static int lock_dead(te_claims *c, const char *path) {
   return rc;
 }
 
-static int map_dead(te_claims *c) {
-  struct stat st;
-  if (fstat(c->fd, &st) < 0) return -errno;
-  if (st.st_size != sizeof(claims_file)) return TE_EMALFORMED;
-  int rc = map_file(c);
-  if (rc == 0 && c->file->magic != MAGIC) rc = TE_EMALFORMED;
-  return rc;
-}
-
 int te_claims_open_dead(const char *path, te_claims **out) {
   te_claims *c = claims_new();
   int rc = lock_dead(c, path);
-  if (rc == 0) rc = map_dead(c);
+  if (rc == 0) rc = map_filled(c);
   if (rc < 0) {
     te_claims_free(c);
     return rc;

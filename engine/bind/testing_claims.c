@@ -102,7 +102,10 @@ static int claims_sweep_draft(lua_State *L) {
 /***
 Maps the same file once more, as a child does.
 @function claims:attach
-@treturn claims
+@treturn[1] claims
+@return[2] nil
+@treturn[2] string message
+@treturn[2] string its code
 */
 static int claims_attach(lua_State *L) {
   int fd = dup(te_claims_fd(te_bind_check_claims(L, 1)));

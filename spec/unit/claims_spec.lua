@@ -159,6 +159,13 @@ describe("claims", function()
     end)
   end)
 
+  it("are no child's when they are not whole", function()
+    local master <close> = assert(claims.create(path))
+    os.execute(("truncate -s 0 '%s'"):format(path))
+    local got, _, code = master:attach()
+    assert.same({ nil, "EMALFORMED" }, { got, code })
+  end)
+
   it("cannot be opened while their master lives", function()
     local master <close> = assert(claims.create(path))
     master:set_owner("AbcdefGHI012")
