@@ -50,6 +50,7 @@ static void close_handle(uv_handle_t *handle) {
 static void fault(te_proc *p, int code) {
   if (p->is_faulty) return;
   p->is_faulty = true;
+  uv_read_stop((uv_stream_t *)&p->channel);
   p->events.on_fault(p->events.arg, code);
 }
 
@@ -80,7 +81,6 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
     te_frame_grow(p->frames, (size_t)n);
     hand_out_frames(p);
   } else if (n < 0) {
-    uv_read_stop(stream);
     fault(p, (int)n);  // it is ending, or has closed the channel: no child
   }
 }
@@ -132,7 +132,7 @@ static void read_rest(te_proc *p) {
   int left;
   if (uv_fileno((uv_handle_t *)&p->channel, &fd) < 0) return;
   if (ioctl(fd, FIONREAD, &left) < 0) return;
-  while (left > 0) {
+  while (left > 0 && !p->is_faulty) {
     char *at = te_frame_reserve(p->frames, READ_BYTES);
     ssize_t n = read(fd, at, READ_BYTES);
     if (n < 0 && errno == EINTR) continue;
