@@ -53,7 +53,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf) {
 }
 
 int te_stray_start(uv_loop_t *loop) {
-  assert(!is_open);
+  if (is_open) return UV_EBUSY;
   uv_file fds[2];
   int rc = uv_pipe(fds, UV_NONBLOCK_PIPE, 0);
   if (rc < 0) return rc;

@@ -14,7 +14,8 @@
 
 #include "te.h"
 
-// 0 or a libuv code. Once at a time; does not keep the loop alive.
+// 0 or a libuv code: UV_EBUSY when it was started, or has not closed yet. Does
+// not keep the loop alive.
 int te_stray_start(uv_loop_t *loop);
 
 // What is stdout and stderr to children: STDERR_FILENO unless it is started.
