@@ -24,8 +24,8 @@ te_slice te_bind_check_slice(lua_State *L, int arg);
 int te_bind_check_signal(lua_State *L, int arg);  // a number, "TERM", "SIGTERM"
 
 /*
- * Registers a handle type: methods under __index, `meta` beside it (always
- * with __gc and __close).
+ * Registers a handle type: methods under __index, `meta` beside it (with
+ * __gc and __close, unless nothing can be collected before it has ended).
  */
 void te_bind_class(lua_State *L, const char *name, const luaL_Reg *methods,
                    const luaL_Reg *meta);

@@ -178,11 +178,13 @@ static int worker_new(lua_State *L) {
                              .on_reload = on_reload,
                              .on_stopped = on_stopped,
                              .arg = h};
-  int rc = te_worker_new(te_bind_loop(L), &o, &events, &h->worker);
-  if (rc < 0) return te_bind_fail(L, rc);
+  uv_loop_t *loop = te_bind_loop(L);
   lua_pushvalue(L, -1);
   h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-  return 1;
+  int rc = te_worker_new(loop, &o, &events, &h->worker);
+  if (rc == 0) return 1;
+  luaL_unref(L, LUA_REGISTRYINDEX, h->anchor);
+  return te_bind_fail(L, rc);
 }
 
 /***
@@ -208,6 +210,8 @@ static te_slice *check_queues(lua_State *L, size_t *count) {
   te_slice *queues = lua_newuserdatauv(L, *count * sizeof(*queues), 0);
   for (size_t i = 0; i < *count; i++) {
     lua_rawgeti(L, -2, (lua_Integer)i + 1);
+    // A number's text would be gone with the next line.
+    luaL_argexpected(L, lua_type(L, -1) == LUA_TSTRING, 2, "names");
     queues[i] = te_bind_check_slice(L, -1);
     lua_pop(L, 1);
   }
@@ -332,6 +336,7 @@ int te_bind_open_worker(lua_State *L) {
       {"stop", worker_stop},
       {NULL, NULL},
   };
+  // One that runs is anchored: when the state is closed it is as if killed.
   static const luaL_Reg meta[] = {{NULL, NULL}};
   te_bind_class(L, CLASS, methods, meta);
   luaL_newlib(L, functions);
