@@ -193,7 +193,8 @@ static int hear(te_child *c, const te_wire *w) {
   return TE_EPROTO;
 }
 
-static void hear_frames(te_child *c) {
+// 0, or why this is no master of ours.
+static int hear_frames(te_child *c) {
   te_slice frame;
   te_wire w;
   int rc;
@@ -203,18 +204,17 @@ static void hear_frames(te_child *c) {
     if (rc < 0) break;
   }
   te_frame_shrink(c->frames);
-  if (rc < 0) c->events.on_quit(c->events.arg);  // no master of ours
+  return rc;
 }
 
-// 1 when there may be more, 0 when not, negative at the end.
+// 0, or negative at the end.
 static int read_some(te_child *c) {
   char *at = te_frame_reserve(c->frames, READ_BYTES);
   ssize_t n = read(TE_WIRE_CHANNEL_FD, at, READ_BYTES);
   if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
   if (n == 0) return UV_EOF;
   te_frame_grow(c->frames, (size_t)n);
-  hear_frames(c);
-  return (size_t)n == READ_BYTES;
+  return hear_frames(c);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {

@@ -12,6 +12,10 @@
 #include <uv.h>
 
 #include "claims.h"
+#include "frame.h"
+
+// Of what te_child_request and te_child_hello are given.
+#define TE_CHILD_BYTES_MAX (TE_FRAME_BYTES_MAX - 1024)
 
 typedef struct te_child te_child;
 

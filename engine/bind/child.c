@@ -275,7 +275,9 @@ Tells the master that the files are loaded, or that they cannot be.
 */
 static int child_hello(lua_State *L) {
   luaL_checktype(L, 1, LUA_TBOOLEAN);
-  te_child_hello(check_open(L), lua_toboolean(L, 1), te_bind_check_slice(L, 2));
+  te_slice bytes = te_bind_check_slice(L, 2);
+  luaL_argcheck(L, bytes.size <= TE_CHILD_BYTES_MAX, 2, "too large");
+  te_child_hello(check_open(L), lua_toboolean(L, 1), bytes);
   return 0;
 }
 
@@ -323,9 +325,14 @@ static int child_execute(lua_State *L) {
   return 0;
 }
 
-static void add_arg(te_buf *b, te_slice s) {
+// Takes the argument from the top of the stack; its size comes before it.
+static void add_arg(lua_State *L, te_buf *b) {
+  te_slice s = te_bind_check_slice(L, -1);
+  if (te_buf_size(b) + 4 + s.size > TE_CHILD_BYTES_MAX)
+    luaL_error(L, "larger than a request may be");
   te_buf_add_u32(b, (uint32_t)s.size);
   te_buf_add_slice(b, s);
+  lua_pop(L, 1);
 }
 
 /***
@@ -339,15 +346,15 @@ static int child_request(lua_State *L) {
   te_child *c = check_open(L);
   box *b = find_box(L);
   luaL_checktype(L, 1, LUA_TFUNCTION);
-  te_slice name = te_bind_check_slice(L, 2);
+  luaL_checktype(L, 2, LUA_TSTRING);
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_Integer n = luaL_len(L, 3);
   te_buf *payload = te_bind_scratch_push(L);
-  add_arg(payload, name);
+  lua_pushvalue(L, 2);
+  add_arg(L, payload);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, 3, i);
-    add_arg(payload, te_bind_check_slice(L, -1));
-    lua_pop(L, 1);
+    add_arg(L, payload);
   }
   lua_getiuservalue(L, lua_upvalueindex(1), REQUESTS);
   lua_pushvalue(L, 1);

@@ -49,6 +49,12 @@ end)
 
 app:task("stop", channel.stop)
 
+app:task("outsize", function()
+  local core = require("taskengine.core")
+  return select(2, pcall(core.child.request, print, "te1_look",
+    { ("x"):rep(64 << 20) }))
+end)
+
 -- Tells of the end of every task that any child may have.
 app:task("steal", function(claims, generations)
   for claim = 0, claims do
@@ -133,6 +139,11 @@ describe("A child that talks nonsense to its master", function()
     return #children == PROCESSES
       and workers.descriptors(run.worker.pid) == descriptors
   end
+
+  it("gets no word out that is larger than a frame", function()
+    assert.matches("larger than a request may be",
+      run.site:send("outsize"):get { timeout = 60 })
+  end)
 
   it("is killed and replaced, and no other task suffers", function()
     local descriptors = workers.descriptors(run.worker.pid)
