@@ -135,7 +135,7 @@ describe("What taskengine run shows:", function()
       ]])
       local shown = on_terminal("printing.lua")
       assert.matches("\r[^\r\n]+\27%[K\r"
-        .. "\27%[K%S+Z info  greet%[%w+%] Hello\r\n", shown)
+        .. "[\r\27%[K]*%S+Z info  greet%[%w+%] Hello\r\n", shown)
     end)
 
     it("shows none with --quiet", function()
