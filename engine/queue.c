@@ -1,10 +1,10 @@
 #include "queue.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "bell.h"
 #include "fcall.h"
+#include "handed.h"
 #include "lease.h"
 #include "map.h"
 #include "report.h"
@@ -14,7 +14,6 @@
 // An item of the bell that is a task: this, its delivery number, its envelope.
 #define HANDED_MARK       '!'
 #define HANDED_HEAD_BYTES 5
-#define HANDED_FIRST      0x80000000u  // of its numbers: none was handed over
 
 // What te1_fetch is told of the worker: both take what is handed over.
 #define IS_AWAKE  "2"
@@ -37,12 +36,11 @@ struct te_queue {
   bool is_refused;     // Redis answered with an error: wait for on_work
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
-  uint32_t handed;     // the number of the last task handed over
-  uint32_t missed;     // the one that should have come by now; 0: none
-  te_map held;         // every task of this worker, by field
-  te_list ended;       // to be told
-  te_list told;        // in the round under way
-  size_t unsettled;    // in these two
+  te_handed handed;
+  te_map held;       // every task of this worker, by field
+  te_list ended;     // to be told
+  te_list told;      // in the round under way
+  size_t unsettled;  // in these two
   uv_prepare_t turn;
   int open_handles;
   void (*on_left)(void *arg, bool has_left);
@@ -212,25 +210,14 @@ static void on_work(void *arg) {
   te_queue_wake(q);
 }
 
-// Whether one number of a hand-over comes after another; they wrap around.
-static bool is_after(uint32_t number, uint32_t other) {
-  return (int32_t)(number - other) > 0;
-}
-
-/*
- * One of a number that is not new was on its way while Redis was asked what
- * this worker holds: it was handed back then.
- */
 static void take_handed(te_queue *q, te_slice item) {
   if (item.size < HANDED_HEAD_BYTES) return;
-  uint32_t number = te_read_u32(item.data + 1), last = q->handed;
-  if (!is_after(number, last)) return;
-  q->handed = number;
-  take_envelope(
-      q,
-      te_slice_of(item.data + HANDED_HEAD_BYTES, item.size - HANDED_HEAD_BYTES),
-      number);
-  if (number != last + 1) te_queue_compare(q);
+  uint32_t number = te_read_u32(item.data + 1);
+  te_handed_verdict verdict = te_handed_came(&q->handed, number);
+  item.data += HANDED_HEAD_BYTES;
+  item.size -= HANDED_HEAD_BYTES;
+  if (verdict != TE_HANDED_OLD) take_envelope(q, item, number);
+  if (verdict != TE_HANDED_NEXT) te_queue_compare(q);
   if (q->events.room(q->events.arg) == 0) on_work(q);  // sleeps no more
 }
 
@@ -249,12 +236,14 @@ static void on_gap(void *arg) {
   te_queue_compare(q);
 }
 
-// What had been handed over by the last time and is still not here was lost.
 static void on_handed(void *arg, uint32_t number) {
   te_queue *q = arg;
-  bool is_lost = q->missed != 0 && is_after(q->missed, q->handed);
-  q->missed = number != 0 && is_after(number, q->handed) ? number : 0;
-  if (is_lost) te_queue_compare(q);
+  if (!te_handed_heard(&q->handed, number)) te_queue_compare(q);
+}
+
+static void ask(te_queue *q) {
+  te_handed_ask(&q->handed);
+  te_lease_ask(&q->lease);
 }
 
 // The round under way is not waited for.
@@ -263,7 +252,7 @@ void te_queue_compare(te_queue *q) {
   te_lease_pause(&q->lease);
   tell_again(q);
   q->under_way = 0;
-  te_lease_ask(&q->lease);
+  ask(q);
 }
 
 static void open_bell(te_queue *q) {
@@ -276,17 +265,9 @@ static void open_bell(te_queue *q) {
   te_buf_free(&key);
 }
 
-static void note_handed(te_queue *q, te_slice text) {
-  char digits[16];
-  snprintf(digits, sizeof(digits), "%.*s", (int)text.size, text.data);
-  uint32_t number = (uint32_t)strtoul(digits, NULL, 10);
-  if (number != 0 && is_after(number, q->handed)) q->handed = number;
-  q->missed = 0;
-}
-
 // Hands back what Redis gave and never arrived here.
 static void hand_back_unknown(te_queue *q, const te_reply *held) {
-  if (held->count > 0) note_handed(q, held->item[0]->text);
+  if (held->count > 0) te_handed_answered(&q->handed, held->item[0]->text);
   for (size_t i = 1; i < held->count; i++) {
     te_slice field = held->item[i]->text;
     if (field.size != TE_FIELD_BYTES || te_map_find(&q->held, field) != NULL)
@@ -302,8 +283,7 @@ static void on_held(void *arg, bool is_new, const te_reply *held) {
   q->under_way = 0;
   q->sleeps = !is_new;  // perhaps: the next fetch says what is so
   if (is_new) {
-    q->handed = HANDED_FIRST;
-    q->missed = 0;
+    te_handed_init(&q->handed);
     open_bell(q);
     q->events.on_lease(q->events.arg);
   } else {
@@ -343,7 +323,7 @@ static void on_up(void *arg, te_redis *redis) {
   (void)redis;
   te_queue *q = arg;
   q->events.on_link(q->events.arg, true, 0, "", false);
-  te_lease_ask(&q->lease);
+  ask(q);
 }
 
 static void on_down(void *arg, te_redis *redis, int code, const char *why,

@@ -14,8 +14,8 @@ local layers = {
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "task", "hand", "held", "crew", "wear",
   "pool", "report",
-  "tasklog", "bell", "fcall", "heir", "lease", "queue", "runtime", "child",
-  "awaited", "relay", "worker", "main",
+  "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
+  "child", "awaited", "relay", "worker", "main",
 }
 
 -- Which files may include a library's headers.

@@ -105,11 +105,47 @@ describe("A task that is handed over to a worker", function()
     assert.equal(2, site:count("done"))
   end)
 
+  -- As after an eviction, or when Redis comes back with what it had before.
+  for what, forget in pairs {
+    ["was thrown away"] = function(wid)
+      site:key("DEL", "hn")
+      assert.is_true((site:outcome("add", 1, 2))) -- by way of its queue
+      assert.equal(FIRST, tonumber(site:key("HGET", "hn", wid)))
+    end,
+    ["went back"] = function(wid)
+      site:key("HINCRBY", "hn", wid, -3)
+    end,
+  } do
+    it("is run when the count of those before " .. what, function()
+      site:worker({ "-P", "2" }, SHORT_LEASE)
+      wait_asleep()
+      for i = 1, 5 do
+        assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+      end
+      local wid = site:wids()[1]
+      assert.equal(FIRST + 5, tonumber(site:key("HGET", "hn", wid)))
+      forget(wid)
+      wait_asleep()
+      for i = 1, 7 do
+        assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+      end
+      assert.equal(0, #site:in_flight())
+      assert.equal(0, site:count("lost"))
+    end)
+  end
+
   it("goes to another when the first is dead", function()
     local first = site:worker { "-P", "1", "-n", "first" }
     wait_asleep()
+    wait_until(function()
+      return site:call("INFO", "clients"):find("blocked_clients:1", 1, true)
+    end, 10, "a worker that listens")
     first:kill("STOP")
-    -- Its bell is read once more, if Redis has its call already.
+    wait_until(function()
+      local file <close> = assert(io.open(("/proc/%d/stat"):format(first.pid)))
+      return file:read("a"):find("^%d+ %(.*%) T")
+    end, 10, "a worker that is stopped")
+    -- Its bell is read once more, by the call that Redis has of it already.
     local r = site:send("add", 1, 2)
     wait_until(function()
       return #site:in_flight() == 1
@@ -117,6 +153,7 @@ describe("A task that is handed over to a worker", function()
     local second = site:send("add", 3, 4)
     site:worker { "-P", "1", "-n", "second" }
     assert.equal(7, second:get { timeout = 10 })
+    assert.is_false(r:ready())
     first:kill("CONT")
     assert.equal(3, r:get { timeout = 20 })
   end)

@@ -383,21 +383,18 @@ end
 -- Takes back what lies unread in a worker's bell.
 local function take_back(self, wid)
   local worker, bell = self.workers[wid], "b:" .. wid
-  local box, n = kept(self, self.inboxes, bell) or {}, 0
-  for i = #box, 1, -1 do
-    if box[i]:sub(1, 1) == "!" then
-      local number = (">I4"):unpack(box[i], 2)
-      local field = envelope.field(box[i]:sub(6), number)
-      table.remove(box, i)
-      make_ready(self, worker.held[field], true)
-      worker.held[field] = nil
-      n = n + 1
-    end
+  local box = kept(self, self.inboxes, bell)
+  if not box or box[1]:sub(1, 1) ~= "!" then
+    return 0
   end
+  local item = table.remove(box, 1)
+  local field = envelope.field(item:sub(6), (">I4"):unpack(item, 2))
+  make_ready(self, worker.held[field], true)
+  worker.held[field] = nil
   if not box[1] then
     self.inboxes[bell] = nil
   end
-  return n
+  return 1
 end
 
 local function take_back_from_others(self, wid)
@@ -660,6 +657,9 @@ function Model:fetch(wid, lease_ms, want, number, flags, ...)
     task.place = "in flight"
     worker.held[envelope.field(task.bytes, number)] = task
     reply[i + 2] = task.bytes
+  end
+  if sleeps and flags & 1 == 0 then
+    take_back_from_others(self, wid)
   end
   return reply
 end

@@ -172,6 +172,14 @@ local function wake_others(P, args, sleeps, promoted)
   te.ring_all(P, promoted)
 end
 
+-- While a worker was awake, nobody who slept may have been left to take back
+-- what lies in the bell of one that died. It is woken for that itself, too.
+local function look_at_bells(P, wid)
+  local counts = {}
+  te.take_back_from_others(P, wid, counts)
+  te.ring_all(P, counts)
+end
+
 te.register("fetch", function(keys, args)
   local P, wid, number = keys[1], args[1], tonumber(args[4])
   local now = te.now()
@@ -202,7 +210,11 @@ te.register("fetch", function(keys, args)
   if state.n > 0 then
     call("HSET", P .. "f:" .. wid, unpack(state.pairs))
   end
-  wake_others(P, args, set_sleeping(P, args, state), promoted)
+  local sleeps = set_sleeping(P, args, state)
+  wake_others(P, args, sleeps, promoted)
+  if sleeps and not may_sleep(args) then
+    look_at_bells(P, wid)
+  end
   return state.out
 end)
 

@@ -11,13 +11,16 @@ local FIRST, LAST = 2 ^ 31, 2 ^ 32 - 1
 local HANDED_BYTES_MAX = 16384
 local HANDED, ITEM_AT = "!", 6 -- behind the mark and the number: the envelope
 
--- The number of this hand-over to a worker; nil when it takes none.
+-- The number of this hand-over to a worker; nil when it takes none, or has had
+-- all that there are.
 local function count_up(P, wid)
   local number = call("HINCRBY", P .. "hn", wid, "1")
   if number > FIRST and number <= LAST then
     return te.bytes_of(number, 4)
   elseif number <= FIRST then
     call("HDEL", P .. "hn", wid)
+  else
+    call("HSET", P .. "hn", wid, string.format("%.0f", LAST))
   end
 end
 
@@ -55,27 +58,32 @@ function te.hand_over(P, queue, env)
   return "handed"
 end
 
--- Takes back what lies unread in a worker's bell, to the head of its queue.
--- Notes in `counts` how many tasks each queue got; returns how many it were.
+-- Takes back the task that lies unread in a worker's bell, to the head of its
+-- queue: one at most, and the first there, because only into an empty bell one
+-- is put. Notes in `counts` how many tasks each queue got; returns how many it
+-- were.
 function te.take_back(P, wid, counts)
-  local bell, f, n = P .. "b:" .. wid, P .. "f:" .. wid, 0
-  local items = call("LRANGE", bell, 0, -1)
-  for i = #items, 1, -1 do
-    local item = items[i]
-    if sub(item, 1, 1) == HANDED then
-      call("LREM", bell, -1, item)
-      local field = sub(item, ITEM_AT, ITEM_AT + 19) .. sub(item, 2, 5)
-      local env = call("HGET", f, field)
-      if env then
-        call("HDEL", f, field)
-        te.make_ready(P, env, true)
-        local queue = te.queue(env)
-        counts[queue] = (counts[queue] or 0) + 1
-        n = n + 1
-      end
-    end
+  local bell, f = P .. "b:" .. wid, P .. "f:" .. wid
+  local item = call("LINDEX", bell, "0")
+  if not item or sub(item, 1, 1) ~= HANDED then
+    return 0
   end
-  return n
+  call("LPOP", bell)
+  local id = sub(item, ITEM_AT, ITEM_AT + 19)
+  local field = id .. sub(item, 2, 5)
+  local env = call("HGET", f, field)
+  if not env then
+    return 0
+  end
+  call("HDEL", f, field)
+  if not te.is_sound(env, id) then
+    te.give_up(P, id, env)
+    return 0
+  end
+  te.make_ready(P, env, true)
+  local queue = te.queue(env)
+  counts[queue] = (counts[queue] or 0) + 1
+  return 1
 end
 
 -- The same of all workers but one.

@@ -199,10 +199,21 @@ describe("A task that is enqueued while workers sleep", function()
       assert.same({}, fields)
     end)
 
-    it("stays when one fetches that was not woken", function()
+    it("is rung for when a worker that was awake falls asleep", function()
       s:redis("HSET", "wq", B, "default")
       s:redis("ZADD", "w", s:now() + 15000, B)
       assert.same({}, s:take(B, 9))
+      is_taken_back()
+      assert.same({ id }, s:ready("default"))
+      assert.same({ "" }, bell(B))
+    end)
+
+    it("stays when one fetches that is awake and has its fill", function()
+      s:redis("HSET", "wq", B, "default")
+      s:redis("ZADD", "w", s:now() + 15000, B)
+      local other = p:pack()
+      s:redis("RPUSH", "r:default", other)
+      assert.equal(1, #s:take(B, 1))
       assert.same({ 1, id }, bell(A))
     end)
 
@@ -228,21 +239,22 @@ describe("A task that is enqueued while workers sleep", function()
       assert.equal(0, s:counter("default", "lost"))
     end)
 
-    it("goes back in the order in which it came, before others", function()
-      s:heard("b:" .. A)
-      sleep(A, "default")
-      local two, other = {}, s:producer("q")
-      for i = 1, 2 do
-        two[i] = other:pack()
-        s:redis("RPUSH", "b:" .. A, "!" .. pack_number(FIRST + 1 + i)
-          .. two[i])
-        s:redis("HSET", "f:" .. A,
-          two[i]:sub(1, 20) .. pack_number(FIRST + 1 + i), two[i])
-      end
-      local third = p:plain(1)[1]
+    it("goes back before others, and leaves what came after it", function()
+      local second = p:plain(1)[1]
+      s:redis("RPUSH", "b:" .. A, "outcome of another")
       s:call("holds", A)
-      assert.same({ two[1]:sub(1, 20), two[2]:sub(1, 20), third },
-        s:ready("default"))
+      assert.same({ id, second }, s:ready("default"))
+      assert.same({ "", "outcome of another" }, bell(A))
+    end)
+
+    it("is kept as malformed when it is damaged by then", function()
+      local f = "f:" .. A
+      s:redis("HSET", f, s:redis("HKEYS", f)[1], "x")
+      s:register(B)
+      is_taken_back()
+      assert.same({}, s:ready("default"))
+      assert.same({ "x" }, s:redis("LRANGE", "m", 0, -1))
+      assert.equal("F", s:call("outcome", id)[1]:sub(1, 1))
     end)
 
     it("is forgotten when its envelope is not there any more", function()
@@ -266,6 +278,20 @@ describe("A task that is enqueued while workers sleep", function()
     sleep(B, "other")
     assert.equal(FIRST, last_handed(B))
     assert.equal(FIRST + 1, s:register(A)[6])
+  end)
+
+  it("goes to its queue when the numbers are used up", function()
+    sleep(A, "default")
+    s:redis("HSET", "hn", A, 2 * FIRST - 2)
+    local last = p:plain(1)[1]
+    assert.same({ last }, in_flight(A))
+    s:heard("b:" .. A)
+    for _ = 1, 2 do
+      p:plain(1)
+      assert.equal(tostring(2 * FIRST - 1), s:redis("HGET", "hn", A))
+    end
+    assert.same({ last }, in_flight(A))
+    assert.equal(2, #s:ready("default"))
   end)
 
   it("is given to no queue that the sleeper does not serve", function()
