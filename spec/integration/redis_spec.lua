@@ -287,6 +287,12 @@ describe("taskengine.core.redis", function()
     collectgarbage()
     collectgarbage()
     local live = round()
-    assert.equal(live, round())
+    for _ = 1, 5 do
+      round()
+    end
+    -- A lookup that nobody wants any more ends in a thread of its own.
+    wait_until(function()
+      return core.testing.alloc_live() <= live
+    end, 10, "as much memory as after the first time")
   end)
 end)
