@@ -108,7 +108,7 @@ demo bench bench-peers:
 	$(call build,release)
 	@$(DO.$(firstword $(subst -, ,$@)))
 
-# The variant and what to run on it. tsan: threads are libuv's and scribe.c's.
+# The variant and what to run on it. tsan: for libuv, scribe.c and resolve.c.
 # valgrind would take a quarter of an hour for those that are Lua alone.
 SPECS.check := test spec
 SPECS.test := test spec/unit

@@ -88,6 +88,11 @@ function te.give_up(P, id, env, record)
   end
 end
 
+-- Takes tasks off the front of a ready list: their envelopes, not looked at.
+function te.pop_plain(P, queue, count)
+  return call("LPOP", P .. "r:" .. queue, te.text(count)) or {}
+end
+
 -- Takes tasks off the front of a prioritised set: their envelopes, false for
 -- each that is damaged, and their ids and scores by turns.
 function te.pop_prioritised(P, queue, count)

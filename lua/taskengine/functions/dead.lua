@@ -10,7 +10,6 @@ local TRIMMED_MAX = 100
 local PAST_MAX, PAST_RECORD_BYTES_MAX = 16, 4096
 -- What stands where a note names a worker, when there was none.
 local NOBODY = "------------\0\0\0"
-local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 
 -- What a worker says of itself, as far as a person needs it to find the
 -- process: name, host and pid, each with its length in front.
@@ -199,7 +198,7 @@ end
 local function renewed(env, now)
   env = te.patch(te.patch(env, 23, "\0\0\0"), 27, "\0\0\0\0")
   if te.expiry(env) <= now then
-    env = te.patch(env, 31, NO_EXPIRY)
+    env = te.patch(env, 31, te.NO_EXPIRY)
   end
   return env
 end

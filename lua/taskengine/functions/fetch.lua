@@ -73,9 +73,7 @@ function PRIORITISED.put_back(P, queue, first, envs, popped)
   end
 end
 
-function PLAIN.pop(P, queue, count)
-  return call("LPOP", P .. "r:" .. queue, te.text(count)) or {}
-end
+PLAIN.pop = te.pop_plain
 
 function PLAIN.put_back(P, queue, first, envs)
   for i = #envs, first, -1 do

@@ -127,10 +127,10 @@ function te.has_past(env)
   return math.floor(byte(env, 22) / te.HAS_PAST) % 2 == 1
 end
 
-local NO_EXPIRY = "\0\0\0\0\0\0\0\0"
+te.NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 
 function te.has_expiry(env)
-  return sub(env, 31, 38) ~= NO_EXPIRY
+  return sub(env, 31, 38) ~= te.NO_EXPIRY
 end
 
 function te.expiry(env)

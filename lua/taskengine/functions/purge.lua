@@ -7,13 +7,7 @@ local PURGED_MAX = 1000
 local LOT, PURGED_BYTES_MAX = 8, 16 * 1024 * 1024
 
 -- The two kinds of ready tasks, those that are read first before the others.
-local POP = {}
-
-POP[1] = te.pop_prioritised
-
-POP[2] = function(P, queue, count)
-  return call("LPOP", P .. "r:" .. queue, count) or {}
-end
+local POP = { te.pop_prioritised, te.pop_plain }
 
 -- What is none of ours is set aside, and what was revoked has its outcome.
 local function purge(P, env, queue, state)
