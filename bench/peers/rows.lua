@@ -2,16 +2,16 @@
 --
 -- `aim` is a limit by itself; `of_best` one as a multiple of the best peer's
 -- median of the same run. `more` says that more is better. A row without
--- either is there to be read.
+-- either is there to be read. {names} in a title are sizes of the run.
 -- @module bench.peers.rows
 
 return {
   { key = "drain", title = "drain, no-op tasks, a second", format = "%d",
     more = true, of_best = 10 },
-  { key = "few_us", title = "Redis and worker CPU a task, queue of 10,000, us",
+  { key = "few_us", title = "Redis and worker CPU a task, queue of {first}, us",
     format = "%.1f" },
   { key = "many_us", format = "%.1f",
-    title = "the same, first 10,000 of a queue of 1,000,000, us" },
+    title = "the same, first {first} of a queue of {deep}, us" },
   { key = "deep_ratio", title = "the second of these by the first",
     format = "%.2f", aim = 1.1 },
   { key = "bulk", title = "bulk enqueue, one client, a second", format = "%d",
@@ -32,8 +32,8 @@ return {
     format = "%.1f", aim = 12 },
   { key = "start_ms", title = "start to first task done, ms", format = "%d",
     aim = 60 },
-  { key = "primesieve_s", title = "primes: the program primesieve, s",
-    format = "%.2f" },
+  { key = "primesieve_s", format = "%.2f",
+    title = "primes to {primes}: the program primesieve, s" },
   { key = "primes_s", title = "primes: tasks, warm worker, s",
     format = "%.2f" },
   { key = "primes_run_s", title = "primes: `taskengine run`, s",

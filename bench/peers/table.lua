@@ -117,7 +117,9 @@ function report.markdown(measured)
   for _, row in ipairs(rows) do
     local samples = measured.samples[row.key] or {}
     if samples[names[1]] then
-      local cells = { row.title }
+      local cells = { (row.title:gsub("{(%w+)}", function(size)
+        return number("%d", measured.sizes[size])
+      end)) }
       for _, name in ipairs(names) do
         table.insert(cells, cell(row, samples[name]))
       end

@@ -37,6 +37,16 @@ describe("bench.peers.table", function()
       { ours = { 1 } }, { "ours" }) })
   end)
 
+  it("names the sizes of the run", function()
+    local text = report.markdown({
+      sizes = { first = 10000, deep = 1234567 },
+      systems = { { name = "ours", version = "1" } },
+      samples = { many_us = { ours = { 8 } } },
+    })
+    assert.matches("first 10,000 of a queue of 1,234,567, us | 8.0 |", text, 1,
+      true)
+  end)
+
   it("shows medians, extremes, and a gap where a peer cannot", function()
     assert.equals(table.concat({
       "| measure | ours 1 | one 2 | to reach | verdict |",
