@@ -164,6 +164,12 @@ local function give_up(self)
   self:renew()
 end
 
+-- There are times with much to do and times in which workers sleep: then
+-- tasks come one by one, as those that can be handed over do.
+local function is_busy(c)
+  return c.steps // BUSY_STEPS % 2 == 0
+end
+
 --- Sends a batch of tasks, or one that was not answered again.
 function Client:enqueue()
   local c = self.crowd
@@ -171,7 +177,7 @@ function Client:enqueue()
     return (c:one_in(3) and give_up or send)(self)
   end
   local repeats = c.doubtful[1] and c:one_in(2)
-  local n = repeats and 1 or c:upto(4)
+  local n = repeats and 1 or c:upto(is_busy(c) and 4 or 1)
   local args, sent = (repeats and repeat_doubtful or draw_batch)(self, n)
   self.pending = { args = args, sent = sent,
     first = self.last + 1, last = self.last + n }
@@ -237,15 +243,10 @@ function Client:ask()
   end
 end
 
--- There are times with much to do and times in which workers sleep.
-local function enqueues(c)
-  return c:one_in(c.steps // BUSY_STEPS % 2 == 0 and 5 or 50)
-end
-
 --- Does one thing.
 function Client:step()
   local c = self.crowd
-  if self.pending and c:one_in(3) or enqueues(c) then
+  if self.pending and c:one_in(3) or c:one_in(is_busy(c) and 5 or 8) then
     self:enqueue()
   elseif c.forgets and c:one_in(6) then
     c:hear(self.inbox)

@@ -333,10 +333,10 @@ local UP <const> = {
   { 9, "work" },
   { 6, "finish" },
   { 2, "heartbeat" },
-  { 3, "listen" },
+  { 6, "listen" },
   { 1, "await" },
 }
-local UP_SUM <const> = 29
+local UP_SUM <const> = 32
 
 -- Draws one of what a worker does while all is well.
 local function draw_action(c)
