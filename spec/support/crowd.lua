@@ -124,9 +124,8 @@ end
 -- Redis carries out a request.
 function Crowd:carry_out(name, args)
   self.model.now = self.shard:now()
-  local act = name == "dead" and "list_dead" or name
   local reply, problem = self.shard:try(name, table.unpack(args))
-  local due = self.model[act](self.model, table.unpack(args))
+  local due = self.model:call(name, table.unpack(args))
   if name == "holds" then
     local handed = table.remove(reply, 1)
     table.sort(reply)
