@@ -170,18 +170,25 @@ local function is_busy(c)
   return c.steps // BUSY_STEPS % 2 == 0
 end
 
---- Sends a batch of tasks, or one that was not answered again.
-function Client:enqueue()
+-- Makes what it sends next. Returns whether that repeats an earlier task.
+local function draw_next(self)
   local c = self.crowd
-  if self.pending then
-    return (c:one_in(3) and give_up or send)(self)
-  end
   local repeats = c.doubtful[1] and c:one_in(2)
   local n = repeats and 1 or c:upto(is_busy(c) and 4 or 1)
   local args, sent = (repeats and repeat_doubtful or draw_batch)(self, n)
   self.pending = { args = args, sent = sent,
     first = self.last + 1, last = self.last + n }
   self.last = self.last + n
+  return repeats
+end
+
+--- Sends a batch of tasks, or one that was not answered again.
+function Client:enqueue()
+  local c = self.crowd
+  if self.pending then
+    return (c:one_in(3) and give_up or send)(self)
+  end
+  local repeats = draw_next(self)
   if c:one_in(40) and not repeats then
     self.pending = nil -- Redis refuses it, for want of memory
   else
