@@ -164,6 +164,27 @@ function Shard:take(wid, want, opts)
   return envelopes
 end
 
+--- Fetches tasks and returns their ids.
+-- @tparam string wid
+-- @tparam int want
+-- @tparam[opt] table opts as @{Shard:fetch}
+-- @treturn {string,...} ids
+function Shard:fetch_ids(wid, want, opts)
+  local envelopes = self:fetch(wid, want, opts)
+  for i, bytes in ipairs(envelopes) do
+    envelopes[i] = bytes:sub(1, 20)
+  end
+  return envelopes
+end
+
+--- Whether a worker sleeps until its bell rings.
+-- @tparam string wid
+-- @tparam[opt="default"] string queue
+-- @treturn boolean
+function Shard:is_asleep(wid, queue)
+  return self:redis("SISMEMBER", "sl:" .. (queue or "default"), wid) == 1
+end
+
 --- Finishes tasks.
 -- @tparam string wid
 -- @param ... operations
