@@ -6,6 +6,7 @@ local function_library = require("spec.support.function_library")
 local random = require("spec.support.fake_redis.random")
 local redis_server = require("spec.support.redis_server")
 local remote = require("spec.support.fake_redis.remote")
+local seed = require("spec.support.seed")
 
 local as_printed
 
@@ -180,15 +181,7 @@ end)
 ]]
 
 describe("the in-memory Redis", function()
-  local server
-
-  setup(function()
-    server = redis_server.start { tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { tcp = true }
 
   before_each(function()
     remote.run(server.socket, { { "FLUSHALL" }, { "FUNCTION", "FLUSH" } })
@@ -261,7 +254,7 @@ describe("the in-memory Redis", function()
       local clocked = function_library.clocked(LEASES, "clock")
       assert.equal("fake_redis_leases",
         remote.load_library(server.socket, clocked))
-      local chance, calls, expected = random.new(random.announced()), {}, {}
+      local chance, calls, expected = random.new(seed.begin()), {}, {}
       for i = 1, 300 do
         fake:advance(chance:upto(2000))
         local name = chance:pick { "lease", "lease", "expired" }

@@ -9,6 +9,7 @@ local grammar = require("spec.support.fake_redis.grammar")
 local random = require("spec.support.fake_redis.random")
 local redis_server = require("spec.support.redis_server")
 local remote = require("spec.support.fake_redis.remote")
+local seed = require("spec.support.seed")
 
 local COMMANDS <const> = 8000
 -- Times to live are at least ten minutes and a run takes seconds.
@@ -151,26 +152,18 @@ local function now_ms(server)
 end
 
 describe("the in-memory Redis", function()
-  local server
-
-  setup(function()
-    server = redis_server.start { tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { tcp = true }
 
   before_each(function()
     remote.run(server.socket, { { "FLUSHALL" }, { "FUNCTION", "FLUSH" } })
   end)
 
   it("answers and ends like a real server, command by command", function()
-    local seed = random.announced()
+    local number = seed.begin()
     assert.equal("fake_redis_replay",
       remote.load_library(server.socket, REPLAY))
-    local fake = fake_redis.new { seed = seed, time_ms = now_ms(server) }
-    local asked, expected, calls = run_on_fake(fake, random.new(seed))
+    local fake = fake_redis.new { seed = number, time_ms = now_ms(server) }
+    local asked, expected, calls = run_on_fake(fake, random.new(number))
     for i, line in ipairs(remote.run(server.socket, calls)) do
       local reply = cmsgpack.unpack(remote.from_hex(line))
       if not is_same(asked[i][1], reply, expected[i]) then
@@ -185,7 +178,7 @@ describe("the in-memory Redis", function()
   end)
 
   it("packs and unpacks MessagePack as Redis does", function()
-    local chance, calls, expected = random.new(random.announced()), {}, {}
+    local chance, calls, expected = random.new(seed.begin()), {}, {}
     local library = assert(function_library.load(REPLAY, fake_redis.new()))
     remote.load_library(server.socket, REPLAY)
     for i = 1, 3000 do
@@ -220,8 +213,8 @@ describe("the in-memory Redis", function()
   end)
 
   it("does the same by chance for the same seed", function()
-    local function draw(seed)
-      local fake, drawn = fake_redis.new { seed = seed }, {}
+    local function draw(number)
+      local fake, drawn = fake_redis.new { seed = number }, {}
       for i = 1, 50 do
         fake:call("SADD", "s", i)
       end

@@ -8,8 +8,8 @@ local function_library = require("spec.support.function_library")
 local library = require("taskengine.library")
 local model_keys = require("spec.support.model_keys")
 local redis_server = require("spec.support.redis_server")
+local seed = require("spec.support.seed")
 local shard = require("spec.support.shard")
-local values = require("spec.support.values")
 local wait_until = require("spec.support.wait").wait_until
 
 local P <const> = shard.PREFIX
@@ -220,7 +220,7 @@ describe("The functions on a real Redis", function()
   end)
 
   describe("repeat a history", function()
-    local seed, c, asked, answered
+    local c, asked, answered
 
     -- What the server is to do for a call: its clock is a key.
     local function commands_of(name, args)
@@ -237,9 +237,9 @@ describe("The functions on a real Redis", function()
     end
 
     setup(function()
-      seed, asked, answered = values.seed(), {}, {}
+      asked, answered = {}, {}
       c = crowd.new {
-        seed = seed,
+        seed = seed.begin(),
         workers = 3,
         clients = 2,
         forgets = false,
@@ -299,7 +299,7 @@ describe("The functions on a real Redis", function()
         elseif due.reply ~= nil then
           assert.equal(normal(due.name, due.reply),
             normal(due.name, replies[i]),
-            ("TE_SEED=%d, call %d, %s"):format(seed, i // 2, due.name))
+            ("call %d, %s"):format(i // 2, due.name))
         end
       end
       local keys = dump.of_server(server.socket)

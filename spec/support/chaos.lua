@@ -16,6 +16,7 @@
 
 local ledger = require("spec.support.ledger")
 local program = require("spec.support.program")
+local seed = require("spec.support.seed")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
@@ -27,8 +28,7 @@ local BATCH <const> = 5000
 local FINISH_S <const> = IS_FULL and 1800 or 240
 
 --- The seed of all runs of this process.
-chaos.SEED = math.tointeger(tonumber(os.getenv("TE_SEED")))
-  or math.random(1, 1 << 30)
+chaos.SEED = seed.VALUE
 
 --- What is as large as there is time for.
 -- @tparam number usual

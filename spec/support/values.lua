@@ -23,16 +23,6 @@ function values.text(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
---- The seed for a spec's random values: TE_SEED, or a new one, which is
--- printed.
--- @treturn int
-function values.seed()
-  local seed = math.tointeger(os.getenv("TE_SEED")) or os.time()
-  io.write(("[TE_SEED=%d]"):format(seed))
-  math.randomseed(seed)
-  return seed
-end
-
 local function random_bytes(size)
   local bytes = {}
   for i = 1, size do

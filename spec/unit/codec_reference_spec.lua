@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local seed = require("spec.support.seed")
 local values = require("spec.support.values")
 
 local codec = core.codec
@@ -48,7 +49,7 @@ end
 
 describe("taskengine.core.codec beside libmsgpack", function()
   it("writes and reads the same of 10,000 random values", function()
-    values.seed()
+    seed.begin()
     for _ = 1, 10000 do
       local value = values.random(6, null)
       local encoded = assert(codec.encode(value))
@@ -68,7 +69,7 @@ describe("taskengine.core.codec beside libmsgpack", function()
   end)
 
   it("accepts and refuses the same mutated bytes", function()
-    values.seed()
+    seed.begin()
     local counts = { accepted = 0, refused = 0, alone = 0 }
     for _ = 1, 4000 do
       local input = assert(codec.encode(values.random(4, null)))
@@ -83,7 +84,7 @@ describe("taskengine.core.codec beside libmsgpack", function()
   end)
 
   it("accepts and refuses the same mere noise", function()
-    values.seed()
+    seed.begin()
     for _ = 1, 20000 do
       local noise = {}
       for i = 1, math.random(0, 24) do

@@ -1,3 +1,4 @@
+local seed = require("spec.support.seed")
 local testing = require("taskengine.core").testing
 
 describe("heap", function()
@@ -57,8 +58,7 @@ describe("heap", function()
   end)
 
   it("keeps the order under any order of operations", function()
-    local seed = os.time()
-    math.randomseed(seed)
+    seed.begin()
     local heap <close> = testing.heap.new()
     local keys = {}
     local function any()
@@ -80,11 +80,11 @@ describe("heap", function()
         heap:update(name, keys[name])
       else
         local name = heap:take_first()
-        assert.equal(sorted(keys)[1], name, "seed " .. seed)
+        assert.equal(sorted(keys)[1], name)
         keys[name] = nil
       end
     end
-    assert.same(sorted(keys), drain(heap), "seed " .. seed)
+    assert.same(sorted(keys), drain(heap))
   end)
 
   it("gives its memory back", function()

@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local seed = require("spec.support.seed")
 local values = require("spec.support.values")
 
 local json = core.json
@@ -228,7 +229,7 @@ describe("taskengine.core.json", function()
   end)
 
   it("brings 3,000 random values back exactly, however written", function()
-    values.seed()
+    seed.begin()
     for _ = 1, 3000 do
       local value = values.random_json(4, null)
       local whole = value == null and "nil" or text(value)
@@ -240,7 +241,7 @@ describe("taskengine.core.json", function()
   end)
 
   it("survives mutated text", function()
-    values.seed()
+    seed.begin()
     local outcomes = { ok = 0, refused = 0 }
     for _ = 1, 3000 do
       local line = assert(json.encode(values.random_json(3, null)))

@@ -1,223 +1,11 @@
+local alone = require("spec.support.alone")
 local core = require("taskengine.core")
-local loop, sys, testing = core.loop, core.sys, core.testing
-local wait_until = require("spec.support.wait").wait_until
+local idle_loop = require("spec.support.idle_loop")
 
--- Runs a script in a Lua of its own: what it wrote, and how it ended.
-local function run_alone(script, redirections)
-  local process = assert(io.popen(("lua5.4 -e '%s' %s"):format(script,
-    redirections or "2>&1")))
-  local output = process:read("a")
-  local ok, _, code = process:close()
-  return output, ok and 0 or code
-end
+local loop, sys = core.loop, core.sys
 
 describe("taskengine.core.loop", function()
-  local errors
-
-  before_each(function()
-    errors = {}
-    loop.on_error(function(err)
-      errors[#errors + 1] = err
-    end)
-  end)
-
-  after_each(function()
-    loop.on_error(nil)
-    assert.same({}, errors)
-    loop.run("nowait") -- what was closed goes in the next turn
-    assert.is_false(loop.alive())
-  end)
-
-  describe("timer", function()
-    it("goes off once, never early", function()
-      local started, calls = loop.now(), 0
-      local took
-      loop.timer(20, function()
-        took = loop.now() - started
-        calls = calls + 1
-      end)
-      assert.is_true(loop.alive())
-      assert.is_false(loop.run())
-      assert.equal(1, calls)
-      assert.is_true(took >= 20, took)
-    end)
-
-    it("counts from when it was made, not from the turn's begin", function()
-      local made, took
-      loop.defer(function()
-        local busy_until = loop.now() + 30
-        repeat until loop.now() >= busy_until
-        made = loop.now()
-        loop.timer(20, function()
-          took = loop.now() - made
-        end)
-      end)
-      loop.run()
-      assert.is_true(took >= 20, took)
-    end)
-
-    it("takes fractions of a millisecond", function()
-      local calls = 0
-      loop.timer(0.25, function()
-        calls = calls + 1
-      end)
-      loop.run()
-      assert.equal(1, calls)
-    end)
-
-    it("is stopped by close, also when it is the next or ran", function()
-      local ran = {}
-      local function timer(ms, name)
-        return loop.timer(ms, function()
-          ran[#ran + 1] = name
-        end)
-      end
-      local first, second = timer(1, "first"), timer(2, "second")
-      local third = timer(3, "third")
-      local far = timer(1e9, "far")
-      first:close()
-      first:close()
-      third:close()
-      far:close()
-      loop.run()
-      second:close()
-      assert.same({ "second" }, ran)
-    end)
-
-    it("is closed at the end of a block", function()
-      do
-        local _ <close> = loop.timer(1e9, error)
-        assert.is_true(loop.alive())
-      end
-      assert.is_false(loop.alive())
-    end)
-
-    it("repeats until it is closed, by itself too", function()
-      local calls = 0
-      local timer
-      timer = loop.timer(0, function()
-        calls = calls + 1
-        if calls == 3 then
-          timer:close()
-        end
-      end, 1)
-      loop.run()
-      assert.equal(3, calls)
-    end)
-
-    it("does not make up for repetitions that it missed", function()
-      local calls = 0
-      local busy = true
-      local timer <close> = loop.timer(0, function()
-        calls = calls + 1
-        if busy then
-          busy = false
-          local busy_until = loop.now() + 30
-          repeat until loop.now() >= busy_until
-        else
-          loop.stop()
-        end
-      end, 5)
-      loop.run()
-      assert.equal(2, calls)
-      timer:close()
-    end)
-
-    it("may close another that is due in the same turn", function()
-      local ran = {}
-      local other
-      loop.timer(0, function()
-        ran[#ran + 1] = "one"
-        other:close()
-      end)
-      other = loop.timer(0, function()
-        ran[#ran + 1] = "other"
-      end)
-      loop.run()
-      assert.same({ "one" }, ran)
-    end)
-
-    it("stays although nobody keeps its handle", function()
-      local calls = 0
-      for _ = 1, 100 do
-        loop.timer(1, function()
-          calls = calls + 1
-        end)
-      end
-      collectgarbage()
-      collectgarbage()
-      loop.run()
-      assert.equal(100, calls)
-    end)
-
-    it("lets go of its function when it is done", function()
-      local kept = setmetatable({}, { __mode = "k" })
-      local function watched()
-        local fn = function()
-          return kept
-        end
-        kept[fn] = true
-        return fn
-      end
-      loop.timer(0, watched())
-      loop.timer(1e9, watched()):close()
-      loop.run()
-      collectgarbage()
-      collectgarbage()
-      assert.is_nil(next(kept))
-    end)
-
-    it("goes off in the order of the due times", function()
-      local seed = os.time()
-      math.randomseed(seed)
-      local timers, got = {}, {}
-      for i = 1, 500 do
-        local ms = math.random(0, 5) * 4
-        local earliest = loop.now() + ms
-        local handle = loop.timer(ms, function()
-          got[#got + 1] = timers[i]
-        end)
-        -- Making it may have taken long; due it is between these two.
-        timers[i] = { i = i, ms = ms, handle = handle,
-          earliest = earliest, latest = loop.now() + ms + 1 }
-      end
-      for _ = 1, 200 do
-        local timer = timers[math.random(500)]
-        timer.handle:close()
-        timer.is_closed = true
-      end
-      local left = 0
-      for _, timer in ipairs(timers) do
-        left = left + (timer.is_closed and 0 or 1)
-      end
-      loop.run()
-      assert.equal(left, #got, "seed " .. seed)
-      for at, timer in ipairs(got) do
-        assert.is_nil(timer.is_closed)
-        local before = got[at - 1] or timer
-        assert.is_true(before.earliest <= timer.latest, "seed " .. seed)
-        assert.is_true(before.ms ~= timer.ms or before.i <= timer.i,
-          "seed " .. seed)
-      end
-    end)
-
-    it("refuses what is no delay and no function", function()
-      for _, delay in ipairs { -1, 0 / 0, 1 / 0, -1 / 0 } do
-        assert.error_matches(function()
-          loop.timer(delay, print)
-        end, "bad argument #1 to 'timer' %(not a delay%)")
-      end
-      assert.error_matches(function()
-        loop.timer("soon", print)
-      end, "number expected")
-      assert.error_matches(function()
-        loop.timer(1, nil)
-      end, "function expected")
-      assert.error_matches(function()
-        loop.timer(1, print, 0)
-      end, "not above 0")
-    end)
-  end)
+  local errors = idle_loop.for_each_spec()
 
   describe("defer", function()
     it("runs functions in the next turn, in order", function()
@@ -267,93 +55,6 @@ describe("taskengine.core.loop", function()
       loop.run()
       assert.is_true(ended)
       assert.is_true(turns > 0)
-    end)
-  end)
-
-  describe("signal", function()
-    it("calls with the number, each time", function()
-      local seen = {}
-      local watch <close> = loop.signal("USR1", function(number)
-        seen[#seen + 1] = number
-        if #seen == 2 then
-          loop.stop()
-        else
-          os.execute("kill -USR1 " .. sys.pid())
-        end
-      end)
-      local limit <close> = loop.timer(10000, loop.stop)
-      os.execute("kill -USR1 " .. sys.pid())
-      loop.run()
-      assert.same({ 10, 10 }, seen)
-      limit:close()
-      watch:close()
-      watch:close()
-    end)
-
-    it("leaves the second one to the system if told to, noticed or not",
-      function()
-        for _, is_noticed in ipairs { true, false } do
-          local calls = 0
-          local watch <close> = loop.signal("WINCH", function()
-            calls = calls + 1
-          end, true)
-          os.execute("kill -WINCH " .. sys.pid())
-          if is_noticed then
-            wait_until(function()
-              return calls == 1
-            end)
-          end
-          os.execute("kill -WINCH " .. sys.pid()) -- means nothing by itself
-          wait_until(function()
-            return calls > 0
-          end)
-          loop.run("nowait")
-          assert.equal(1, calls)
-          watch:close()
-        end
-      end)
-
-    it("does not keep the loop alive", function()
-      local watch <close> = loop.signal("SIGUSR1", error)
-      assert.is_false(loop.alive())
-      watch:close()
-    end)
-
-    it("answers for a signal that nobody can watch", function()
-      local handle, message, name = loop.signal("KILL", error)
-      assert.is_nil(handle)
-      assert.equal("EINVAL: invalid argument", message)
-      assert.equal("EINVAL", name)
-      loop.run()
-    end)
-
-    it("refuses a name that it does not know", function()
-      assert.error_matches(function()
-        loop.signal("SIGNAL", error)
-      end, "bad argument #1 to 'signal' %(unknown signal%)")
-    end)
-
-    it("stays although nobody keeps its handle, and frees all", function()
-      local before = testing.alloc_live()
-      local calls = 0
-      local handles = { loop.signal("USR2", function()
-        calls = calls + 1
-        loop.stop()
-      end) }
-      handles = setmetatable(handles, { __mode = "v" })
-      collectgarbage()
-      collectgarbage()
-      local limit <close> = loop.timer(10000, loop.stop)
-      os.execute("kill -USR2 " .. sys.pid())
-      loop.run()
-      assert.equal(1, calls)
-      limit:close()
-      handles[1]:close()
-      loop.run("nowait")
-      assert.equal(before, testing.alloc_live())
-      collectgarbage()
-      collectgarbage()
-      assert.is_nil(handles[1])
     end)
   end)
 
@@ -449,9 +150,9 @@ describe("taskengine.core.loop", function()
       end)
       loop.run()
       assert.is_true(went_on)
-      assert.equal(1, #errors)
-      assert.truthy(errors[1]:find("loop_spec.lua:%d+: boom\nstack traceback"))
-      errors = {}
+      local heard = errors()
+      assert.equal(1, #heard)
+      assert.matches("loop_spec.lua:%d+: boom\nstack traceback", heard[1])
     end)
 
     it("gets an error object as it is", function()
@@ -460,12 +161,11 @@ describe("taskengine.core.loop", function()
         error(object)
       end)
       loop.run()
-      assert.equal(object, errors[1])
-      errors = {}
+      assert.equal(object, errors()[1])
     end)
 
     it("leaves errors to stderr when nobody listens", function()
-      local output, code = run_alone([[
+      local output, code = alone.run([[
         local core = require("taskengine.core")
         core.loop.defer(function() error("boom") end)
         core.loop.defer(function() error(setmetatable({}, {
@@ -481,7 +181,7 @@ describe("taskengine.core.loop", function()
     end)
 
     it("leaves an error of its own to stderr", function()
-      local output = run_alone([[
+      local output = alone.run([[
         local core = require("taskengine.core")
         core.loop.on_error(function() error("worse") end)
         core.loop.defer(function() error("bad") end)
@@ -493,57 +193,6 @@ describe("taskengine.core.loop", function()
       assert.error_matches(function()
         loop.on_error(1)
       end, "function expected")
-    end)
-  end)
-
-  describe("where standard streams are closed", function()
-    it("leaves them closed, and takes none of their numbers", function()
-      local output, code = run_alone([[
-        local core = require("taskengine.core")
-        core.loop.timer(1, function() io.stderr:write("to nobody") end)
-        core.loop.run()
-        local _, why = io.stderr:write("to nobody")
-        print(why)
-      ]], "0<&- 2>&-")
-      assert.same({ "Bad file descriptor\n", 0 }, { output, code })
-    end)
-  end)
-
-  describe("the end of the Lua state", function()
-    -- What is made first is finalized last.
-    local script = [[
-      local last
-      local _ = setmetatable({}, { __gc = function() last() end })
-      local core = require("taskengine.core")
-      local loop, sys = core.loop, core.sys
-      local timer = loop.timer(1e9, error)
-      loop.timer(0, error, 1)
-      loop.defer(error)
-      loop.signal("USR1", error)
-      sys.spawn({ "sleep", "1000" }, { on_exit = error }):kill("KILL")
-      function last()
-        timer:close()
-        print(select(2, pcall(loop.timer, 1, error)))
-        print(select(2, pcall(loop.run)))
-        print(core.testing.alloc_live())
-      end
-    ]]
-
-    it("closes the loop with everything on it, calling nobody", function()
-      assert.same({
-        "this Lua state is being closed\n"
-          .. "this Lua state is being closed\n0\n",
-        0,
-      }, { run_alone(script) })
-    end)
-
-    it("may come in a function that the loop calls", function()
-      assert.same({ "", 3 }, { run_alone([[
-        local loop = require("taskengine.core").loop
-        loop.timer(1e9, error)
-        loop.defer(function() os.exit(3, true) end)
-        loop.run()
-      ]]) })
     end)
   end)
 end)

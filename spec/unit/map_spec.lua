@@ -1,3 +1,4 @@
+local seed = require("spec.support.seed")
 local testing = require("taskengine.core").testing
 
 describe("map", function()
@@ -36,8 +37,7 @@ describe("map", function()
   end)
 
   it("agrees with a Lua table under any order of operations", function()
-    local seed = os.time()
-    math.randomseed(seed)
+    seed.begin()
     local map <close> = testing.map.new()
     local model, count = {}, 0
     for step = 1, 20000 do
@@ -45,15 +45,15 @@ describe("map", function()
       local key = ("%020d"):format(math.random(700))
       local chance = math.random()
       if chance < 0.5 then
-        assert.equal(model[key], map:set(key, step), "seed " .. seed)
+        assert.equal(model[key], (map:set(key, step)))
         count = count + (model[key] == nil and 1 or 0)
         model[key] = step
       elseif chance < 0.9 then
-        assert.equal(model[key], map:take(key), "seed " .. seed)
+        assert.equal(model[key], (map:take(key)))
         count = count - (model[key] ~= nil and 1 or 0)
         model[key] = nil
       else
-        assert.equal(model[key], map:find(key), "seed " .. seed)
+        assert.equal(model[key], (map:find(key)))
       end
     end
     assert.same({ model, count, count }, { map:entries() })

@@ -1,6 +1,6 @@
 local native = require("native.primes")
+local seed = require("spec.support.seed")
 local trial_division = require("recipes.trial_division")
-local values = require("spec.support.values")
 
 -- What both say of a range; the spec fails where they differ.
 local function search(start, stop)
@@ -53,7 +53,7 @@ describe("the prime search of recipes", function()
   end)
 
   it("finds the same by libprimesieve and by trial division", function()
-    values.seed()
+    seed.begin()
     for _ = 1, 100 do
       local start = math.random(0, 10 ^ math.random(2, 7) // 1 | 0)
       search(start, start + math.random(0, 1000))

@@ -15,14 +15,6 @@ function random.new(seed)
   return setmetatable({ state = state ~= 0 and state or 1 }, Random)
 end
 
---- A seed for a spec, TE_SEED or a new one, which is printed.
--- @treturn int
-function random.announced()
-  local seed = math.tointeger(tonumber(os.getenv("TE_SEED"))) or os.time()
-  io.write(("TE_SEED=%d "):format(seed))
-  return seed
-end
-
 --- The next number.
 -- @tparam int limit
 -- @treturn int from 1 to limit

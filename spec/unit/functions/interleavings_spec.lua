@@ -5,7 +5,7 @@
 local census = require("spec.support.census")
 local crowd = require("spec.support.crowd")
 local model_keys = require("spec.support.model_keys")
-local values = require("spec.support.values")
+local seed = require("spec.support.seed")
 
 local CROWDS <const>, STEPS <const> = 10, 10000
 -- Of envelopes in a reply: every other crowd's tasks are too large to go
@@ -36,28 +36,29 @@ local function run(c)
 end
 
 -- Runs a crowd; what goes wrong is told with all that led to it.
-local function watch(c, seed)
+local function watch(c, number)
   local ok, problem = xpcall(run, debug.traceback, c)
   if not ok then
-    error(("TE_SEED=%d, step %d: %s\nbefore:\n%s"):format(seed, c.steps,
+    error(("TE_SEED=%d, step %d: %s\nbefore:\n%s"):format(number, c.steps,
       problem, table.concat(c.history, "\n")), 0)
   end
 end
 
 describe("Whatever is lost, late or repeated", function()
-  local first = values.seed()
+  local first = seed.begin()
   local handed = 0
   local seen = { done = 0, failed = 0, revoked = 0, expired = 0, requeued = 0 }
 
-  for seed = first, first + CROWDS - 1 do
-    it(("no task is lost or doubled (%d)"):format(seed - first + 1), function()
-      local c = crowd.new { seed = seed, workers = 3, clients = 2,
+  for number = first, first + CROWDS - 1 do
+    local name = ("no task is lost or doubled (%d)"):format(number - first + 1)
+    it(name, function()
+      local c = crowd.new { seed = number, workers = 3, clients = 2,
         forgets = true,
         limits = {
-          fetch_bytes_max = seed % 2 == 0 and FETCH_BYTES_MAX or nil,
-          dead_bytes_max = seed % 3 == 0 and DEAD_BYTES_MAX or nil,
+          fetch_bytes_max = number % 2 == 0 and FETCH_BYTES_MAX or nil,
+          dead_bytes_max = number % 3 == 0 and DEAD_BYTES_MAX or nil,
         } }
-      watch(c, seed)
+      watch(c, number)
       handed = handed + c.handed
       local left = c.shard:keys()
       assert.same({ "n", "q", "s:a", "s:b" }, left)
