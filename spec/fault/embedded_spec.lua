@@ -1,9 +1,11 @@
 local core = require("taskengine.core")
+local files = require("spec.support.files")
+local processes = require("spec.support.processes")
+local seed = require("spec.support.seed")
 local support = require("spec.support.embedded")
+local wait_until = require("spec.support.wait").wait_until
 local sys = core.sys
-local wait, kill, is_alive = support.wait, support.kill, support.is_alive
-
-local SEED <const> = tonumber(os.getenv("TE_SEED")) or 20261122
+local kill, is_alive = processes.kill, processes.is_alive
 
 describe("the embedded Redis", function()
   local home
@@ -18,18 +20,18 @@ describe("the embedded Redis", function()
 
   -- Waits until supervisor and server are others than these.
   local function wait_for_successors(supervisor, server)
-    return wait("another supervisor and server", function()
+    return wait_until(function()
       local new_supervisor, new_server = home:note_pids()
       return new_supervisor and new_server
         and new_supervisor ~= supervisor and new_server ~= server
         and is_alive(new_supervisor) and is_alive(new_server)
-    end)
+    end, 20, "another supervisor and server")
   end
 
   local function wait_for_hits(socket, expected)
-    wait("the server's " .. expected, function()
+    wait_until(function()
       return home:ask(socket, "GET hits") == expected
-    end)
+    end, 20, "the server's " .. expected)
   end
 
   it("is one when many processes race to start it", function()
@@ -48,7 +50,7 @@ describe("the embedded Redis", function()
       assert.is_not_nil(next(servers))
       assert.is_nil(next(servers, (next(servers))))
       assert.is_nil(next(supervisors, (next(supervisors))))
-      local log = support.read(home.state .. "/" .. name .. "/redis.log")
+      local log = files.read(home.state .. "/" .. name .. "/redis.log")
       assert.equal(1, select(2, log:gsub("Redis is starting", "")))
       for _, user in ipairs(users) do
         user.kill()
@@ -62,7 +64,7 @@ describe("the embedded Redis", function()
     local joined = home:ready()
     local before = { home:note_pids() }
     starter.kill()
-    wait("its end", starter.has_ended)
+    wait_until(starter.has_ended, 20, "its end")
     assert.equal("1", home:ask(socket, "INCR hits"))
     assert.same({ true, n = 1 }, home:ensure(joined))
     assert.same(before, { home:note_pids() })
@@ -70,11 +72,11 @@ describe("the embedded Redis", function()
 
   it("is there for others when its starter is killed on the way", function()
     local starter = home:user("spec", "stay")
-    wait("the supervisor", function()
+    wait_until(function()
       return home:note_pids()
-    end)
+    end, 20, "the supervisor")
     starter.kill()
-    wait("its end", starter.has_ended)
+    wait_until(starter.has_ended, 20, "its end")
     assert.equal("PONG", home:ask(home:ready():socket(), "PING"))
   end)
 
@@ -109,9 +111,9 @@ describe("the embedded Redis", function()
       assert.equal(tostring(round), home:ask(socket, "INCR hits"))
       local supervisor, server = home:note_pids()
       kill(server, "KILL")
-      wait("the news", function()
+      wait_until(function()
         return not user:socket()
-      end)
+      end, 20, "the news")
       assert.same({ true, n = 1 }, home:ensure(user))
       local same, new = home:note_pids()
       assert.equal(supervisor, same)
@@ -127,9 +129,9 @@ describe("the embedded Redis", function()
     assert(os.execute(("echo rubbish >>%s/spec/appendonlydir/"
       .. "appendonly.aof.1.incr.aof"):format(home.state)))
     kill(server, "KILL")
-    wait("the news", function()
+    wait_until(function()
       return not user:socket()
-    end)
+    end, 20, "the news")
     local answer = home:ensure(user)
     assert.equal("EDOWN", answer[3])
     assert.matches("Bad file format", answer[2])
@@ -165,9 +167,9 @@ describe("the embedded Redis", function()
     kill(server, "STOP")
     user.kill()
     kill(supervisor, "KILL")
-    wait("the supervisor's end", function()
+    wait_until(function()
       return not is_alive(supervisor)
-    end)
+    end, 20, "the supervisor's end")
     -- Has it open too, but not locked: none of the kill's business.
     local lock <close> =
       assert(io.open(home.state .. "/spec/redis.lock", "rb"))
@@ -186,9 +188,9 @@ describe("the embedded Redis", function()
     -- What a logout does to the runtime folder.
     assert(os.execute("rm -rf " .. home.path .. "/run"))
     wait_for_successors(supervisor, server)
-    wait("the new server", function()
+    wait_until(function()
       return user:socket() == home.state .. "/spec/redis.sock"
-    end)
+    end, 20, "the new server")
     assert.equal("1", home:ask(user:socket(), "GET hits"))
   end)
 
@@ -209,13 +211,13 @@ describe("the embedded Redis", function()
     end
     local hits, ends = 0, 0
     for _, user in ipairs(users) do
-      wait("its 30 answers", user.has_ended, 60)
+      wait_until(user.has_ended, 60, "its 30 answers")
       for _, line in ipairs(user.lines()) do
         assert.not_matches("^failed", line)
         hits = hits + (line:match("^hit") and 1 or 0)
       end
     end
-    local log = support.read(home.state .. "/spec/supervisor.log")
+    local log = files.read(home.state .. "/spec/supervisor.log")
     for _ in log:gmatch(" ends\n") do
       ends = ends + 1
     end
@@ -226,7 +228,7 @@ describe("the embedded Redis", function()
   end)
 
   it("loses nothing that it answered, whoever is killed", function()
-    math.randomseed(SEED)
+    seed.begin()
     local users, kills = {}, 0
     for i = 1, 3 do
       users[i] = home:user("spec", "count 20")
@@ -240,7 +242,7 @@ describe("the embedded Redis", function()
       return true
     end
     local next_kill = sys.monotonic()
-    wait("all answers", function()
+    wait_until(function()
       if kills < 30 and sys.monotonic() >= next_kill then
         local victim = select(math.random(2), home:note_pids())
         if victim and is_alive(victim) then
@@ -250,7 +252,7 @@ describe("the embedded Redis", function()
         end
       end
       return have_ended()
-    end, 60)
+    end, 60, "all answers")
     local answered = 0
     for _, user in ipairs(users) do
       for _, line in ipairs(user.lines()) do
@@ -258,8 +260,8 @@ describe("the embedded Redis", function()
       end
     end
     local counted = tonumber(home:ask(home:ready():socket(), "GET hits"))
-    print(("  seed %d: %d kills, %d answered, %d counted")
-      :format(SEED, kills, answered, counted))
+    print(("  %d kills, %d answered, %d counted"):format(kills, answered,
+      counted))
     assert.equal(60, answered)
     assert.is_true(counted >= answered)
     assert.is_true(kills > 0)

@@ -8,23 +8,7 @@ local ask, nth = connections.ask, connections.nth
 local ask_until_up = connections.ask_until_up
 
 describe("a connection to Redis, when", function()
-  local open
-
-  before_each(function()
-    open = connections.new()
-  end)
-
-  after_each(function()
-    open:close()
-  end)
-
-  local function connect(url, opts)
-    return open:connect(url, opts)
-  end
-
-  local function connected(url, opts)
-    return open:connected(url, opts)
-  end
+  local open = connections.for_each_spec()
 
   describe("the server answers", function()
     -- The first news of a connection to a server that says `reply` to
@@ -33,7 +17,7 @@ describe("a connection to Redis, when", function()
       local server <close> = scripted_redis.listen(function(words)
         return words[1] == command and reply or nil
       end)
-      local c, told = connect(server.url, { timeout_ms = 2000 })
+      local c, told = open:connect(server.url, { timeout_ms = 2000 })
       local down = nth(told, 1)
       c:close()
       assert.is_nil(down[1]:find("[%c]"))
@@ -60,7 +44,7 @@ describe("a connection to Redis, when", function()
             redis_version = version,
           } or nil
         end)
-        connected(server.url):close()
+        open:connected(server.url):close()
       end
     end)
 
@@ -118,7 +102,7 @@ describe("a connection to Redis, when", function()
       local server <close> = scripted_redis.listen(function(words)
         return words[1] == "PING" and "" or nil
       end)
-      local c = connected(server.url)
+      local c = open:connected(server.url)
       for size = 1, #reply do
         local got
         c:call(function(value)
@@ -152,7 +136,7 @@ describe("a connection to Redis, when", function()
           return words[1] == "PING" and (is_broken and bytes or "+PONG\r\n")
             or nil
         end)
-        local c, told = connected(server.url)
+        local c, told = open:connected(server.url)
         local _, message, name = ask(c, "PING")
         assert.equal("ELOST", name)
         local down = nth(told, 1)
@@ -169,7 +153,7 @@ describe("a connection to Redis, when", function()
       local server <close> = scripted_redis.listen(function()
         return nil
       end)
-      local _, told = connected(server.url)
+      local _, told = open:connected(server.url)
       server.clients[1]:send("+OK\r\n")
       local down = nth(told, 1)
       assert.equal("EPROTO", down[2])
@@ -184,7 +168,7 @@ describe("a connection to Redis, when", function()
           client:send("-ERR max number of clients reached\r\n")
           client:close()
         end))
-      local c, told = connect("redis+unix://" .. socket)
+      local c, told = open:connect("redis+unix://" .. socket)
       assert.equal("EDOWN: Redis at " .. socket
         .. " takes no more clients (maxclients)", nth(told, 1)[1])
       c:close()
@@ -199,7 +183,7 @@ describe("a connection to Redis, when", function()
           client:close()
         end
       end)
-      local c = connected(server.url)
+      local c = open:connected(server.url)
       assert.equal("ELOST", select(3, ask(c, "PING")))
     end)
 
@@ -209,7 +193,7 @@ describe("a connection to Redis, when", function()
           client:close()
         end
       end)
-      local c = connect(server.url)
+      local c = open:connect(server.url)
       local count, total = 0, 50
       local function again(_, _, name)
         assert(name == "ELOST" or name == "EDOWN", name)
@@ -228,7 +212,7 @@ describe("a connection to Redis, when", function()
       local server <close> = scripted_redis.listen(function(words)
         return words[1] == "ECHO" and "+1\r\n+2\r\n+3\r\n" or nil
       end)
-      local c = connected(server.url)
+      local c = open:connected(server.url)
       local names = {}
       for i = 1, 3 do
         c:call(function(value, _, name)

@@ -9,42 +9,18 @@ local ask_until_up = connections.ask_until_up
 local CANARY <const> = "c4n4ry-in-the-c0al-m1ne"
 
 describe("a connection to Redis, when", function()
-  local open
-
-  before_each(function()
-    open = connections.new()
-  end)
-
-  after_each(function()
-    open:close()
-  end)
-
-  local function connect(url, opts)
-    return open:connect(url, opts)
-  end
-
-  local function connected(url, opts)
-    return open:connected(url, opts)
-  end
+  local open = connections.for_each_spec()
 
   describe("the credentials", function()
-    local server
-
-    setup(function()
-      server = redis_server.start {
-        password = CANARY,
-        config = {
-          "user info on >x ~* &* +@all -info",
-          "user fcall on >x ~* &* +@all -fcall",
-          "user loader on >x ~* &* +@all -function",
-          "user nameless on >x ~* &* +@all -client",
-        },
-      }
-    end)
-
-    teardown(function()
-      server:stop()
-    end)
+    local server = redis_server.for_all_specs {
+      password = CANARY,
+      config = {
+        "user info on >x ~* &* +@all -info",
+        "user fcall on >x ~* &* +@all -fcall",
+        "user loader on >x ~* &* +@all -function",
+        "user nameless on >x ~* &* +@all -client",
+      },
+    }
 
     local function login(text)
       return "redis+unix://" .. text .. server.socket
@@ -58,7 +34,7 @@ describe("a connection to Redis, when", function()
     }
 
     local function is_hopeless(url, expected)
-      local c, told = connect(url, {
+      local c, told = open:connect(url, {
         library = library.library,
         probe = library.probe,
         build = library.build,
@@ -93,19 +69,19 @@ describe("a connection to Redis, when", function()
     end)
 
     it("do not allow what can be done without", function()
-      connected(login("nameless:x@"), { name = "x" })
+      open:connected(login("nameless:x@"), { name = "x" })
     end)
 
     it("are given to a server that wants none", function()
       local unguarded <close> = redis_server.start()
-      local _, told = connect("redis+unix://:pw@" .. unguarded.socket)
+      local _, told = open:connect("redis+unix://:pw@" .. unguarded.socket)
       assert.same({ "EAUTH: Redis at " .. unguarded.socket
         .. " has no password set: leave it out of the URL", "EAUTH", true },
         nth(told, 1))
     end)
 
     it("are put right: it comes up without being asked", function()
-      local c, told = connect(login(":later@"))
+      local c, told = open:connect(login(":later@"))
       nth(told, 1)
       server:cli("ACL", "SETUSER", "default", ">later")
       assert.equal("PONG", ask_until_up(c, "PING"))
@@ -115,7 +91,7 @@ describe("a connection to Redis, when", function()
   describe("a password is used,", function()
     -- All that anybody is told while a connection with it lives.
     local function all_that_is_said(url, opts)
-      local c, told = connect(url, opts)
+      local c, told = open:connect(url, opts)
       nth(told, 1)
       local said = { tostring(c), tostring((c:why())),
         core.url.masked(url), tostring((ask(c, "PING"))) }
@@ -180,7 +156,7 @@ describe("a connection to Redis, when", function()
 
     it("it is in no process list", function()
       local server <close> = redis_server.start { password = CANARY }
-      local c = connected(server.url)
+      local c = open:connected(server.url)
       assert.equal("PONG", ask(c, "PING"))
       assert.equal("PONG", server:cli("PING"))
       local list <close> = io.popen("cat /proc/[0-9]*/cmdline 2>/dev/null"

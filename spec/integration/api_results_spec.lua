@@ -19,16 +19,11 @@ local function adder(task)
 end
 
 describe("an app on a real Redis", function()
-  local server, app, add, boom
-
-  setup(function()
-    server = redis_server.start { tcp = true, config = { "appendonly yes",
-      "appendfsync always" } }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs {
+    tcp = true,
+    config = { "appendonly yes", "appendfsync always" },
+  }
+  local app, add, boom
 
   local function new_app(settings)
     settings.broker = settings.broker or server.url
@@ -116,9 +111,9 @@ describe("an app on a real Redis", function()
   it("holds back what is due later", function()
     local worker <close> = played_worker.start(server.url)
     local began = te.now()
-    add:apply_async({ 1 }, { countdown = 0.2 })
-    add:apply_async({ 2 }, { eta = te.now() + 0.1 })
     add:apply_async({ 3 }, { eta = "2020-01-01T00:00:00Z" })
+    add:apply_async({ 1 }, { countdown = 0.2 })
+    add:apply_async({ 2 }, { eta = began + 0.1 })
     local tasks = worker:wait_for(3)
     assert.is_true(te.now() - began >= 0.19)
     assert.same({ 3, 2, 1 }, { tasks[1].args[1], tasks[2].args[1],
@@ -250,11 +245,11 @@ describe("an app on a real Redis", function()
   it("says at once that a password is wrong, and not which", function()
     local guarded <close> = redis_server.start { tcp = true, password = "pw" }
     app:close()
-    new_app { broker = guarded.url:gsub("pw@", "guess@") }
+    new_app { broker = guarded.url:gsub("pw@", "guess@"), broker_timeout = 60 }
     local began = te.now()
     local ok, e = pcall(add.delay, add, 1)
     assert.is_false(ok)
-    assert.is_true(te.now() - began < 2)
+    assert.is_true(te.now() - began < 20)
     assert.same({ "BrokerUnavailable", false }, { e.kind, e.indeterminate })
     assert.matches("refused the user name or the password", e.message)
     assert.is_nil(tostring(e):find("guess", 1, true))

@@ -1,10 +1,9 @@
 --- What a task can do, in a real worker.
 
+local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
-local script = require("spec.support.script")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
-local worker = require("spec.support.worker")
 
 local TASKS <const> = [[
 local te = require("taskengine")
@@ -97,24 +96,21 @@ end)
 ]]
 
 describe("a task in a worker", function()
-  local server, folder, running, app
+  local server, place, running, app
 
   setup(function()
     server = redis_server.start { tcp = true }
-    folder = script.folder { ["tasks.lua"] = TASKS }
-    running = worker.start {
-      dir = folder.dir,
-      file = "tasks.lua",
-      url = server.url,
-      args = { "-P", "2", "-n", "spec" },
-    }
+    place = program.place { broker = server.url }
+    place:write("tasks.lua", TASKS)
+    running = place:worker { "tasks.lua", "-P", "2", "-n", "spec" }
     app = te.app("spec", { broker = server.url })
   end)
 
   teardown(function()
     app:close()
-    running:stop()
-    getmetatable(folder).__close(folder)
+    running:kill("TERM")
+    running:wait()
+    place:close()
     server:stop()
   end)
 
@@ -124,7 +120,7 @@ describe("a task in a worker", function()
 
   local function lines_of(id)
     local lines = {}
-    for line in running:log():gmatch("[^\n]+") do
+    for line in running:stderr():gmatch("[^\n]+") do
       local text = line:match("%[" .. id .. "%] (.*)$")
       if text then
         lines[#lines + 1] = text

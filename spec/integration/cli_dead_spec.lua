@@ -27,15 +27,8 @@ return app
 ]]
 
 describe("taskengine dead", function()
-  local server, place, worker
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs()
+  local place, worker
 
   before_each(function()
     server:cli("FLUSHALL")

@@ -24,15 +24,8 @@ app:task("die", function() os.exit(3) end)
 ]]
 
 describe("--log-format json:", function()
-  local server, place
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs()
+  local place
 
   before_each(function()
     server:cli("FLUSHALL")

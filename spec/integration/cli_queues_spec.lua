@@ -5,15 +5,8 @@ local redis_server = require("spec.support.redis_server")
 local PREFIX <const> = "te:{default.0}:"
 
 describe("taskengine", function()
-  local server, place
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs()
+  local place
 
   before_each(function()
     server:cli("FLUSHALL")

@@ -5,32 +5,7 @@ local wait_until = require("spec.support.wait").wait_until
 local SIGINT <const> = 2
 
 describe("How taskengine run ends:", function()
-  local site, place
-
-  before_each(function()
-    site = scripts.open()
-    place = site.place
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function run(...)
-    return site:run(...)
-  end
-
-  local function start(...)
-    return site:start(...)
-  end
-
-  local function private_broker()
-    return site:broker()
-  end
-
-  local function state_of(id)
-    return site:state_of(id)
-  end
+  local site = scripts.for_each_spec()
 
   describe("says which tasks it leaves,", function()
     it("however its main ends", function()
@@ -39,10 +14,10 @@ describe("How taskengine run ends:", function()
         raise = { code = 1, said = "taskengine: script.lua:%d+: no\n.-" },
         exit = { code = 0, said = "" },
       } do
-        local ended = run("script.lua", "leave", how, "2")
+        local ended = site:run("script.lua", "leave", how, "2")
         assert.equal(ending.code, ended.code)
         assert.matches("^" .. ending.said .. "taskengine: %d tasks that were"
-          .. " sent have not ended; they stay in " .. private_broker()
+          .. " sent have not ended; they stay in " .. site:broker()
             :gsub("%p", "%%%0") .. " and run with the next worker there\n$",
           ended.stderr:gsub("^[^\n]+ earlier run [^\n]+\n", ""))
       end
@@ -50,21 +25,21 @@ describe("How taskengine run ends:", function()
 
     it("as far as it knows where others may run them", function()
       local broker = "embedded://shared"
-      place:run { "call", "nap", "[0]", "--queue", "other", "-b", broker }
-      local ended = run("-b", broker, "script.lua", "leave", "return", "1")
+      site.place:run { "call", "nap", "[0]", "--queue", "other", "-b", broker }
+      local ended = site:run("-b", broker, "script.lua", "leave", "return", "1")
       assert.same({ 0, "taskengine: up to 1 task that was sent has not ended;"
         .. " it stays in embedded://shared and runs with the next worker"
         .. " there\n" }, { ended.code, ended.stderr })
-      assert.equal("", run("-b", broker, "script.lua", "pid").stderr)
+      assert.equal("", site:run("-b", broker, "script.lua", "pid").stderr)
     end)
 
     it("and nothing when all have ended that nobody waited for", function()
-      assert.equal("", run("script.lua", "ignore").stderr)
+      assert.equal("", site:run("script.lua", "ignore").stderr)
     end)
   end)
 
   it("says what it waits for at the end, and ends at Ctrl-C", function()
-    local process = start("script.lua", "stay")
+    local process = site:start("script.lua", "stay")
     process:heard("stderr", "^taskengine: waiting up to 30 s for 1 running"
       .. " task; Ctrl%-C to stop now\n$")
     process:kill("INT")
@@ -75,13 +50,13 @@ describe("How taskengine run ends:", function()
   end)
 
   it("takes the end of its terminal for a Ctrl-C", function()
-    local process = start("script.lua", "gates", "5")
+    local process = site:start("script.lua", "gates", "5")
     process:heard("stdout", "\n")
     process:kill("HUP")
     process:heard("stderr", "%d revoked")
     process:kill("HUP") -- of shell and system alike
     for i = 1, 5 do
-      place:write("gate-" .. i, "")
+      site.place:write("gate-" .. i, "")
     end
     local ended = process:wait()
     assert.same({ 129, 0 }, { ended.code, ended.signal })
@@ -89,19 +64,19 @@ describe("How taskengine run ends:", function()
   end)
 
   it("goes on without its terminal under nohup", function()
-    local process = place:start({ "-c",
+    local process = site.place:start({ "-c",
       'trap "" HUP; exec "$0" run -P 1 script.lua gates 1', program.PATH },
       { program = "sh" })
     process:heard("stdout", "\n")
     process:kill("HUP")
-    place:write("gate-1", "")
+    site.place:write("gate-1", "")
     local ended = process:wait()
     assert.equal(0, ended.code)
     assert.matches("all done\n$", ended.stdout)
   end)
 
   it("takes its worker along when it is killed", function()
-    local process = start("script.lua", "gates", "1")
+    local process = site:start("script.lua", "gates", "1")
     process:heard("stdout", "\n")
     local worker = program.children(process.pid)[1]
     local child = wait_until(function()
@@ -116,16 +91,16 @@ describe("How taskengine run ends:", function()
 
   it("revokes at Ctrl-C what has not started, and waits for the rest",
     function()
-      local process = start("script.lua", "gates", "50")
+      local process = site:start("script.lua", "gates", "50")
       local first, last = process:heard("stdout", "(%w+\t%w+)\n")
         :match("(%w+)\t(%w+)")
       wait_until(function()
-        return place:run({ "status", "--json", "-b", private_broker() })
+        return site.place:run({ "status", "--json", "-b", site:broker() })
           .stdout:find('"in_flight":[12]')
       end)
       process:kill("INT")
       process:heard("stderr", "%d+ revoked")
-      place:write("gate-1", "")
+      site.place:write("gate-1", "")
       local ended = process:wait()
       assert.equal(130, ended.code)
       local revoked, running = ended.stderr:match("^taskengine: interrupted:"
@@ -134,14 +109,14 @@ describe("How taskengine run ends:", function()
       assert.is_true(tonumber(revoked) >= 40)
       assert.is_true(tonumber(running) >= 1)
       assert.not_matches("all done", ended.stdout)
-      assert.equal("SUCCESS", state_of(first))
-      assert.equal("REVOKED", state_of(last))
+      assert.equal("SUCCESS", site:state_of(first))
+      assert.equal("REVOKED", site:state_of(last))
       -- Those still stand in the queue, where nobody is to run them.
-      assert.equal("", run("script.lua", "pid").stderr)
+      assert.equal("", site:run("script.lua", "pid").stderr)
     end)
 
   it("exits with 130 also when the script catches that", function()
-    local process = start("script.lua", "catch")
+    local process = site:start("script.lua", "catch")
     process:heard("stdout", "\n")
     process:kill("INT")
     process:heard("stderr", "interrupted")
@@ -152,22 +127,22 @@ describe("How taskengine run ends:", function()
   end)
 
   it("leaves it with --detach: the next run goes on with it", function()
-    local process = start("--detach", "script.lua", "gates", "4")
+    local process = site:start("--detach", "script.lua", "gates", "4")
     local _, last = process:heard("stdout", "(%w+\t%w+)\n")
       :match("(%w+)\t(%w+)")
     process:kill("INT")
     process:heard("stderr", "interrupted")
-    place:write("gate-1", "")
+    site.place:write("gate-1", "")
     local ended = process:wait()
     assert.equal(130, ended.code)
     assert.equal("taskengine: interrupted; what has not started stays in "
-      .. private_broker() .. "\n", ended.stderr)
-    assert.equal("PENDING", state_of(last))
+      .. site:broker() .. "\n", ended.stderr)
+    assert.equal("PENDING", site:state_of(last))
     for i = 2, 4 do
-      place:write("gate-" .. i, "")
+      site.place:write("gate-" .. i, "")
     end
-    assert.equal(0, run("script.lua", "naps", "1", "0").code)
-    assert.equal("SUCCESS", state_of(last))
+    assert.equal(0, site:run("script.lua", "naps", "1", "0").code)
+    assert.equal("SUCCESS", site:state_of(last))
   end)
 
   -- Two signals at the same time are one.
@@ -180,7 +155,7 @@ describe("How taskengine run ends:", function()
   end
 
   it("ends at the second Ctrl-C, whatever the script does", function()
-    local process = start("script.lua", "busy")
+    local process = site:start("script.lua", "busy")
     local child = tonumber(process:heard("stdout", "^(%d+)\n"))
     process:kill("INT")
     wait_for_the_first(process.pid)

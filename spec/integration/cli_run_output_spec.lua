@@ -2,23 +2,10 @@ local program = require("spec.support.program")
 local scripts = require("spec.support.scripts")
 
 describe("What taskengine run shows:", function()
-  local site, place
-
-  before_each(function()
-    site = scripts.open()
-    place = site.place
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function run(...)
-    return site:run(...)
-  end
+  local site = scripts.for_each_spec()
 
   it("says when what the script prints gets lost", function()
-    place:write("print.lua", [[
+    site.place:write("print.lua", [[
       require("taskengine").app("x"):main(function(args)
         if args[1] == "write" then io.write(("x"):rep(1e5))
         elseif args[1] == "method" then io.stdout:write(("x"):rep(1e5))
@@ -26,7 +13,7 @@ describe("What taskengine run shows:", function()
         if args[1] == "exit" then os.exit() end
       end)]])
     local function print_to(redirection, how)
-      return place:run({ "-c", ("exec '%s' run print.lua %s %s"):format(
+      return site.place:run({ "-c", ("exec '%s' run print.lua %s %s"):format(
         program.PATH, how, redirection) }, { program = "sh" })
     end
     for _, how in ipairs { "print", "write", "method", "exit" } do
@@ -42,7 +29,7 @@ describe("What taskengine run shows:", function()
 
   describe("with tasks that print", function()
     before_each(function()
-      place:write("printing.lua", [[
+      site.place:write("printing.lua", [[
         print("loading")
         local app = require("taskengine").app("printing")
         local greet = app:task("greet", { bind = true }, function(self, name)
@@ -83,20 +70,20 @@ describe("What taskengine run shows:", function()
     end
 
     it("shows that on stderr; stdout is the script's own", function()
-      local ended = run("printing.lua")
+      local ended = site:run("printing.lua")
       assert.equal("loading\nthe result\n", ended.stdout)
       assert.same(PRINTED, without_program(lines_of(ended.stderr)))
     end)
 
     it("shows only warnings of it with --quiet", function()
       assert.same({ PRINTED[3] },
-        without_program(lines_of(run("-q", "printing.lua").stderr)))
+        without_program(lines_of(site:run("-q", "printing.lua").stderr)))
     end)
 
     it("shows what --level says", function()
       assert.same({ BY_PROGRAM },
-        lines_of(run("--level", "error", "printing.lua").stderr))
-      local all = run("--level", "info", "-q", "printing.lua").stderr
+        lines_of(site:run("--level", "error", "printing.lua").stderr))
+      local all = site:run("--level", "info", "-q", "printing.lua").stderr
       assert.matches("info  ready: ", all, 1, true)
       assert.matches("info  greet%[%w+%] Hello Ada\n", all)
       assert.matches("info  greet%[%w+%] succeeded", all)
@@ -107,8 +94,8 @@ describe("What taskengine run shows:", function()
     -- util-linux' script gives it one, and writes down what comes.
     local function on_terminal(words)
       local command = ("%s run -P 1 %s"):format(program.PATH, words)
-      local out = place.dir .. "/typescript"
-      place:run({ "-qefc", command, out }, { program = "script" })
+      local out = site.place.dir .. "/typescript"
+      site.place:run({ "-qefc", command, out }, { program = "script" })
       local file <close> = assert(io.open(out, "rb"))
       return file:read("a")
     end
@@ -124,11 +111,15 @@ describe("What taskengine run shows:", function()
     end)
 
     it("takes it away before what a task prints", function()
-      place:write("printing.lua", [[
+      site.place:write("printing.lua", [[
         local te = require("taskengine")
         local app = te.app("printing")
+        local function is_shown()
+          local file <close> = io.open("typescript", "rb")
+          return file and file:read("a"):find("\r[^\r\n]+\27%[K")
+        end
         local greet = app:task("greet", function()
-          te.sleep(1) -- ten ticks of the bar
+          while not is_shown() do te.sleep(0.01) end
           print("Hello")
         end)
         app:main(function() greet:delay():get() end)
@@ -146,7 +137,7 @@ describe("What taskengine run shows:", function()
   end)
 
   it("shows no bar where there is no terminal", function()
-    local ended = run("script.lua", "naps", "20", "0.01")
+    local ended = site:run("script.lua", "naps", "20", "0.01")
     assert.equal("", ended.stderr)
   end)
 end)

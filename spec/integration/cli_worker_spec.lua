@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local files = require("spec.support.files")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
 local wait_until = require("spec.support.wait").wait_until
@@ -17,9 +18,9 @@ app:task("broker", function() return os.getenv("TASKENGINE_BROKER") or "-" end)
 app:task("brew", { queue = "kitchen" }, function() end)
 ]]
 
+-- What is in a file; nothing, of a process that has ended.
 local function read(path)
-  local file <close> = io.open(path, "rb")
-  return file and file:read("a") or ""
+  return files.read(path) or ""
 end
 
 describe("taskengine worker", function()
@@ -272,8 +273,7 @@ describe("taskengine worker", function()
       script -qec "exec '%s' worker tasks.lua -P 1 2>log" /dev/null]]):format(
       program.PATH) }, { program = "sh" })
     local function log()
-      local file <close> = io.open(place.dir .. "/log", "rb")
-      return file and file:read("a") or ""
+      return read(place.dir .. "/log")
     end
     local pid
     wait_until(function()
@@ -380,15 +380,8 @@ end)
 
 describe("taskengine worker, on a Redis with a password,", function()
   local PASSWORD <const> = "s3cret"
-  local server, place
-
-  setup(function()
-    server = redis_server.start { password = PASSWORD, tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { password = PASSWORD, tcp = true }
+  local place
 
   before_each(function()
     place = program.place()

@@ -1,5 +1,7 @@
 local core = require("taskengine.core")
+local files = require("spec.support.files")
 local support = require("spec.support.embedded")
+local wait_until = require("spec.support.wait").wait_until
 local loop, sys, testing = core.loop, core.sys, core.testing
 
 -- As root nothing is forbidden, unless this right is given away.
@@ -85,7 +87,7 @@ describe("taskengine.core.embedded", function()
       home:write(folder .. "/redis.log", ("old\n"):rep(300000))
       home:ready()
       for _, log in ipairs { "supervisor.log", "redis.log" } do
-        local text = support.read(home.state .. "/spec/" .. log)
+        local text = files.read(home.state .. "/spec/" .. log)
         assert.is_true(#text > 0 and #text < 10000)
         assert.not_matches("old", text)
       end
@@ -133,7 +135,7 @@ describe("taskengine.core.embedded", function()
     end)
 
     it("stays for the linger time after the last", function()
-      home:setenv("TASKENGINE_EMBEDDED_LINGER", "0.5")
+      home:setenv("TASKENGINE_EMBEDDED_LINGER", "1")
       local user = home:ready()
       local socket = user:socket()
       local closed = sys.monotonic()
@@ -141,7 +143,7 @@ describe("taskengine.core.embedded", function()
       loop.run("nowait")
       assert.equal("PONG", home:ask(socket, "PING"))
       home:wait_for_end()
-      assert.is_true(sys.monotonic() - closed >= 0.5)
+      assert.is_true(sys.monotonic() - closed >= 1)
     end)
 
     it("is let go by a user that is killed", function()
@@ -192,7 +194,7 @@ describe("taskengine.core.embedded", function()
         assert.not_matches(home.path .. "/file", open, 1, true)
       end
       assert.equal("text", file:read("a"))
-      local session = support.read(("/proc/%d/stat"):format(supervisor))
+      local session = files.read(("/proc/%d/stat"):format(supervisor))
         :match("%) %S+ (%d+)")
       assert.are_not.equal(sys.pid(), tonumber(session), "is our child")
     end)
@@ -203,7 +205,7 @@ describe("taskengine.core.embedded", function()
       home:setenv("TASKENGINE_PROGRAM", program)
       local user = home:ready()
       assert.equal("PONG", home:ask(user:socket(), "PING"))
-      local command = support.read(
+      local command = files.read(
         ("/proc/%d/cmdline"):format((home:note_pids())))
       assert.matches("\0supervise\0spec\0", command, 1, true)
       user:close()
@@ -226,7 +228,7 @@ describe("taskengine.core.embedded", function()
       home:setenv("SECRET", "swordfish")
       home:ready()
       local _, server = home:note_pids()
-      local environment = support.read(("/proc/%d/environ"):format(server))
+      local environment = files.read(("/proc/%d/environ"):format(server))
       assert.not_matches("swordfish", environment)
     end)
 
@@ -284,14 +286,14 @@ describe("taskengine.core.embedded", function()
       local log = home.state .. "/spec/supervisor.log"
       assert(os.execute([[PATH=/nonexistent $(command -v lua5.4) -e '
         require("taskengine.core").embedded.supervise("spec")' &]]))
-      support.wait("the failure", function()
-        return (support.read(log) or ""):find("not installed", 1, true)
-      end)
+      wait_until(function()
+        return (files.read(log) or ""):find("not installed", 1, true)
+      end, 20, "the failure")
       assert.equal("ENOSERVER", (failure("spec")))
-      support.wait("its end", function()
-        return support.read(log):find("ends\n")
-      end)
-      local _, begins = support.read(log):gsub(" begins\n", "")
+      wait_until(function()
+        return files.read(log):find("ends\n")
+      end, 20, "its end")
+      local _, begins = files.read(log):gsub(" begins\n", "")
       assert.equal(1, begins)
     end)
 
@@ -302,7 +304,7 @@ describe("taskengine.core.embedded", function()
       local user = home:user("spec", "stay", powerless())
       assert.equal("EACCES: cannot make the folder " .. folder
         .. "/taskengine: permission denied", home:heard(user, "^failed (.*)"))
-      support.wait("its end", user.has_ended)
+      wait_until(user.has_ended, 20, "its end")
     end)
 
     it("is a folder that others may write to", function()

@@ -107,21 +107,16 @@ describe("make install", function()
 end)
 
 describe("the rock", function()
-  local server
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs()
 
   -- With the Lua that LuaRocks is told of, or with the one that it runs on.
   for _, version in ipairs { "--lua-version 5.4", "" } do
     it(("works from its tree alone (luarocks %s)"):format(version), function()
       local folder = run("mktemp -d")
       local tree = folder .. "/tree"
+      finally(function()
+        os.execute(("rm -rf '%s'"):format(folder))
+      end)
       -- LuaRocks looks for headers beside the Lua that it finds, which under
       -- a sanitizer is a wrapper in a folder ahead of the others.
       local made = run(("PATH=${PATH#*/te-specs.*/bin:} BUILD='%s' MAKEFLAGS="
@@ -147,7 +142,6 @@ describe("the rock", function()
       assert.matches("^Found 1229 primes up to 10000\n", in_tree([[
         tree/bin/taskengine run -q -P 1 \
           "$(find tree -name primes.lua)" 10000]]))
-      os.execute(("rm -rf '%s'"):format(folder))
     end)
   end
 end)

@@ -1,14 +1,10 @@
+local files = require("spec.support.files")
 local native = require("native.primes")
+local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
-local worker = require("spec.support.worker")
 
 local RECIPE <const> = "recipes/primes.lua"
 local FIRST <const> = "2, 3, 5, 7, 11, 13, 17, 19, 23, 29"
-
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read("a")
-end
 
 describe("recipes/primes.lua", function()
   local server, folder
@@ -28,11 +24,11 @@ describe("recipes/primes.lua", function()
       ("exec >%s/out 2>%s/err; timeout -k 5 100 %s"):format(folder, folder,
         command))
     assert.equal("exit", how)
-    return read(folder .. "/out"), read(folder .. "/err"), code
+    return files.read(folder .. "/out"), files.read(folder .. "/err"), code
   end
 
   local function run(args, options)
-    return execute(("%s run -q -b '%s' -P 2 %s %s %s"):format(worker.program(),
+    return execute(("%s run -q -b '%s' -P 2 %s %s %s"):format(program.PATH,
       server.url, options or "", RECIPE, args))
   end
 
@@ -158,11 +154,8 @@ describe("recipes/primes.lua", function()
 
   it("runs in plain Lua, with a worker elsewhere", function()
     local cwd = assert(io.popen("pwd")):read("l")
-    local _ <close> = worker.start {
-      dir = folder,
-      file = cwd .. "/" .. RECIPE,
-      url = server.url,
-    }
+    local place <close> = program.place { broker = server.url }
+    place:worker { cwd .. "/" .. RECIPE }
     local out, err, code = execute(("env TASKENGINE_BROKER='%s' lua5.4 %s 100")
       :format(server.url, RECIPE))
     assert.same({ "", 0 }, { err, code })

@@ -9,39 +9,18 @@ local redis, loop = core.redis, core.loop
 local ask = connections.ask
 
 describe("taskengine.core.redis", function()
-  local server, open
-
-  setup(function()
-    server = redis_server.start { tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { tcp = true }
+  local open = connections.for_each_spec()
 
   before_each(function()
-    open = connections.new()
     server:cli("FLUSHALL")
-    server:cli("FUNCTION", "FLUSH")
   end)
-
-  after_each(function()
-    open:close()
-  end)
-
-  local function connect(url, opts)
-    return open:connect(url or server.url, opts)
-  end
-
-  local function connected(url, opts)
-    return open:connected(url or server.url, opts)
-  end
 
   describe("replies", function()
     local c
 
     before_each(function()
-      c = connected()
+      c = open:connected(server.url)
     end)
 
     it("are strings, integers and arrays, with false for nil", function()
@@ -99,7 +78,7 @@ describe("taskengine.core.redis", function()
 
   describe("calls", function()
     it("take strings and numbers, exactly", function()
-      local c = connected()
+      local c = open:connected(server.url)
       assert.same({ "9223372036854775807", "0.10000000000000001", "" },
         ask(c, "EVAL", "return ARGV", 0, math.maxinteger, 0.1, ""))
       local got
@@ -113,7 +92,7 @@ describe("taskengine.core.redis", function()
     end)
 
     it("refuse what is neither, and send nothing of it", function()
-      local c = connected()
+      local c = open:connected(server.url)
       local function refuses(expected, method, ...)
         local args = table.pack(...)
         assert.error_matches(function()
@@ -134,7 +113,7 @@ describe("taskengine.core.redis", function()
       local scripted <close> = scripted_redis.listen(function(words)
         return words[1] == "PING" and "+PONG\r\n"
       end)
-      local c = connected(scripted.url)
+      local c = open:connected(scripted.url)
       local before = #scripted.arrivals
       for _ = 1, 10 do
         c:call(nil, "PING")
@@ -145,7 +124,7 @@ describe("taskengine.core.redis", function()
 
     it("fail when there is no connection, and not before they return",
       function()
-        local c = connect("redis+unix:///nowhere/at/all")
+        local c = open:connect("redis+unix:///nowhere/at/all")
         local got
         c:call(function(...)
           got = { ... }
@@ -162,7 +141,7 @@ describe("taskengine.core.redis", function()
       end)
 
     it("may be made, and the connection closed, in a reply", function()
-      local c = connected()
+      local c = open:connected(server.url)
       local words = {}
       c:call(function(first)
         words[1] = first
@@ -182,7 +161,7 @@ describe("taskengine.core.redis", function()
     end)
 
     it("that are under way when it is closed end with ECLOSED", function()
-      local c = connected()
+      local c = open:connected(server.url)
       local names = {}
       for i = 1, 3 do
         c:call(function(_, _, name)
@@ -205,7 +184,7 @@ describe("taskengine.core.redis", function()
       finally(function()
         loop.on_error(nil)
       end)
-      local c = connected()
+      local c = open:connected(server.url)
       c:call(function()
         error("in a reply")
       end, "PING")
@@ -215,7 +194,7 @@ describe("taskengine.core.redis", function()
     end)
 
     it("that block may take longer than the timeout", function()
-      local c = connected(nil, { timeout_ms = 100 })
+      local c = open:connected(server.url, { timeout_ms = 100 })
       local got = {}
       c:call_blocking(5000, function(...)
         got = { ... }
@@ -227,7 +206,7 @@ describe("taskengine.core.redis", function()
     end)
 
     it("that block unannounced end the connection", function()
-      local c = connected(nil, { timeout_ms = 100 })
+      local c = open:connected(server.url, { timeout_ms = 100 })
       local _, message, name = ask(c, "BLPOP", "nothing", 5)
       assert.equal("ELOST", name)
       assert.truthy(message:find("has not answered for", 1, true))
@@ -236,7 +215,7 @@ describe("taskengine.core.redis", function()
 
   describe("the loop", function()
     it("is kept alive by a connection until that is closed", function()
-      local c = connected()
+      local c = open:connected(server.url)
       assert.is_true(loop.run("nowait"))
       c:close()
       wait_until_idle()
@@ -244,7 +223,7 @@ describe("taskengine.core.redis", function()
 
     it("finds a reply in time after a program has computed for long",
       function()
-        local c = connected(nil, { timeout_ms = 200 })
+        local c = open:connected(server.url, { timeout_ms = 200 })
         local got
         c:call(function(reply)
           got = reply

@@ -7,33 +7,13 @@ local loop = core.loop
 local ask = connections.ask
 
 describe("taskengine.core.redis", function()
-  local server, open
-
-  setup(function()
-    server = redis_server.start { tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { tcp = true }
+  local open = connections.for_each_spec()
 
   before_each(function()
-    open = connections.new()
     server:cli("FLUSHALL")
     server:cli("FUNCTION", "FLUSH")
   end)
-
-  after_each(function()
-    open:close()
-  end)
-
-  local function connect(url, opts)
-    return open:connect(url or server.url, opts)
-  end
-
-  local function connected(url, opts)
-    return open:connected(url or server.url, opts)
-  end
 
   describe("the function library", function()
     local SOURCE <const> = [[#!lua name=te_spec
@@ -60,29 +40,29 @@ end)
     end
 
     it("is declared where it is missing", function()
-      connected(nil, with_release(3, 0xfedcba98))
+      open:connected(server.url, with_release(3, 0xfedcba98))
       assert.same({ 3, 0xfedcba98 }, { loaded_build() })
     end)
 
     it("replaces a lower release and never a higher", function()
-      connected(nil, with_release(3, 9))
-      connected(nil, with_release(5, 4))
+      open:connected(server.url, with_release(3, 9))
+      open:connected(server.url, with_release(5, 4))
       assert.same({ 5, 4 }, { loaded_build() })
-      connected(nil, with_release(4, 9))
+      open:connected(server.url, with_release(4, 9))
       assert.same({ 5, 4 }, { loaded_build() })
       assert.equal("", server:cli("KEYS", "*"):gsub("te:declare:te_spec_build",
         ""))
     end)
 
     it("replaces another text of its release", function()
-      connected(nil, with_release(3, 9))
-      connected(nil, with_release(3, 8))
+      open:connected(server.url, with_release(3, 9))
+      open:connected(server.url, with_release(3, 8))
       assert.same({ 3, 8 }, { loaded_build() })
     end)
 
     it("replaces what counted its builds from 1 on", function()
       server:cli("FUNCTION", "LOAD", SOURCE:format(1))
-      connected(nil, with_release(2))
+      open:connected(server.url, with_release(2))
       assert.equal(2, (loaded_build()))
     end)
 
@@ -91,7 +71,7 @@ end)
         server:cli("FUNCTION", "FLUSH")
         local all = {}
         for i = 1, 8 do
-          all[i] = connect(nil, with_release((i * 5) % 8 + 1))
+          all[i] = open:connect(server.url, with_release((i * 5) % 8 + 1))
         end
         wait_until(function()
           for _, c in ipairs(all) do
@@ -107,7 +87,7 @@ end)
 
     it("is declared anew when it is lost, and the calls repeated in order",
       function()
-        local c = connected(server.url .. "?db=2", with_release(1))
+        local c = open:connected(server.url .. "?db=2", with_release(1))
         local order, lengths = {}, {}
         c:call(nil, "FUNCTION", "FLUSH")
         for i = 1, 5 do
@@ -134,7 +114,7 @@ end)
       end)
 
     it("is declared anew over a lower release that turns up", function()
-      local c = connected(server.url .. "?db=2", with_release(3))
+      local c = open:connected(server.url .. "?db=2", with_release(3))
       server:cli("FUNCTION", "LOAD", "REPLACE", "#!lua name=te_spec\n"
         .. "redis.register_function('te_spec_build', "
         .. "function() return 2 end)")
@@ -146,7 +126,7 @@ end)
     end)
 
     it("survives one flush after the other", function()
-      local c = connected(nil, with_release(1))
+      local c = open:connected(server.url, with_release(1))
       local sum = 0
       for i = 1, 200 do
         if i % 20 == 1 then
@@ -166,7 +146,7 @@ end)
     end)
 
     it("does not hide that a function is not even in it", function()
-      local c = connected(nil, with_release(1))
+      local c = open:connected(server.url, with_release(1))
       local _, message, name = ask(c, "FCALL", "te_spec_missing", 0)
       assert.same({ "EREPLY: ERR Function not found", "EREPLY" },
         { message, name })
@@ -175,7 +155,7 @@ end)
 
     it("that does not compile is hopeless", function()
       local downs = {}
-      connect(nil, {
+      open:connect(server.url, {
         library = "#!lua name=te_spec\nthis is no Lua",
         probe = "te_spec_build",
         build = 1,

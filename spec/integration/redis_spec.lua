@@ -8,45 +8,24 @@ local redis, loop = core.redis, core.loop
 local ask = connections.ask
 
 describe("taskengine.core.redis", function()
-  local server, open
-
-  setup(function()
-    server = redis_server.start { tcp = true }
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
+  local server = redis_server.for_all_specs { tcp = true }
+  local open = connections.for_each_spec()
 
   before_each(function()
-    open = connections.new()
     server:cli("FLUSHALL")
-    server:cli("FUNCTION", "FLUSH")
   end)
-
-  after_each(function()
-    open:close()
-  end)
-
-  local function connect(url, opts)
-    return open:connect(url or server.url, opts)
-  end
-
-  local function connected(url, opts)
-    return open:connected(url or server.url, opts)
-  end
 
   describe("connecting", function()
     it("works over a Unix socket, TCP and a name", function()
       local by_name = server.tcp_url:gsub("127%.0%.0%.1", "localhost")
       for _, url in ipairs { server.url, server.tcp_url, by_name } do
-        assert.equal("PONG", ask(connected(url), "PING"))
+        assert.equal("PONG", ask(open:connected(url), "PING"))
       end
     end)
 
     it("is up only once the loop has run", function()
       local ups = 0
-      local c = connect(nil, {
+      local c = open:connect(server.url, {
         on_up = function()
           ups = ups + 1
         end,
@@ -64,15 +43,16 @@ describe("taskengine.core.redis", function()
     end)
 
     it("names itself and selects its database", function()
-      local c = connected(server.url .. "?db=7", { name = "a-spec" })
+      local c = open:connected(server.url .. "?db=7", { name = "a-spec" })
       assert.equal("a-spec", ask(c, "CLIENT", "GETNAME"))
       assert.truthy(ask(c, "CLIENT", "INFO"):find(" db=7 ", 1, true))
-      assert.equal("OK", ask(connected(server.tcp_url .. "/7"), "SET", "k", 7))
+      local other = open:connected(server.tcp_url .. "/7")
+      assert.equal("OK", ask(other, "SET", "k", 7))
       assert.equal("7", ask(c, "GET", "k"))
     end)
 
     it("says which database is missing", function()
-      local c = connect(server.url .. "?db=99")
+      local c = open:connect(server.url .. "?db=99")
       wait_until(function()
         return select(2, c:why()) == "EVERSION"
       end)
@@ -169,16 +149,16 @@ describe("taskengine.core.redis", function()
 
     it("takes a password, or a user with one", function()
       local as_default = guarded.plain_url:format(":p%40ss%2fw%c3%b6rd@")
-      assert.equal("default", ask(connected(as_default), "ACL", "WHOAMI"))
+      assert.equal("default", ask(open:connected(as_default), "ACL", "WHOAMI"))
       local as_worker = guarded.plain_url:format("worker:w%25rk@")
-      assert.equal("worker", ask(connected(as_worker), "ACL", "WHOAMI"))
+      assert.equal("worker", ask(open:connected(as_worker), "ACL", "WHOAMI"))
     end)
   end)
 
   describe("prepare", function()
     it("runs before each attempt and may put it off", function()
       local readies, downs = {}, {}
-      local c = connect(nil, {
+      local c = open:connect(server.url, {
         prepare = function(ready)
           readies[#readies + 1] = ready
         end,
@@ -212,7 +192,7 @@ describe("taskengine.core.redis", function()
     end)
 
     it("names the socket of an embedded broker", function()
-      local c = connected("embedded://somewhere", {
+      local c = open:connected("embedded://somewhere", {
         prepare = function(ready)
           ready(server.socket)
         end,
@@ -228,7 +208,7 @@ describe("taskengine.core.redis", function()
       finally(function()
         loop.on_error(nil)
       end)
-      local c = connect(nil, {
+      local c = open:connect(server.url, {
         prepare = function()
           error("badly prepared")
         end,
@@ -242,7 +222,7 @@ describe("taskengine.core.redis", function()
 
     it("answered after the end changes nothing", function()
       local ready
-      local c = connect(nil, {
+      local c = open:connect(server.url, {
         prepare = function(fn)
           ready = fn
         end,

@@ -2,11 +2,11 @@
 -- task sees them, and as its result.
 
 local core = require("taskengine.core")
+local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
-local script = require("spec.support.script")
+local seed = require("spec.support.seed")
 local te = require("taskengine")
 local values = require("spec.support.values")
-local worker = require("spec.support.worker")
 
 local null = core.codec.null
 local text = values.text
@@ -96,24 +96,21 @@ local ARGUMENTS <const> = {
 }
 
 describe("through a worker", function()
-  local server, folder, running, app
+  local server, place, running, app
 
   setup(function()
     server = redis_server.start { tcp = true }
-    folder = script.folder { ["tasks.lua"] = TASKS }
-    running = worker.start {
-      dir = folder.dir,
-      file = "tasks.lua",
-      url = server.url,
-      args = { "-P", "2" },
-    }
+    place = program.place { broker = server.url }
+    place:write("tasks.lua", TASKS)
+    running = place:worker { "tasks.lua", "-P", "2" }
     app = te.app("spec", { broker = server.url })
   end)
 
   teardown(function()
     app:close()
-    running:stop()
-    getmetatable(folder).__close(folder)
+    running:kill("TERM")
+    running:wait()
+    place:close()
     server:stop()
   end)
 
@@ -151,7 +148,7 @@ describe("through a worker", function()
 
   -- Sends `count` values that `make` makes, and looks at each that comes back.
   local function check_random(count, sender, make)
-    local seed = values.seed()
+    seed.begin()
     for batch = 1, count // BATCH do
       local sent, list = {}, {}
       for i = 1, BATCH do
@@ -162,8 +159,7 @@ describe("through a worker", function()
       for i = 1, BATCH do
         local seen = got[i]:get { timeout = 60 }
         local expected = sent[i] == null and "nil" or text(sent[i])
-        local where = ("value %d of batch %d of TE_SEED=%d"):format(i, batch,
-          seed)
+        local where = ("value %d of batch %d"):format(i, batch)
         assert.equal(expected, seen[1], where)
         local back = seen[2]
         assert.equal(expected, back == null and "nil" or text(back), where)

@@ -1,4 +1,3 @@
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
@@ -8,27 +7,7 @@ local workers = require("spec.support.workers")
 local IS_SLOW <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
 
 describe("A worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function send(name, args, opts)
-    return site.app:send_task(name, args, opts)
-  end
+  local site = workers.for_each_spec()
 
   local function wait_running(count)
     wait_until(function()
@@ -47,11 +26,11 @@ describe("A worker", function()
       local worker = site:worker { "-P", "1" }
       local before = workers.children(worker)
       local began = te.now()
-      local ok, e = send("stubborn", {}, { time_limit = 0.3 }):wait(30)
+      local ok, e = site:apply("stubborn", {}, { time_limit = 0.3 }):wait(30)
       assert_failed("TimeLimitExceeded", "longer than its time limit of 0.3 s",
         ok, e)
       assert.is_true(te.now() - began >= 0.29)
-      workers.wait_gone(before, 1)
+      workers.wait_gone(before)
       assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
       assert.equal(0, site:count("lost"))
     end)
@@ -59,9 +38,9 @@ describe("A worker", function()
     it("ends a task that sleeps, and keeps its child", function()
       local worker = site:worker { "-P", "1", "-c", "2" }
       local before = workers.children(worker)
-      local other = send("until_file", { "go", "notes" })
+      local other = site:apply("until_file", { "go", "notes" })
       site:wait_lines("notes", 1)
-      local ok, e = send("nap", { 60 }, { time_limit = 0.2 }):wait(30)
+      local ok, e = site:apply("nap", { 60 }, { time_limit = 0.2 }):wait(30)
       assert_failed("TimeLimitExceeded", "time limit of 0.2 s", ok, e)
       site.place:write("go", "")
       assert.equal("seen", other:get { timeout = 20 })
@@ -72,8 +51,8 @@ describe("A worker", function()
     it("takes the worker's for tasks that have none", function()
       site:worker { "-P", "1", "--time-limit", "0.2" }
       assert_failed("TimeLimitExceeded", "time limit of 0.2 s",
-        send("nap", { 60 }):wait(30))
-      assert.equal("rested", send("nap", { 0.4 }, { time_limit = 20 })
+        site:apply("nap", { 60 }):wait(30))
+      assert.equal("rested", site:apply("nap", { 0.4 }, { time_limit = 20 })
         :get { timeout = 20 })
     end)
 
@@ -81,7 +60,7 @@ describe("A worker", function()
       site:worker { "-P", "1" }
       local list = {}
       for i = 1, 4 do
-        list[i] = send("nap", { 0.25 }, { time_limit = 0.9 })
+        list[i] = site:apply("nap", { 0.25 }, { time_limit = 0.9 })
       end
       for i = 1, 4 do
         assert.equal("rested", list[i]:get { timeout = 20 })
@@ -90,10 +69,10 @@ describe("A worker", function()
 
     it("blames no neighbour of a task that had to be killed", function()
       site:worker { "-P", "1", "-c", "2" }
-      send("nap", { 30, "notes", "sleeper" }, { time_limit = 0.5 })
+      site:apply("nap", { 30, "notes", "sleeper" }, { time_limit = 0.5 })
       site:wait_lines("notes", 1)
       -- It keeps the child from ending the sleeper by itself.
-      send("busy_until_file", { "go", "notes", "busy" })
+      site:apply("busy_until_file", { "go", "notes", "busy" })
       local lines = site:wait_lines("notes", 3)
       assert.same({ "sleeper", "busy", "busy" }, { lines[1]:match("%a+"),
         lines[2]:match("%a+"), lines[3]:match("%a+") })
@@ -134,8 +113,8 @@ describe("A worker", function()
 
     it("sends its neighbours back uncounted", function()
       site:worker { "-P", "1", "-c", "3" }
-      send("nap", { 30, "naps", "a" })
-      send("nap", { 30, "naps", "b" })
+      site:apply("nap", { 30, "naps", "a" })
+      site:apply("nap", { 30, "naps", "b" })
       site:wait_lines("naps", 2)
       assert_failed("WorkerLost", "exited with status 5",
         site:outcome("exit", 5))
@@ -152,11 +131,11 @@ describe("A worker", function()
       local worker = site:worker { "-P", "1" }
       -- The child knows how short tasks are, and gets many at a time.
       for i = 1, 300 do
-        send("add", { i, i })
+        site:apply("add", { i, i })
       end
-      send("nap", { 30, "naps", "first" })
+      site:apply("nap", { 30, "naps", "first" })
       for _ = 1, 50 do
-        send("note", { "notes", "x" })
+        site:apply("note", { "notes", "x" })
       end
       site:wait_lines("naps", 1)
       workers.kill(workers.children(worker)[1])
@@ -177,9 +156,9 @@ describe("A worker", function()
       -- of the last ones when it begins to compute.
       local list = {}
       for i = 1, 300 do
-        list[i] = send("add", { i, i })
+        list[i] = site:apply("add", { i, i })
       end
-      list[301] = send("busy_until_file", { "go", "notes" })
+      list[301] = site:apply("busy_until_file", { "go", "notes" })
       local worker = site:worker { "-P", "1" }
       site:wait_lines("notes", 1)
       for i = 1, 300 do
@@ -235,7 +214,7 @@ describe("A worker", function()
     site.place:write("broken", "")
     workers.kill(workers.children(worker)[1])
     worker:heard("stderr", "cannot load")
-    local r = send("add", { 3, 4 })
+    local r = site:apply("add", { 3, 4 })
     -- Two tries at once, the others after a pause.
     wait_until(function()
       return #site:lines("tries") >= 4

@@ -1,5 +1,4 @@
 local envelope = require("spec.support.envelope")
-local redis_server = require("spec.support.redis_server")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -8,23 +7,7 @@ local SHORT_LEASE <const> = { env = { TASKENGINE_LEASE = "1" } }
 local FIRST <const> = 1 << 31
 
 describe("A task that is handed over to a worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec()
 
   local function fetches()
     local count = 0

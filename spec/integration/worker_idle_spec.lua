@@ -1,31 +1,10 @@
 local program = require("spec.support.program")
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function send(name, args, opts)
-    return site.app:send_task(name, args, opts)
-  end
+  local site = workers.for_each_spec()
 
   -- Hundredths of a second that a worker and its children compute while a spec
   -- watches.
@@ -50,22 +29,21 @@ describe("A worker", function()
   end
 
   it("waits in peace for Redis, also in a new child", function()
-    local own <close> = redis_server.start { config = { "appendonly yes",
-      "appendfsync always" } }
-    site:close()
-    site = workers.site { server = own }
+    local kept <close> = workers.site { config = {
+      "appendonly yes", "appendfsync always",
+    } }
     -- The child knows how short tasks are, and gets several at a time.
     for i = 1, 50 do
-      send("add", { i, i })
+      kept:apply("add", { i, i })
     end
-    send("busy_until_file", { "go", "notes" })
-    local r = send("ask", { 41 })
-    local worker = site:worker { "-P", "1" }
-    site:wait_lines("notes", 1)
+    kept:apply("busy_until_file", { "go", "notes" })
+    local r = kept:apply("ask", { 41 })
+    local worker = kept:worker { "-P", "1" }
+    kept:wait_lines("notes", 1)
     wait_until(function()
-      return #site:in_flight() == 2
+      return #kept:in_flight() == 2
     end)
-    own:kill("KILL")
+    kept.server:kill("KILL")
     worker:heard("stderr", "trying again")
     -- The next one is given what waited behind the first, which asks Redis.
     local child = workers.children(worker)[1]
@@ -75,8 +53,8 @@ describe("A worker", function()
       return pid and pid ~= child
     end, 20, "a new child")
     assert.is_true(ticks_while(worker, 1) < 50)
-    own:restart()
-    site.place:write("go", "")
+    kept.server:restart()
+    kept.place:write("go", "")
     assert.equal(42, r:get { timeout = 20 })
   end)
 
@@ -85,7 +63,7 @@ describe("A worker", function()
     local WATCHED_S <const> = 6
 
     local function calls()
-      local stats, sum = server:cli("INFO", "commandstats"), 0
+      local stats, sum = site.server:cli("INFO", "commandstats"), 0
       for _, name in ipairs(CALLS) do
         sum = sum + (tonumber(stats:match("cmdstat_" .. name .. ":calls=(%d+)"))
           or 0)

@@ -1,4 +1,3 @@
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
@@ -6,23 +5,7 @@ local workers = require("spec.support.workers")
 local BYTES <const> = 950000
 
 describe("A worker of large tasks", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec()
 
   local function send_large(count)
     local list, text = {}, ("x"):rep(BYTES)

@@ -1,29 +1,8 @@
 local program = require("spec.support.program")
-local redis_server = require("spec.support.redis_server")
 local workers = require("spec.support.workers")
 
 describe("A worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function send(name, args, opts)
-    return site.app:send_task(name, args, opts)
-  end
+  local site = workers.for_each_spec()
 
   describe("whose lease is taken from it", function()
     local function reap(wid)
@@ -46,11 +25,11 @@ describe("A worker", function()
         })
         local list = {}
         for i = 1, 2 do
-          list[i] = send("until_file", { "go", "notes", i })
+          list[i] = site:apply("until_file", { "go", "notes", i })
         end
         site:wait_lines("notes", 2)
         for i = 3, 6 do
-          list[i] = send("add", { i, i })
+          list[i] = site:apply("add", { i, i })
         end
         local wid, children = site:wids()[1], workers.children(worker)
         take(wid)
@@ -73,7 +52,7 @@ describe("A worker", function()
       local worker = site:worker({ "-P", "2" }, {
         env = { TASKENGINE_LEASE = "1" },
       })
-      local r = send("until_file", { "go", "notes" })
+      local r = site:apply("until_file", { "go", "notes" })
       site:wait_lines("notes", 1)
       reap(site:wids()[1])
       assert.equal(0, site:stop(worker).code)
@@ -82,7 +61,7 @@ describe("A worker", function()
 
     it("finds out when it stops, too", function()
       local worker = site:worker { "-P", "1" }
-      local r = send("until_file", { "go", "notes" })
+      local r = site:apply("until_file", { "go", "notes" })
       site:wait_lines("notes", 1)
       worker:kill("TERM")
       worker:heard("stderr", "stopping: waiting")
@@ -96,13 +75,13 @@ describe("A worker", function()
   end)
 
   it("keeps its lease while its tasks compute for longer", function()
-    local env = { TASKENGINE_LEASE = "1" }
+    local env = { TASKENGINE_LEASE = "2" }
     local worker = site:worker({ "-P", "1" }, { env = env })
     local other = site:worker({ "-P", "1" }, { env = env })
     local wids = site:wids()
     table.sort(wids)
     assert.equal(2, #wids)
-    local r = send("compute", { 3.5, "notes" })
+    local r = site:apply("compute", { 5, "notes" })
     assert.equal("computed", r:get { timeout = 30 })
     local after = site:wids()
     table.sort(after)

@@ -1,68 +1,35 @@
 local core = require("taskengine.core")
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local workers = require("spec.support.workers")
 
 describe("The children of a worker", function()
-  local server, site
+  local site = workers.for_each_spec()
 
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  it("run 100 short tasks as if a long one were alone on its child", function()
-    local worker = site:worker { "-P", "2" }
-    site:send("busy_until_file", "go", "long")
-    local busy = tonumber(site:wait_lines("long", 1)[1]:match("%d+$"))
-    local list = {}
-    for i = 1, 100 do
-      list[i] = site:send("compute", 0.002, "short", i)
-    end
-    for r in te.as_completed(list, 30) do
-      r:get()
-    end
-    local children = workers.children(worker)
-    local free = children[1] == busy and children[2] or children[1]
-    local lines = site:lines("short")
-    assert.equal(100, #lines)
-    for _, line in ipairs(lines) do
-      assert.equal(free, tonumber(line:match("%d+$")))
-    end
-    -- It computes still: not one of them was behind it.
-    assert.equal(1, #site:in_flight())
-    site.place:write("go", "")
-  end)
-
-  it("end 1 long and 100 short tasks when the long one ends", function()
-    site:worker { "-P", "2" }
-    local before = site:send("compute", 0.001)
-    before:get { timeout = 20 }
-    local LONG_S <const> = 1
-    local began = core.sys.monotonic()
-    local list = { site:send("compute", LONG_S) }
-    for i = 2, 101 do
-      list[i] = site:send("nap", 0.004)
-    end
-    for r in te.as_completed(list, 30) do
-      r:get()
-    end
-    local seconds = core.sys.monotonic() - began
-    -- One after the other they would take 1.4 s; side by side, as long as the
-    -- long one.
-    assert.is_true(seconds < LONG_S + 0.25, seconds)
-  end)
+  for name, seconds in pairs { compute = 0.002, nap = 0.004 } do
+    it(("run 100 that %s as if a long one were alone on its child")
+      :format(name), function()
+      local worker = site:worker { "-P", "2" }
+      site:send("busy_until_file", "go", "long")
+      local busy = tonumber(site:wait_lines("long", 1)[1]:match("%d+$"))
+      local list = {}
+      for i = 1, 100 do
+        list[i] = site:send(name, seconds, "short", i)
+      end
+      for r in te.as_completed(list, 30) do
+        r:get()
+      end
+      local children = workers.children(worker)
+      local free = children[1] == busy and children[2] or children[1]
+      local lines = site:lines("short")
+      assert.equal(100, #lines)
+      for _, line in ipairs(lines) do
+        assert.equal(free, tonumber(line:match("%d+$")))
+      end
+      -- It computes still: not one of them was behind it.
+      assert.equal(1, #site:in_flight())
+      site.place:write("go", "")
+    end)
+  end
 
   it("finish 1,000 tasks that each wait for one of their own", function()
     local worker = site:worker { "-P", "2", "-c", "1" }

@@ -1,31 +1,10 @@
 local core = require("taskengine.core")
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function send(name, args, opts)
-    return site.app:send_task(name, args, opts)
-  end
+  local site = workers.for_each_spec()
 
   local function assert_failed(kind, message, ok, e)
     assert.is_false(ok)
@@ -74,7 +53,7 @@ describe("A worker", function()
     it("what a task gets from another, when it was lost on the way", function()
       local worker = site:worker { "-P", "1", "-Q", "default" }
       local wid = site:wids()[1]
-      local r = send("ask_elsewhere", { "go", "notes" })
+      local r = site:apply("ask_elsewhere", { "go", "notes" })
       wait_until(function()
         return site:key("EXISTS", "y") == 1
       end, 20, "a task that waits")
@@ -96,7 +75,7 @@ describe("A worker", function()
       site:worker { "-P", "2", "-c", "1" }
       local list = {}
       for i = 1, 200 do
-        list[i] = send("ask", { i })
+        list[i] = site:apply("ask", { i })
       end
       local sum = 0
       for r in te.as_completed(list, 60) do
@@ -109,11 +88,11 @@ describe("A worker", function()
   describe("runs", function()
     it("the first in first, and the urgent before", function()
       for i = 1, 20 do
-        send("note", { "order", "plain-" .. i })
+        site:apply("note", { "order", "plain-" .. i })
       end
       for i = 1, 10 do
-        send("note", { "order", "p1-" .. i }, { priority = 1 })
-        send("note", { "order", "p9-" .. i }, { priority = 9 })
+        site:apply("note", { "order", "p1-" .. i }, { priority = 1 })
+        site:apply("note", { "order", "p9-" .. i }, { priority = 9 })
       end
       local expected = {}
       for _, name in ipairs { "p9-", "p1-", "plain-" } do
@@ -126,9 +105,9 @@ describe("A worker", function()
     end)
 
     it("every queue that it serves, and no other", function()
-      send("note", { "notes", "here" }, { queue = "a" })
-      send("note", { "notes", "there" }, { queue = "b" })
-      send("note", { "notes", "elsewhere" }, { queue = "c" })
+      site:apply("note", { "notes", "here" }, { queue = "a" })
+      site:apply("note", { "notes", "there" }, { queue = "b" })
+      site:apply("note", { "notes", "elsewhere" }, { queue = "c" })
       site:worker { "-P", "1", "-Q", "a,b" }
       local lines = site:wait_lines("notes", 2)
       table.sort(lines)
@@ -138,8 +117,8 @@ describe("A worker", function()
 
     it("the queues that its tasks name, unless told otherwise", function()
       site:worker { "-P", "1" }
-      send("note_urgent", { "notes", "urgent" }, { queue = "urgent" })
-      send("note", { "notes", "plain" })
+      site:apply("note_urgent", { "notes", "urgent" }, { queue = "urgent" })
+      site:apply("note", { "notes", "plain" })
       site:wait_lines("notes", 2)
     end)
 
@@ -148,11 +127,11 @@ describe("A worker", function()
       local list = {}
       for i = 1, 10 do
         local due = te.now() + i * 0.05
-        list[i] = { due = due, send("nap", { 0, "notes", ("%.3f"):format(due) },
-          { eta = due }) }
+        local args = { 0, "notes", ("%.3f"):format(due) }
+        list[i] = { due = due, result = site:apply("nap", args, { eta = due }) }
       end
       for i = 1, 10 do
-        list[i][1]:get { timeout = 20 }
+        list[i].result:get { timeout = 20 }
         -- Every task before it was due before it.
         assert.is_true(te.now() >= list[i].due - 0.002)
       end
@@ -171,7 +150,7 @@ describe("A worker", function()
         return site:key("SCARD", "sl:default") == 1
       end)
       local began = te.now()
-      send("add", { 1, 2 }, { countdown = 0.4 }):get { timeout = 20 }
+      site:apply("add", { 1, 2 }, { countdown = 0.4 }):get { timeout = 20 }
       local late = te.now() - began - 0.4
       assert.is_true(late >= -0.002, late)
       -- Less than any timer of the worker's but that of the due time.
@@ -182,7 +161,7 @@ describe("A worker", function()
       site:worker { "-P", "1", "-c", "20" }
       local list = {}
       for i = 1, 20 do
-        list[i] = send("until_file", { "go", "notes", i })
+        list[i] = site:apply("until_file", { "go", "notes", i })
       end
       site:wait_lines("notes", 20)
       site.place:write("go", "")
@@ -194,10 +173,10 @@ describe("A worker", function()
     it("no more of them than it has slots", function()
       site:worker { "-P", "1", "-c", "2" }
       for i = 1, 4 do
-        send("until_file", { "go", "notes", i })
+        site:apply("until_file", { "go", "notes", i })
       end
       site:wait_lines("notes", 2)
-      local r = send("add", { 1, 2 }, { priority = 9 })
+      local r = site:apply("add", { 1, 2 }, { priority = 9 })
       assert.same({ nil, "timeout" }, { r:wait(0.1) })
       assert.equal(2, #site:lines("notes"))
       site.place:write("go", "")
@@ -210,9 +189,9 @@ describe("A worker", function()
       for i = 1, 1000 do
         -- The children know by then how short tasks are, and get many.
         if i == 500 then
-          send("busy_until_file", { "go", "notes" })
+          site:apply("busy_until_file", { "go", "notes" })
         end
-        list[#list + 1] = send("add", { i, i })
+        list[#list + 1] = site:apply("add", { i, i })
       end
       site:worker { "-P", "2" }
       site:wait_lines("notes", 1)
@@ -226,19 +205,19 @@ describe("A worker", function()
     it("no short ones behind long ones when others can", function()
       local before, list, ids, rest = {}, {}, {}, {}
       for i = 1, 500 do
-        before[i] = send("add", { i, i })
+        before[i] = site:apply("add", { i, i })
       end
       local worker = site:worker { "-P", "2" }
       for r in te.as_completed(before, 30) do
         r:get()
       end
       for _ = 1, 2 do
-        send("busy_until_file", { "go", "notes" })
+        site:apply("busy_until_file", { "go", "notes" })
       end
       site:wait_lines("notes", 2)
       -- Its children are known for short tasks, and are given many.
       for i = 1, 400 do
-        list[i] = send("note", { "short", i })
+        list[i] = site:apply("note", { "short", i })
         ids[i] = list[i].id
       end
       wait_until(function()
@@ -270,16 +249,16 @@ describe("A worker", function()
       site:worker { "-P", "1" }
       local before = {}
       for i = 1, 200 do
-        before[i] = send("add", { i, i })
+        before[i] = site:apply("add", { i, i })
       end
       for r in te.as_completed(before, 30) do
         r:get()
       end
-      send("busy_until_file", { "go", "notes" })
+      site:apply("busy_until_file", { "go", "notes" })
       site:wait_lines("notes", 1)
       site:call("CONFIG", "SET", "slowlog-log-slower-than", "0")
       -- Goes back, for which the worker's own bell rings.
-      send("note", { "short" })
+      site:apply("note", { "short" })
       wait_until(function()
         for _, entry in ipairs(site:call("SLOWLOG", "GET", "-1")) do
           local _, name, _, _, _, _, want, _, slept = table.unpack(entry[4])
@@ -296,7 +275,7 @@ describe("A worker", function()
 
     it("tasks that wait for others up to a number, and says so", function()
       local first = site:worker { "-P", "1" }
-      local deep = send("nest", { 1050 })
+      local deep = site:apply("nest", { 1050 })
       first:heard("stderr", "1001 tasks wait for others, and no more can")
       assert.same({ nil, "timeout" }, { deep:wait(0) })
       site:worker { "-P", "1" }
@@ -309,7 +288,7 @@ describe("A worker", function()
       local first = site:worker { "-P", "1" }
       local second = site:worker { "-P", "1" }
       for i = 1, 2 do
-        send("until_file", { "go", "notes", i })
+        site:apply("until_file", { "go", "notes", i })
       end
       local lines = site:wait_lines("notes", 2)
       site.place:write("go", "")

@@ -1,30 +1,9 @@
-local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker", function()
-  local server, site
-
-  setup(function()
-    server = redis_server.start()
-  end)
-
-  teardown(function()
-    server:stop()
-  end)
-
-  before_each(function()
-    site = workers.site { server = server }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
-
-  local function send(name, args, opts)
-    return site.app:send_task(name, args, opts)
-  end
+  local site = workers.for_each_spec()
 
   describe("that stops", function()
     local function stops_with(worker, code)
@@ -37,10 +16,10 @@ describe("A worker", function()
 
     it("lets end what runs, and leaves the rest", function()
       local worker = site:worker { "-P", "1" }
-      local running = send("until_file", { "go", "notes" })
+      local running = site:apply("until_file", { "go", "notes" })
       site:wait_lines("notes", 1)
       for _ = 1, 3 do
-        send("note", { "notes", "later" })
+        site:apply("note", { "notes", "later" })
       end
       local children = workers.children(worker)
       worker:kill("TERM")
@@ -61,9 +40,9 @@ describe("A worker", function()
 
     it("hands back what runs when it is told twice", function()
       local worker = site:worker { "-P", "1", "-c", "2" }
-      send("nap", { 30, "notes", "a" })
+      site:apply("nap", { 30, "notes", "a" })
       site:wait_lines("notes", 1)
-      send("compute", { 30, "notes", "b" })
+      site:apply("compute", { 30, "notes", "b" })
       site:wait_lines("notes", 2)
       worker:kill("TERM")
       worker:heard("stderr", "stopping: waiting")
@@ -80,7 +59,7 @@ describe("A worker", function()
 
     it("hands back what runs when its grace time is over", function()
       local worker = site:worker { "-P", "1", "--grace", "0.3" }
-      send("compute", { 30, "notes" })
+      site:apply("compute", { 30, "notes" })
       site:wait_lines("notes", 1)
       local began = te.now()
       stops_with(worker, 0)
@@ -91,9 +70,9 @@ describe("A worker", function()
 
     it("hands back what its dying child was running", function()
       local worker = site:worker { "-P", "2" }
-      local running = send("until_file", { "go", "notes", "a" })
+      local running = site:apply("until_file", { "go", "notes", "a" })
       site:wait_lines("notes", 1)
-      send("nap", { 30, "notes", "b" })
+      site:apply("nap", { 30, "notes", "b" })
       local pid = site:wait_lines("notes", 2)[2]:match("%d+")
       worker:kill("TERM")
       worker:heard("stderr", "stopping: waiting")
@@ -112,7 +91,7 @@ describe("A worker", function()
     it("hands back at once what it has fetched", function()
       local worker = site:worker { "-P", "2" }
       for i = 1, 3000 do
-        send("compute", { 0.001, "notes", i })
+        site:apply("compute", { 0.001, "notes", i })
       end
       site:wait_lines("notes", 100)
       stops_with(worker, 0)
@@ -135,10 +114,10 @@ describe("A worker", function()
 
     it("leaves nothing but what is documented", function()
       local worker = site:worker { "-P", "2" }
-      send("add", { 1, 2 }, { countdown = 0.05 })
-      send("nap", { 0 }, { priority = 3 })
-      send("note", { "notes", "x" }, { ignore_result = true })
-      send("add", { 1, 2 }, { task_id = "order-7" })
+      site:apply("add", { 1, 2 }, { countdown = 0.05 })
+      site:apply("nap", { 0 }, { priority = 3 })
+      site:apply("note", { "notes", "x" }, { ignore_result = true })
+      site:apply("add", { 1, 2 }, { task_id = "order-7" })
       for _ = 1, 2 do
         site:outcome("ask", 1)
       end
@@ -154,33 +133,32 @@ describe("A worker", function()
     end)
 
     it("does so without Redis, and another takes over at once", function()
-      local own <close> = redis_server.start { config = { "appendonly yes",
-        "appendfsync always" } }
-      site:close()
-      site = workers.site { server = own }
-      local worker = site:worker { "-P", "1" }
-      local done = send("busy_until_file", { "go", "notes" })
-      site:wait_lines("notes", 1)
-      own:kill("KILL")
+      local kept <close> = workers.site { config = {
+        "appendonly yes", "appendfsync always",
+      } }
+      local worker = kept:worker { "-P", "1" }
+      local done = kept:apply("busy_until_file", { "go", "notes" })
+      kept:wait_lines("notes", 1)
+      kept.server:kill("KILL")
       worker:kill("TERM")
       worker:heard("stderr", "stopping: waiting")
-      site.place:write("go", "")
+      kept.place:write("go", "")
       assert.equal(3, worker:wait(30).code)
-      own:restart()
-      site:worker { "-P", "1" }
+      kept.server:restart()
+      kept:worker { "-P", "1" }
       -- It had ended, and nobody had been told but its claim.
       assert.equal("seen", done:get { timeout = 10 })
-      assert.equal(1, #site:lines("notes"))
+      assert.equal(1, #kept:lines("notes"))
     end)
 
     it("does so even when Redis refuses everything", function()
       local worker = site:worker { "-P", "1" }
-      send("nap", { 30, "notes" })
+      site:apply("nap", { 30, "notes" })
       site:wait_lines("notes", 1)
-      server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
+      site.server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
       worker:kill("QUIT")
       local ended = worker:wait(30)
-      server:cli("CONFIG", "SET", "min-replicas-to-write", "0")
+      site.server:cli("CONFIG", "SET", "min-replicas-to-write", "0")
       assert.equal(3, ended.code)
       -- A few tries, not one for each turn of a loop.
       local _, refusals = ended.stderr:gsub("Redis refuses", "")

@@ -1,11 +1,13 @@
 --- Connections to Redis that a spec opens, and what is told of them.
 --
---     local open = connections.new()
---     local c, told = open:connected(server.url)
---     assert.equal("PONG", connections.ask(c, "PING"))
---     open:close()
+--     local open = connections.for_each_spec()
+--     it("is up", function()
+--       local c, told = open:connected(server.url)
+--       assert.equal("PONG", connections.ask(c, "PING"))
+--     end)
 -- @module spec.support.connections
 
+local busted = require("busted")
 local core = require("taskengine.core")
 local wait = require("spec.support.wait")
 
@@ -18,10 +20,14 @@ local LIMIT_S <const> = 10
 local Connections = {}
 Connections.__index = Connections
 
---- Makes an empty set.
--- @treturn Connections
-function connections.new()
-  return setmetatable({}, Connections)
+--- Closes the connections of each spec of a block behind it.
+-- @treturn Connections of the spec that runs
+function connections.for_each_spec()
+  local self = setmetatable({}, Connections)
+  busted.after_each(function()
+    self:close()
+  end)
+  return self
 end
 
 -- `told` gets { "up" } and { message, name, fatal } beside what the spec's own
@@ -79,8 +85,8 @@ end
 
 --- Closes all; then nothing may keep the loop alive.
 function Connections:close()
-  for _, c in ipairs(self) do
-    c:close()
+  while self[1] do
+    table.remove(self):close()
   end
   wait.wait_until_idle()
 end

@@ -6,7 +6,10 @@
 -- @module spec.support.embedded
 
 local core = require("taskengine.core")
-local loop, sys = core.loop, core.sys
+local files = require("spec.support.files")
+local processes = require("spec.support.processes")
+local wait_until = require("spec.support.wait").wait_until
+local sys = core.sys
 
 local embedded = {}
 local Home = {}
@@ -15,54 +18,13 @@ Home.__index = Home
 local LIMIT_S <const> = 20
 local USER <const> = "spec/support/embedded_user.lua"
 
---- Runs the loop until a condition holds.
--- @tparam string what it is waited for, for the error
--- @tparam function condition
--- @tparam[opt=20] number limit seconds
--- @return what the condition returned
--- @raise when it does not hold in time
-function embedded.wait(what, condition, limit)
-  local deadline = sys.monotonic() + (limit or LIMIT_S)
-  local _ <close> = loop.timer(5, function() end, 5) -- turns the loop
-  while true do
-    local got = condition()
-    if got then
-      return got
-    elseif sys.monotonic() > deadline then
-      error("waited in vain for: " .. what, 2)
-    end
-    loop.run("once")
-  end
-end
-
-local function read(path)
-  local file <close> = io.open(path, "rb")
-  return file and file:read("a")
-end
-
 local function run(...)
   local cli <close> = assert(io.popen(
     table.concat({ ... }, " ") .. " 2>&1"))
   return (cli:read("a"):gsub("\n$", ""))
 end
 
-embedded.read = read
 embedded.run = run
-
---- Whether a process runs. One that has ended and was not reaped does not.
--- @tparam int pid
--- @treturn boolean
-function embedded.is_alive(pid)
-  local stat = read(("/proc/%d/stat"):format(pid))
-  return stat ~= nil and not stat:find("%) [ZX]")
-end
-
---- Sends a signal to a process.
--- @tparam int pid
--- @tparam string signal e.g. `"KILL"`
-function embedded.kill(pid, signal)
-  os.execute(("kill -%s %d 2>/dev/null"):format(signal, pid))
-end
 
 --- Makes a home and moves in.
 -- @tparam[opt=0] number linger seconds that a server stays without a user
@@ -102,8 +64,7 @@ end
 -- @treturn string its path
 function Home:write(name, text)
   local path = self.path .. "/" .. name
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(text)
+  files.write(path, text)
   return path
 end
 
@@ -126,9 +87,9 @@ function Home:ensure(handle, timeout_ms)
     answer = table.pack(...)
   end)
   assert(not answer, "answered before ensure returned")
-  embedded.wait("an answer", function()
+  wait_until(function()
     return answer
-  end, LIMIT_S + 1)
+  end, LIMIT_S + 1, "an answer")
   if answer[1] then
     self:note_pids()
   end
@@ -145,7 +106,7 @@ function Home:ready(name)
 end
 
 local function number_in(path, pattern)
-  return tonumber((read(path) or ""):match(pattern))
+  return tonumber((files.read(path) or ""):match(pattern))
 end
 
 --- The process ids of supervisor and server, as they noted them.
@@ -170,12 +131,12 @@ end
 -- @tparam[opt="spec"] string name
 function Home:wait_for_end(name)
   local supervisor, server = self:note_pids(name)
-  embedded.wait("the end of the supervisor", function()
-    return not embedded.is_alive(supervisor)
-  end)
-  embedded.wait("the end of the server", function()
-    return not embedded.is_alive(server)
-  end)
+  wait_until(function()
+    return not processes.is_alive(supervisor)
+  end, LIMIT_S, "the end of the supervisor")
+  wait_until(function()
+    return not processes.is_alive(server)
+  end, LIMIT_S, "the end of the server")
 end
 
 --- Asks a server something.
@@ -204,7 +165,7 @@ function Home:user(name, mode, under)
   local user = { pid = process:pid() }
   function user.lines()
     local lines = {}
-    for line in (read(out) or ""):gmatch("([^\n]*)\n") do
+    for line in (files.read(out) or ""):gmatch("([^\n]*)\n") do
       lines[#lines + 1] = line
     end
     return lines
@@ -224,7 +185,7 @@ end
 -- @tparam string pattern of the line
 -- @treturn string what the pattern captures
 function Home:heard(user, pattern)
-  return embedded.wait("a user's line " .. pattern, function()
+  return wait_until(function()
     for _, line in ipairs(user.lines()) do
       local got = line:match(pattern)
       if got then
@@ -232,7 +193,7 @@ function Home:heard(user, pattern)
         return got
       end
     end
-  end)
+  end, LIMIT_S, "a user's line " .. pattern)
 end
 
 local function is_free(lock)
@@ -248,24 +209,24 @@ function Home:close()
   for _, user in ipairs(self.users) do
     user.kill()
   end
-  embedded.wait("the end of the users", function()
+  wait_until(function()
     for _, user in ipairs(self.users) do
       if not user.has_ended() then
         return false
       end
     end
     return true
-  end)
+  end, LIMIT_S, "the end of the users")
   for pid in pairs(self.pids) do
-    embedded.wait("the end of process " .. pid, function()
-      return not embedded.is_alive(pid)
-    end)
+    wait_until(function()
+      return not processes.is_alive(pid)
+    end, LIMIT_S, "the end of process " .. pid)
   end
   local locks = run("find", self.path, "-name '*.lock'")
   for lock in locks:gmatch("[^\n]+") do
-    embedded.wait("the release of " .. lock, function()
+    wait_until(function()
       return is_free(lock)
-    end)
+    end, LIMIT_S, "the release of " .. lock)
   end
   for name, value in pairs(self.saved) do
     sys.setenv(name, value or nil)

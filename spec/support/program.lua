@@ -11,6 +11,8 @@
 -- @module spec.support.program
 
 local core = require("taskengine.core")
+local files = require("spec.support.files")
+local processes = require("spec.support.processes")
 local support = require("spec.support.embedded")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -28,21 +30,16 @@ program.PATH = assert(core.sys.realpath(BUILD .. "/taskengine"))
 local Process = {}
 Process.__index = Process
 
-local function read(path)
-  local file <close> = io.open(path, "rb")
-  return file and file:read("a") or ""
-end
-
 --- What it has written to stdout so far.
 -- @treturn string
 function Process:stdout()
-  return read(self.path .. ".out")
+  return files.read(self.path .. ".out") or ""
 end
 
 --- What it has written to stderr so far.
 -- @treturn string
 function Process:stderr()
-  return read(self.path .. ".err")
+  return files.read(self.path .. ".err") or ""
 end
 
 --- Sends a signal.
@@ -185,19 +182,12 @@ end
 --- The processes whose parent is this one.
 -- @tparam int pid
 -- @treturn {int,...}
-function program.children(pid)
-  local list = {}
-  for number in read(("/proc/%d/task/%d/children"):format(pid, pid))
-    :gmatch("%d+") do
-    list[#list + 1] = tonumber(number)
-  end
-  return list
-end
+program.children = processes.children
 
 --- Whether a process runs.
 -- @tparam int pid
 -- @treturn boolean
-program.is_alive = support.is_alive
+program.is_alive = processes.is_alive
 
 --- Ends all that was started and removes the folder.
 function Place:close()

@@ -4,11 +4,16 @@
 --     local server <close> = redis_server.start { password = "pw" }
 --     redis.connect(server.url)
 --
+--     local server = redis_server.for_all_specs() -- of a block
+--
 -- It is stopped, and its folder removed, by @{Server:stop}, when the handle is
 -- closed or collected, and also when the spec's process dies: a shell stands
 -- over the server and reads from a pipe that the process holds.
 -- @module spec.support.redis_server
 
+local busted = require("busted")
+local files = require("spec.support.files")
+local processes = require("spec.support.processes")
 local wait_until = require("spec.support.wait").wait_until
 
 local redis_server = {}
@@ -39,14 +44,9 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
+-- What is in a file that may not be there yet.
 local function read_file(path)
-  local file <close> = io.open(path, "rb")
-  return file and file:read("a") or ""
-end
-
-local function write_file(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(text))
+  return files.read(path) or ""
 end
 
 local function make_folder()
@@ -56,8 +56,7 @@ end
 
 -- A zombie is gone too: the shell takes its status when it ends itself.
 local function is_gone(pid)
-  local state = read_file(("/proc/%d/stat"):format(pid)):match("%) (%a)")
-  return state == nil or state == "Z" or state == "X"
+  return not processes.is_alive(pid)
 end
 
 local function write_config(self)
@@ -74,7 +73,7 @@ local function write_config(self)
     lines[#lines + 1] = "requirepass " .. self.password
   end
   table.move(self.config, 1, #self.config, #lines + 1, lines)
-  write_file(self.dir .. "/redis.conf", table.concat(lines, "\n") .. "\n")
+  files.write(self.dir .. "/redis.conf", table.concat(lines, "\n") .. "\n")
 end
 
 local function launch(self)
@@ -101,22 +100,10 @@ local function stop_keeper(self, word)
   end
 end
 
---- Starts a server and waits until it answers.
--- @tparam[opt] table opts
--- @tparam[opt] {string,...} opts.config further lines of redis.conf
--- @tparam[opt] string opts.password `requirepass`
--- @tparam[opt] boolean opts.tcp listen on a free port of 127.0.0.1 as well
--- @treturn Server
-function redis_server.start(opts)
-  opts = opts or {}
+local function start(self, opts)
   local dir = make_folder()
-  local self = setmetatable({
-    dir = dir,
-    socket = dir .. "/redis.sock",
-    log = dir .. "/log",
-    password = opts.password,
-    config = opts.config or {},
-  }, Server)
+  self.dir, self.socket, self.log = dir, dir .. "/redis.sock", dir .. "/log"
+  self.password, self.config = opts.password, opts.config or {}
   local login = opts.password and (":%s@"):format(opts.password) or ""
   self.url = ("redis+unix://%s%s"):format(login, self.socket)
   for _ = 1, 20 do
@@ -126,16 +113,43 @@ function redis_server.start(opts)
     end
     write_config(self)
     if launch(self) then
-      return self
+      return
     end
     local log = read_file(self.log) .. read_file(dir .. "/output")
     local is_taken = opts.tcp and log:find("Address already in use", 1, true)
     stop_keeper(self, is_taken and "keep\n" or "remove\n")
     if not is_taken then
-      error("redis-server did not start:\n" .. log, 2)
+      error("redis-server did not start:\n" .. log, 3)
     end
   end
-  error("no free port for a redis-server", 2)
+  error("no free port for a redis-server", 3)
+end
+
+--- Starts a server and waits until it answers.
+-- @tparam[opt] table opts
+-- @tparam[opt] {string,...} opts.config further lines of redis.conf
+-- @tparam[opt] string opts.password `requirepass`
+-- @tparam[opt] boolean opts.tcp listen on a free port of 127.0.0.1 as well
+-- @treturn Server
+function redis_server.start(opts)
+  local self = setmetatable({}, Server)
+  start(self, opts or {})
+  return self
+end
+
+--- Starts a server before the first spec of a block and stops it behind the
+-- last.
+-- @tparam[opt] table opts as for @{redis_server.start}
+-- @treturn Server
+function redis_server.for_all_specs(opts)
+  local self = setmetatable({}, Server)
+  busted.setup(function()
+    start(self, opts or {})
+  end)
+  busted.teardown(function()
+    self:stop()
+  end)
+  return self
 end
 
 --- Runs one command through redis-cli.

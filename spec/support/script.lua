@@ -2,34 +2,25 @@
 -- @module spec.support.script
 
 local core = require("taskengine.core")
+local files = require("spec.support.files")
 local wait_until = require("spec.support.wait").wait_until
 
 local script = {}
 
 local LIMIT_S <const> = 60
 
-local function write(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(text))
-end
-
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read("a")
-end
-
 --- A folder with files in it, removed when it is closed.
--- @tparam {[string]=string,...} files name to text
+-- @tparam {[string]=string,...} texts by name
 -- @treturn table with `dir`
-function script.folder(files)
+function script.folder(texts)
   local out <close> = io.popen('mktemp -d "${TMPDIR:-/tmp}/te-script.XXXXXX"')
   local dir = assert(out:read("l"), "no folder for a script")
-  for name, text in pairs(files) do
+  for name, text in pairs(texts) do
     local below = name:match("^(.*)/")
     if below then
       assert(os.execute(("mkdir -p '%s/%s'"):format(dir, below)))
     end
-    write(dir .. "/" .. name, text)
+    files.write(dir .. "/" .. name, text)
   end
   return setmetatable({ dir = dir }, {
     __close = function()
@@ -59,7 +50,7 @@ function script.run(dir, words)
   wait_until(function()
     return code
   end, LIMIT_S, "the end of " .. words)
-  return read(dir .. "/.out"), read(dir .. "/.err"), code
+  return files.read(dir .. "/.out"), files.read(dir .. "/.err"), code
 end
 
 return script

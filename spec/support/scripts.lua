@@ -1,10 +1,13 @@
 --- A script that does what its arguments say, and how it is run.
 --
---     local site <close> = scripts.open()
---     local ended = site:run("script.lua", "naps", "3", "0")
+--     local site = scripts.for_each_spec()
+--     it("ends", function()
+--       local ended = site:run("script.lua", "naps", "3", "0")
+--     end)
 --
 -- @module spec.support.scripts
 
+local busted = require("busted")
 local core = require("taskengine.core")
 local program = require("spec.support.program")
 
@@ -87,7 +90,6 @@ app:main(function(args)
 end)
 ]]
 
-
 --- A place with that script in it.
 -- @type Site
 -- @tfield Place place
@@ -97,11 +99,17 @@ Site.__index = Site
 --- The script, `script.lua` in its place.
 scripts.TEXT = SCRIPT
 
---- Opens a site.
--- @treturn Site
-function scripts.open()
-  local self = setmetatable({ place = program.place() }, Site)
-  self.place:write("script.lua", SCRIPT)
+--- Opens a site before each spec of a block and closes it behind it.
+-- @treturn Site of the spec that runs
+function scripts.for_each_spec()
+  local self = setmetatable({}, Site)
+  busted.before_each(function()
+    self.place = program.place()
+    self.place:write("script.lua", SCRIPT)
+  end)
+  busted.after_each(function()
+    self.place:close()
+  end)
   return self
 end
 
@@ -133,12 +141,5 @@ function Site:state_of(id)
   local ended = self.place:run { "result", id, "--json", "-b", self:broker() }
   return assert(core.json.decode(ended.stdout)).state
 end
-
---- Ends all that was started there.
-function Site:close()
-  self.place:close()
-end
-
-Site.__close = Site.close
 
 return scripts

@@ -9,8 +9,10 @@
 -- was started there.
 -- @module spec.support.workers
 
+local busted = require("busted")
 local core = require("taskengine.core")
 local envelope = require("spec.support.envelope")
+local processes = require("spec.support.processes")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
 local te = require("taskengine")
@@ -31,25 +33,46 @@ workers.PREFIX = "te:{default.0}:"
 local Site = {}
 Site.__index = Site
 
+local function open(self, opts)
+  self.server = opts.server or redis_server.start { config = opts.config }
+  if opts.server then
+    opts.server:cli("FLUSHALL")
+  end
+  self.owns_server = not opts.server
+  self.place = program.place { broker = self.server.url }
+  self.dir = self.place.dir
+  self.app = te.app("site", { broker = self.server.url })
+  self.redis = assert(core.redis.connect(self.server.url))
+end
+
 --- Opens a site.
 -- @tparam[opt] table opts
 -- @tparam[opt] {string,...} opts.config further lines of redis.conf
 -- @tparam[opt] Server opts.server one that is there already; it is emptied
 -- @treturn Site
 function workers.site(opts)
-  opts = opts or {}
-  local server = opts.server or redis_server.start { config = opts.config }
-  if opts.server then
-    server:cli("FLUSHALL")
-  end
-  local self = setmetatable({
-    server = server,
-    owns_server = not opts.server,
-    place = program.place { broker = server.url },
-  }, Site)
-  self.dir = self.place.dir
-  self.app = te.app("site", { broker = server.url })
-  self.redis = assert(core.redis.connect(server.url))
+  local self = setmetatable({}, Site)
+  open(self, opts or {})
+  return self
+end
+
+--- Opens a site before each spec of a block and closes it behind it; they all
+-- share one Redis, which is emptied for each.
+-- @treturn Site of the spec that runs
+function workers.for_each_spec()
+  local self, server = setmetatable({}, Site), nil
+  busted.setup(function()
+    server = redis_server.start()
+  end)
+  busted.teardown(function()
+    server:stop()
+  end)
+  busted.before_each(function()
+    open(self, { server = server })
+  end)
+  busted.after_each(function()
+    self:close()
+  end)
   return self
 end
 
@@ -94,6 +117,15 @@ end
 -- @treturn Result
 function Site:send(name, ...)
   return self.app:send_task(name, table.pack(...))
+end
+
+--- Sends a task with options.
+-- @tparam string name
+-- @tparam[opt] table args
+-- @tparam[opt] table opts as for `app:send_task`
+-- @treturn Result
+function Site:apply(name, args, opts)
+  return self.app:send_task(name, args, opts)
 end
 
 --- Sends a task and waits for its end.
@@ -195,15 +227,13 @@ end
 -- @tparam Process worker
 -- @treturn {int,...}
 function workers.children(worker)
-  return program.children(worker.pid)
+  return processes.children(worker.pid)
 end
 
 --- Sends a signal to a process, which may be gone.
 -- @tparam int pid
 -- @tparam[opt="KILL"] string signal
-function workers.kill(pid, signal)
-  os.execute(("kill -%s %d 2>/dev/null"):format(signal or "KILL", pid))
-end
+workers.kill = processes.kill
 
 --- How many descriptors a process has open.
 -- @tparam int pid
@@ -219,7 +249,7 @@ end
 function workers.wait_gone(pids, limit_s)
   wait_until(function()
     for _, pid in ipairs(pids) do
-      if program.is_alive(pid) then
+      if processes.is_alive(pid) then
         return false
       end
     end

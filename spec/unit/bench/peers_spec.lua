@@ -1,4 +1,5 @@
 local process = require("bench.peers.process")
+local processes = require("spec.support.processes")
 local report = require("bench.peers.table")
 local wait = require("spec.support.wait")
 
@@ -65,15 +66,6 @@ end)
 describe("bench.peers.process", function()
   local PAIR <const> = { "sh", "-c", "sleep 1000 & exec sleep 1000" }
 
-  local function is_alive(pid)
-    local file = io.open(("/proc/%d/stat"):format(pid))
-    local state = file and file:read("a"):match("%) (%a)")
-    if file then
-      file:close()
-    end
-    return state ~= nil and state ~= "Z"
-  end
-
   -- Starts a program that starts one itself; returns both and their pids.
   local function start_pair()
     local pair = process.start(PAIR)
@@ -87,7 +79,8 @@ describe("bench.peers.process", function()
 
   local function wait_gone(pids)
     wait.wait_until(function()
-      return not is_alive(pids[1]) and not is_alive(pids[2])
+      return not processes.is_alive(pids[1])
+        and not processes.is_alive(pids[2])
     end)
   end
 
