@@ -12,7 +12,10 @@ describe("A worker that is killed and started again", function()
     local slowest_s = 0
     run:send("wait", chaos.size(10000, 100000), 0.004)
     run:start()
-    while run.kills < kills_max and not run:is_done() do
+    while run.kills < kills_max do
+      if run:is_done() then
+        run:send("wait", 1000, 0.004)
+      end
       chaos.pause(0.02, 0.3)
       local dead = run.site:wids()[1]
       run:kill_worker()
@@ -27,7 +30,6 @@ describe("A worker that is killed and started again", function()
 
     local bound = run.kills * run.processes * run.concurrency
     local found = run:report("F2", bound, ("back=%.2fs"):format(slowest_s))
-    assert.equal(kills_max, run.kills)
     assert.same({ 0, 0 }, { found.lost, found.unexpected })
     assert.is_true(found.twice <= bound)
     assert.equal(run.sent, found.done)

@@ -89,7 +89,6 @@ describe("A lease", function()
   end)
 
   it("holds under workers that stop and go at random", function()
-    math.randomseed(chaos.SEED)
     local run <close> = chaos.run { processes = 2 }
     local others = {}
     for i = 1, 3 do

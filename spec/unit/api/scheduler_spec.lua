@@ -85,17 +85,25 @@ end)
 
 describe("waiting in a fiber", function()
   it("lets others go on meanwhile", function()
-    local order, all = {}, {}
-    for i, ms in ipairs { 30, 10, 20 } do
+    local order, wakes, all = {}, {}, {}
+    for i = 1, 3 do
       all[i] = te.spawn(function()
-        sleep_ms(ms)
-        order[#order + 1] = ms
+        scheduler.await("x", function(wake)
+          wakes[i] = wake
+        end)
+        order[#order + 1] = i
       end)
+    end
+    wait_until(function()
+      return #wakes == 3
+    end)
+    for _, i in ipairs { 2, 3, 1 } do
+      loop.defer(wakes[i])
     end
     for _, one in ipairs(all) do
       one:get()
     end
-    assert.same({ 10, 20, 30 }, order)
+    assert.same({ 2, 3, 1 }, order)
   end)
 
   it("passes through pcall", function()
@@ -197,10 +205,12 @@ describe("waiting in a fiber", function()
   end)
 
   it("is not seen by another fiber that has the same coroutine", function()
-    local co
+    local co, has_looked
     local holder = te.spawn(function()
       co = coroutine.create(function()
-        sleep_ms(10)
+        repeat
+          sleep_ms(1)
+        until has_looked
         return "done"
       end)
       return coroutine.resume(co)
@@ -209,6 +219,7 @@ describe("waiting in a fiber", function()
       sleep_ms(1)
       local resumed, problem = coroutine.resume(co)
       local closed, refusal = pcall(coroutine.close, co)
+      has_looked = true
       return resumed, problem, coroutine.status(co), closed, refusal
     end)
     assert.same({ false, "cannot resume non-suspended coroutine", "normal",
@@ -307,11 +318,15 @@ describe("te.spawn", function()
   end)
 
   it("can be waited for with a limit, by many", function()
+    local may_end
     local one = te.spawn(function()
-      sleep_ms(20)
+      repeat
+        sleep_ms(1)
+      until may_end
       return "value"
     end)
     assert.same({ nil, "timeout" }, { one:wait(0.001) })
+    may_end = true
     local others = {}
     for i = 1, 3 do
       others[i] = te.spawn(function()
