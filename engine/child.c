@@ -251,10 +251,9 @@ static int open_descriptors(te_claims **claims) {
   int rc = te_claims_attach(TE_WIRE_CLAIMS_FD, claims);
   if (rc < 0) return rc;
   int flags = fcntl(TE_WIRE_CHANNEL_FD, F_GETFL);
-  if (flags < 0 || fcntl(TE_WIRE_CHANNEL_FD, F_SETFL, flags | O_NONBLOCK) < 0)
+  if (flags < 0 || fcntl(TE_WIRE_CHANNEL_FD, F_SETFL, flags | O_NONBLOCK) < 0 ||
+      fcntl(TE_WIRE_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0)
     return -errno;
-  for (int fd = TE_WIRE_CHANNEL_FD; fd <= TE_WIRE_CLAIMS_FD; fd++)
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
   return 0;
 }
 

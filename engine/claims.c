@@ -27,7 +27,7 @@ typedef struct claim {
   _Atomic uint64_t word;  // generation and state
   _Atomic uint64_t taken_at_ms;
   char field[TE_FIELD_BYTES];
-  uint64_t record_size;
+  _Atomic uint64_t record_size;
   char record[TE_CLAIM_RECORD_BYTES_MAX];
 } claim;
 
@@ -45,10 +45,11 @@ typedef struct claims_file {
 
 struct te_claims {
   claims_file *file;
-  int fd;
+  int fd;             // a child has none
   char *path;         // to be unlinked; NULL: not
   size_t free_count;  // the rest is the master's own, not shared
   uint32_t free_list[TE_CLAIMS_MAX];
+  char record[TE_CLAIM_RECORD_BYTES_MAX];  // as it was when it was looked at
 };
 
 static uint64_t word_of(uint32_t generation, enum claim_state state) {
@@ -256,18 +257,25 @@ void te_claims_clear(te_claims *c, te_token token) {
   set_free(c, token);
 }
 
-static bool read_outcome(const claim *slot, te_slice *record) {
-  if ((uint32_t)atomic_load(&slot->word) != ENDED ||
-      slot->record_size > sizeof(slot->record))
-    return false;
-  *record = te_slice_of(slot->record, slot->record_size);
+static bool find_record(const claim *slot, te_slice *record) {
+  size_t size = atomic_load(&slot->record_size);
+  if (size > sizeof(slot->record)) return false;
+  *record = te_slice_of(slot->record, size);
   return true;
 }
 
-bool te_claims_outcome(const te_claims *c, te_token token, te_slice *record) {
+/*
+ * A copy: a child whose memory some C code has run over writes there whatever
+ * it likes, whenever it likes, also between a look at it and the next.
+ */
+bool te_claims_outcome(te_claims *c, te_token token, te_slice *record) {
   const claim *slot = claim_of(c, token);
-  return atomic_load(&slot->word) == word_of(token.generation, ENDED) &&
-         read_outcome(slot, record);
+  if (atomic_load(&slot->word) != word_of(token.generation, ENDED))
+    return false;
+  if (!find_record(slot, record)) return false;
+  memcpy(c->record, record->data, record->size);
+  record->data = c->record;
+  return true;
 }
 
 bool te_claims_is_executing(const te_claims *c, unsigned child,
@@ -286,6 +294,7 @@ void te_claims_reset_child(te_claims *c, unsigned child) {
   atomic_store(&c->file->executing[child], 0);
 }
 
+// The mapping keeps the file, and so its lock, until the process is gone.
 int te_claims_attach(int fd, te_claims **out) {
   te_claims *c = claims_new();
   c->fd = fd;
@@ -294,6 +303,8 @@ int te_claims_attach(int fd, te_claims **out) {
     te_claims_free(c);
     return rc;
   }
+  close(c->fd);
+  c->fd = -1;
   *out = c;
   return 0;
 }
@@ -312,7 +323,7 @@ bool te_claims_take(te_claims *c, te_token token) {
 bool te_claims_end(te_claims *c, te_token token, te_slice record) {
   claim *slot = claim_of(c, token);
   if (slot == NULL || record.size > sizeof(slot->record)) return false;
-  slot->record_size = record.size;
+  atomic_store(&slot->record_size, record.size);
   memcpy(slot->record, record.data, record.size);
   atomic_store(&slot->word, word_of(token.generation, ENDED));
   return true;
@@ -376,7 +387,8 @@ void te_claims_each_begun(const te_claims *c,
     const claim *slot = &c->file->claims[i];
     uint32_t state = (uint32_t)atomic_load(&slot->word);
     te_slice outcome = {"", 0};
-    if (state != TAKEN && !read_outcome(slot, &outcome)) continue;
+    if (state != TAKEN && state != ENDED) continue;
+    if (state == ENDED && !find_record(slot, &outcome)) continue;
     each(arg, te_slice_of(slot->field, TE_FIELD_BYTES), outcome);
   }
 }

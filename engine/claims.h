@@ -76,14 +76,16 @@ bool te_claims_is_taken(const te_claims *c, te_token token);
 // When it was taken (te_clock_ms); 0 unless it is taken.
 uint64_t te_claims_taken_at(const te_claims *c, te_token token);
 // The outcome that the child left there; false: none, or one too long.
-bool te_claims_outcome(const te_claims *c, te_token token, te_slice *record);
+// Borrowed until the next call.
+bool te_claims_outcome(te_claims *c, te_token token, te_slice *record);
 void te_claims_clear(te_claims *c, te_token token);  // it is told: free again
 // Whether `child` is executing this task right now, or was when it died.
 bool te_claims_is_executing(const te_claims *c, unsigned child, te_token token);
 bool te_claims_is_busy(const te_claims *c, unsigned child);  // executes any
 void te_claims_reset_child(te_claims *c, unsigned child);
 
-// A child's side: maps what it inherited. 0, or a libuv code.
+// A child's side: maps what it inherited, and closes the descriptor: no code
+// of a task's is to come upon it. 0, or a libuv code.
 int te_claims_attach(int fd, te_claims **out);
 bool te_claims_take(te_claims *c, te_token token);
 // Leaves the outcome in the claim; false: it is too long for that.
@@ -95,7 +97,7 @@ void te_claims_pause(te_claims *c, unsigned child);  // executes none
  * Another master's file. UV_EBUSY while that master or a child of its lives.
  * Otherwise it stays locked until te_claims_free, which removes it; a file
  * that is none is removed at once. `each` is called for every task that had
- * begun, with its outcome if it had ended.
+ * begun, with its outcome if it had ended; both borrow until te_claims_free.
  */
 int te_claims_open_dead(const char *path, te_claims **out);
 // Removes a draft that nobody locks. UV_EBUSY when it is becoming a file.

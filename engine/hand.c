@@ -102,8 +102,7 @@ te_task *te_hand_withdraw(te_hand *h, te_claims *claims) {
   return NULL;
 }
 
-te_task *te_hand_take_ended(te_hand *h, const te_claims *claims,
-                            uint64_t now_ms) {
+te_task *te_hand_take_ended(te_hand *h, te_claims *claims, uint64_t now_ms) {
   te_slice outcome;
   te_list_each (link, &h->tasks) {
     te_task *t = te_container_of(link, te_task, link);
@@ -130,7 +129,7 @@ static const te_task *find_culprit(const te_hand *h, const te_claims *claims) {
   return begun == 1 ? only : NULL;
 }
 
-static void judge(te_task *t, const te_claims *claims, bool is_culprit,
+static void judge(te_task *t, te_claims *claims, bool is_culprit,
                   const char *why) {
   te_slice outcome;
   if (t->end != TE_END_NONE) return;  // its time was up
@@ -144,7 +143,7 @@ static void judge(te_task *t, const te_claims *claims, bool is_culprit,
   }
 }
 
-void te_hand_judge(te_hand *h, const te_claims *claims, bool is_killed,
+void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed,
                    const char *why) {
   const te_task *culprit = is_killed ? NULL : find_culprit(h, claims);
   te_list_each (link, &h->tasks) {

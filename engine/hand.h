@@ -75,15 +75,14 @@ te_task *te_hand_withdraw(te_hand *h, te_claims *claims);
  * A task that has ended, as its claim says, out of the hand; NULL when there
  * is none. The child may be too busy to tell, or dead.
  */
-te_task *te_hand_take_ended(te_hand *h, const te_claims *claims,
-                            uint64_t now_ms);
+te_task *te_hand_take_ended(te_hand *h, te_claims *claims, uint64_t now_ms);
 
 /*
  * The child has died and what had not begun was withdrawn: says of each task
  * how it ends. To blame is the one that the child was executing, or else the
  * only one that had begun, if any; with is_killed, by the master, none is.
  */
-void te_hand_judge(te_hand *h, const te_claims *claims, bool is_killed,
+void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed,
                    const char *why);
 
 te_task *te_hand_take_first(te_hand *h, uint64_t now_ms);  // NULL: empty

@@ -7,6 +7,7 @@
 #include "claims.h"
 #include "fcall.h"
 #include "log.h"
+#include "record.h"
 #include "task.h"
 
 #define PAUSE_MS  50
@@ -46,11 +47,11 @@ static void release(te_heir *h) {
 
 static void sort_out(void *arg, te_slice field, te_slice outcome) {
   estate *e = arg;
-  if (outcome.size == 0) {
-    e->begun[e->begun_count++] = field;
-  } else if (!te_slice_equal(outcome, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+  if (te_record_is_outcome(outcome)) {
     e->ended[e->ended_count++] = field;
     e->ended[e->ended_count++] = outcome;
+  } else if (!te_slice_equal(outcome, te_slice_str(TE_OUTCOME_UNKNOWN))) {
+    e->begun[e->begun_count++] = field;
   }  // one that it did not know goes back
 }
 

@@ -17,6 +17,12 @@ void te_record_failure(te_buf *out, const char *kind, const char *message) {
   add_text(out, message);
 }
 
+bool te_record_is_outcome(te_slice record) {
+  if (record.size < 2) return false;
+  char letter = record.data[0];
+  return te_record_is_success(record) || letter == 'F' || letter == 'R';
+}
+
 bool te_record_is_success(te_slice record) {
   return record.size > 0 && (record.data[0] == 'S' || record.data[0] == 'J');
 }

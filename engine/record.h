@@ -10,6 +10,9 @@
 // Appends a failure: F and { kind = kind, message = message }.
 void te_record_failure(te_buf *out, const char *kind, const char *message);
 
+// Whether it may be one: what children tell, or left, is not to be trusted.
+bool te_record_is_outcome(te_slice record);
+
 // Whether it is that of a task that returned: S, or J with its value as JSON.
 bool te_record_is_success(te_slice record);
 

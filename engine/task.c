@@ -61,15 +61,8 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
   t->record_size = record.size;
 }
 
-// Of what a child may say of a task.
-static bool is_outcome(te_slice record) {
-  if (record.size < 2) return false;
-  char letter = record.data[0];
-  return te_record_is_success(record) || letter == 'F' || letter == 'R';
-}
-
 void te_task_set_outcome(te_task *t, te_slice record) {
-  if (is_outcome(record)) {
+  if (te_record_is_outcome(record)) {
     te_task_end(t, TE_END_OUTCOME, record);
     return;
   }

@@ -29,7 +29,7 @@ typedef enum te_wire_kind {
 } te_wire_kind;
 
 #define TE_WIRE_CHANNEL_FD 3  // in a child: the socket
-#define TE_WIRE_CLAIMS_FD  4  // in a child: the claims
+#define TE_WIRE_CLAIMS_FD  4  // in a child: the claims, until it has them
 
 // What a kind does not have is zero.
 typedef struct te_wire {

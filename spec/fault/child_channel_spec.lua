@@ -37,9 +37,19 @@ app:task("write_and_end", function(bytes, padding)
   os.exit(0)
 end)
 
-app:task("close", function()
-  channel.close()
+app:task("close", function(first, last)
+  channel.close(first, last)
   idle()
+end)
+
+-- Empties what files it finds open.
+app:task("truncate", function()
+  for fd = 3, 255 do
+    local file = io.open("/proc/self/fd/" .. fd, "w")
+    if file then
+      file:close()
+    end
+  end
 end)
 
 app:task("fork", function(bytes, seconds)
@@ -100,7 +110,8 @@ local NONSENSE <const> = {
   { "write", frame("W" .. ("\0"):rep(8) .. "\1more") },
   { "write_and_end", string.pack(">I4", 100), 50 },
   { "write_and_end", string.pack(">I4", 60 << 20), HALF_MB << 20 },
-  { "close" },
+  { "close", 3, 3 },
+  { "close", 0, 255 },
   { "fork", "", 20 },
   { "fork", frame("L" .. ("\xff"):rep(8) .. "\1flood"), 2 },
 }
@@ -191,6 +202,12 @@ describe("A child that talks nonsense to its master", function()
     for i, r in ipairs(held) do
       assert.equal(i, r:get { timeout = 20 })
     end
+    assert.equal(0, run:stop().code)
+  end)
+
+  it("comes upon no file of its master's", function()
+    assert.is_true((run.site:outcome("truncate")))
+    assert.is_true((run.site:outcome("work", 1, run.ledger.path, 0)))
     assert.equal(0, run:stop().code)
   end)
 

@@ -145,6 +145,29 @@ describe("A worker that is killed and started again", function()
       return folder, names
     end
 
+    it("as begun what its claims tell nonsense of", function()
+      local worker = site:worker { "-P", "1" }
+      site:send("busy_until_file", "go", "notes")
+      site:wait_lines("notes", 1)
+      local id = site:in_flight()[1].id
+      kill(worker)
+      local folder, names = claims_folder()
+      local file <close> = assert(io.open(folder .. "/" .. names[1], "r+b"))
+      -- In the claim, see engine/claims.c: its state, its time, the field, the
+      -- size of the outcome, the outcome.
+      local at = file:read("a"):find(id, 1, true) - 1 - 16
+      file:seek("set", at)
+      file:write(string.pack("<I4", 3))
+      file:seek("set", at + 40)
+      file:write(string.pack("<s8", "nonsense"))
+      file:flush()
+      start_idle_heir()
+      wait_until(function()
+        return #site:ready() == 1
+      end)
+      assert.equal(1, site:ready()[1].reaps)
+    end)
+
     it("what is a claims file, and sweeps what was to be one", function()
       kill(site:worker { "-P", "1" })
       local folder, names = claims_folder()

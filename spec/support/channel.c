@@ -27,9 +27,11 @@ static int channel_write(lua_State *L) {
   return 0;
 }
 
+// All descriptors from the first to the last of these.
 static int channel_close(lua_State *L) {
-  (void)L;
-  close(CHANNEL_FD);
+  int last = (int)luaL_checkinteger(L, 2);
+  for (int fd = (int)luaL_checkinteger(L, 1); fd <= last; fd++)
+    close(fd);
   return 0;
 }
 
