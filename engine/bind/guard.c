@@ -8,8 +8,6 @@ state takes is counted, and more than the limit is refused, which is a memory
 error in the code that asked.
 @module taskengine.core.guard
 */
-#include <stdlib.h>
-
 #include "alarm.h"
 #include "bind/bind.h"
 
@@ -161,29 +159,29 @@ static bool is_too_much(size_t more) {
   return memory.is_on && memory.used + more > memory.max;
 }
 
+// Whether `more` bytes, for a block of `new`, are too much; notes it then.
+static bool refuses(size_t more, size_t new) {
+  bool is_refused = is_too_much(more);
+  bool is_again = memory.refused == new;
+  if (memory.refused != 0 && (is_refused || !is_again))
+    memory.is_exhausted = true;
+  memory.refused = is_refused ? new : 0;
+  return is_refused;
+}
+
 /*
- * A lua_Alloc. When it refuses, Lua collects its garbage and asks for the same
- * again; but not where a string is put together: that fails at once.
+ * A lua_Alloc, in front of the one that was there before. When it refuses, Lua
+ * collects its garbage and asks for the same again; but not where a string is
+ * put together: that fails at once.
  */
 static void *allocate(void *arg, void *block, size_t old, size_t new) {
   (void)arg;
-  if (block == NULL) old = 0;  // it says what kind of object it is for
-  if (new == 0) {
-    free(block);
-    memory.used -= old;
-    return NULL;
-  }
-  if (new > old) {
-    bool is_refused = is_too_much(new - old);
-    bool is_again = memory.refused == new;
-    if (memory.refused != 0 && (is_refused || !is_again))
-      memory.is_exhausted = true;
-    memory.refused = is_refused ? new : 0;
-    if (is_refused) return NULL;
-  }
-  void *moved = realloc(block, new);
-  if (moved == NULL) return NULL;
-  memory.used += new - old;  // modulo 2^64 when it shrinks
+  // Without a block, `old` says what kind of object the new one is for.
+  size_t freed = block == NULL ? 0 : old;
+  if (new > freed && refuses(new - freed, new)) return NULL;
+  void *moved = memory.before(memory.before_arg, block, old, new);
+  if (moved == NULL && new > 0) return NULL;
+  memory.used += new - freed;  // modulo 2^64 when it shrinks
   return moved;
 }
 

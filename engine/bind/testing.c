@@ -127,6 +127,35 @@ static int testing_clock_set_fake(lua_State *L) {
   return 0;
 }
 
+// What allocated for the Lua state until it was counted.
+static struct {
+  lua_Alloc before;
+  void *before_arg;
+  lua_Integer count;
+} lua_calls;
+
+static void *count_and_allocate(void *arg, void *block, size_t old,
+                                size_t new) {
+  (void)arg;
+  lua_calls.count++;
+  return lua_calls.before(lua_calls.before_arg, block, old, new);
+}
+
+/***
+How often this Lua state's allocator was called since the first time that this
+was asked.
+@function lua_allocator_calls
+@treturn int
+*/
+static int testing_lua_allocator_calls(lua_State *L) {
+  if (lua_calls.before == NULL) {
+    lua_calls.before = lua_getallocf(L, &lua_calls.before_arg);
+    lua_setallocf(L, count_and_allocate, NULL);
+  }
+  lua_pushinteger(L, lua_calls.count);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"alloc_live", testing_alloc_live},
     {"alloc_round", testing_alloc_round},
@@ -136,6 +165,7 @@ static const luaL_Reg functions[] = {
     {"slice_equal", testing_slice_equal},
     {"clock", testing_clock},
     {"clock_set_fake", testing_clock_set_fake},
+    {"lua_allocator_calls", testing_lua_allocator_calls},
     {NULL, NULL},
 };
 

@@ -120,8 +120,8 @@ describe("taskengine.core.guard", function()
 
   describe("counts memory", function()
     -- In a Lua state of its own: it is for good.
-    local function run(text)
-      local folder <close> = script.folder { ["main.lua"] = [[
+    local function run(text, before)
+      local folder <close> = script.folder { ["main.lua"] = (before or "") .. [[
         local guard = require("taskengine.core").guard
         local used = guard.count_memory(8 << 20)
         assert(used > 10000 and used < 4 << 20)
@@ -155,6 +155,18 @@ describe("taskengine.core.guard", function()
         end
         print(guard.is_exhausted())
       ]])
+    end)
+
+    it("and asks the allocator that was there before", function()
+      assert.equal("true\ttrue\n", run([[
+        local before = calls()
+        local t = {}
+        for i = 1, 100 do t[i] = { i } end
+        print(calls() >= before + 100, guard.used_memory() > used)
+      ]], [[
+        local calls = require("taskengine.core").testing.lua_allocator_calls
+        calls()
+      ]]))
     end)
 
     it("to the last byte", function()
