@@ -10,11 +10,22 @@ Starting other programs.
 
 #define CLASS "taskengine.process"
 
+/*
+ * One that was let go is still waited for, by whatever turns the loop makes:
+ * it would be a zombie otherwise.
+ */
 typedef struct process {
   uv_process_t handle;
   lua_State *L;  // main
   int anchor;    // the userdata, until the handle has closed
+  bool is_let_go;
 } process;
+
+// NULL when it has ended or was let go.
+static process *find_running(lua_State *L) {
+  process **slot = luaL_checkudata(L, 1, CLASS);
+  return *slot == NULL || (*slot)->is_let_go ? NULL : *slot;
+}
 
 static void on_closed(uv_handle_t *handle) {
   process *p = handle->data;
@@ -28,6 +39,17 @@ Twice does nothing.
 @function process:close
 */
 static int process_close(lua_State *L) {
+  process *p = find_running(L);
+  if (p == NULL) return 0;
+  p->is_let_go = true;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 1);  // nobody is told
+  uv_unref((uv_handle_t *)&p->handle);
+  return 0;
+}
+
+// Only when the Lua state is closed: until its end it is anchored.
+static int process_gc(lua_State *L) {
   process **p = luaL_checkudata(L, 1, CLASS);
   if (*p != NULL) uv_close((uv_handle_t *)&(*p)->handle, on_closed);
   *p = NULL;
@@ -57,9 +79,9 @@ The number of the process.
 @treturn ?int nil once it has ended or was let go
 */
 static int process_pid(lua_State *L) {
-  process **p = luaL_checkudata(L, 1, CLASS);
-  if (*p == NULL) return 0;
-  lua_pushinteger(L, uv_process_get_pid(&(*p)->handle));
+  const process *p = find_running(L);
+  if (p == NULL) return 0;
+  lua_pushinteger(L, uv_process_get_pid(&p->handle));
   return 1;
 }
 
@@ -70,13 +92,13 @@ Sends a signal.
 @treturn[1] boolean true
 @return[2] nil
 @treturn[2] string message
-@treturn[2] string name of the error, `"ESRCH"` once it has ended
+@treturn[2] string name of the error, `"ESRCH"` once it has ended or was let go
 @raise when the signal is unknown
 */
 static int process_kill(lua_State *L) {
-  process **p = luaL_checkudata(L, 1, CLASS);
+  process *p = find_running(L);
   int signum = lua_isnoneornil(L, 2) ? SIGTERM : te_bind_check_signal(L, 2);
-  int rc = *p == NULL ? UV_ESRCH : uv_process_kill(&(*p)->handle, signum);
+  int rc = p == NULL ? UV_ESRCH : uv_process_kill(&p->handle, signum);
   if (rc < 0) return te_bind_fail(L, rc);
   lua_pushboolean(L, true);
   return 1;
@@ -249,7 +271,7 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg meta[] = {
-    {"__gc", process_close},
+    {"__gc", process_gc},
     {"__close", process_close},
     {NULL, NULL},
 };

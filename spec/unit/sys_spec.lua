@@ -1,4 +1,6 @@
 local core = require("taskengine.core")
+local wait_until = require("spec.support.wait").wait_until
+
 local loop, sys, testing = core.loop, core.sys, core.testing
 
 local function read(path)
@@ -242,9 +244,26 @@ describe("taskengine.core.sys", function()
       process:close()
       process:close()
       assert.is_nil(process:pid())
+      assert.equal("ESRCH", select(3, process:kill()))
       loop.run()
       assert.is_true(os.execute("kill -KILL " .. pid))
+      -- Its place in the table of processes is given back, too.
+      wait_until(function()
+        return not sys.stat("/proc/" .. pid)
+      end)
     end)
+
+    it("leaves one that was let go, and runs, to whom it may concern",
+      function()
+        local ended <close> = io.popen("lua5.4 -e '"
+          .. "local sys = require(\"taskengine.core\").sys;"
+          .. "local p = sys.spawn({ \"sleep\", \"1000\" },"
+          .. " { stdio = { [1] = \"null\", [2] = \"null\" } });"
+          .. "print(p:pid()); p:close()' 2>&1; echo $?")
+        local pid = ended:read("l")
+        assert.equal("0", ended:read("l"))
+        assert.is_true(os.execute("kill -KILL " .. pid))
+      end)
 
     it("refuses arguments of the wrong kind", function()
       local made_up = setmetatable({}, {
