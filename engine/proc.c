@@ -12,6 +12,7 @@
 #include "wire.h"
 
 #define READ_BYTES       ((size_t)64 * 1024)
+// Of what is gathered, and of what the socket has not taken yet.
 #define UNSENT_BYTES_MAX ((size_t)256 * 1024 * 1024)
 
 struct te_proc {
@@ -114,6 +115,7 @@ static void send_gathered(te_proc *p) {
   p->sending = rest;
   buf = all_of(&p->sending);
   p->is_sending = uv_write(&p->write, stream, &buf, 1, on_written) == 0;
+  if (!p->is_sending) te_buf_clear(&p->sending);
 }
 
 static void on_prepare(uv_prepare_t *prepare) {
@@ -151,9 +153,8 @@ static void describe_end(char *why, size_t size, int64_t status, int signal) {
   }
 }
 
-static void on_exit_(uv_process_t *process, int64_t status, int signal) {
+static void on_child_exit(uv_process_t *process, int64_t status, int signal) {
   te_proc *p = process->data;
-
   uv_read_stop((uv_stream_t *)&p->channel);
   read_rest(p);
   close_handle((uv_handle_t *)&p->process);
@@ -187,7 +188,7 @@ static int spawn(te_proc *p, uv_loop_t *loop, const te_proc_options *o) {
       .file = o->file,
       .args = o->args,
       .env = o->env,
-      .exit_cb = on_exit_,
+      .exit_cb = on_child_exit,
       .stdio = stdio,
       .stdio_count = 5,
   };
@@ -218,9 +219,14 @@ te_buf *te_proc_out(te_proc *p) {
   return &p->out;
 }
 
+static size_t count_unsent(const te_proc *p) {
+  const uv_stream_t *stream = (const uv_stream_t *)&p->channel;
+  return te_buf_size(&p->out) + uv_stream_get_write_queue_size(stream);
+}
+
 void te_proc_flush(te_proc *p) {
   if (uv_is_closing((uv_handle_t *)&p->prepare)) return;
-  if (te_buf_size(&p->out) > UNSENT_BYTES_MAX) return fault(p, UV_ENOBUFS);
+  if (count_unsent(p) > UNSENT_BYTES_MAX) return fault(p, UV_ENOBUFS);
   if (te_buf_size(&p->out) >= READ_BYTES) {
     send_gathered(p);
   } else {
