@@ -11,21 +11,32 @@ static uint64_t min(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
-uint64_t te_pace_backoff_ms(unsigned failures, uint32_t chance) {
-  if (failures == 0) return 0;
+static uint64_t max(uint64_t a, uint64_t b) {
+  return a > b ? a : b;
+}
+
+// The longest pause before an attempt that is not the first.
+static uint64_t longest_ms(unsigned failures) {
   unsigned doublings = failures - 1;
-  uint64_t most = BACKOFF_MS_MAX;
-  // Seven doublings are past the limit.
-  if (doublings < 7) most = min(most, (uint64_t)BACKOFF_MS_FIRST << doublings);
-  uint64_t pause = most * chance / UINT32_MAX;
-  return pause < BACKOFF_MS_MIN ? BACKOFF_MS_MIN : pause;
+  // Seven are past the limit.
+  if (doublings >= 7) return BACKOFF_MS_MAX;
+  return min(BACKOFF_MS_MAX, (uint64_t)BACKOFF_MS_FIRST << doublings);
+}
+
+static uint64_t draw(uint64_t most_ms, uint32_t chance) {
+  return max(most_ms * chance / UINT32_MAX, BACKOFF_MS_MIN);
+}
+
+uint64_t te_pace_backoff_ms(unsigned failures, uint32_t chance) {
+  return failures == 0 ? 0 : draw(longest_ms(failures), chance);
 }
 
 uint64_t te_pace_reconnect_ms(unsigned failures, uint64_t away_ms,
-                              uint32_t chance) {
-  uint64_t most = away_ms / 2;
-  if (most < BACKOFF_MS_FIRST) most = BACKOFF_MS_FIRST;
-  return min(te_pace_backoff_ms(failures, chance), most);
+                              uint64_t pause_ms_max, uint32_t chance) {
+  if (failures == 0) return 0;
+  uint64_t most = max(away_ms / 2, BACKOFF_MS_FIRST);
+  if (pause_ms_max > 0) most = min(most, pause_ms_max);
+  return draw(min(most, longest_ms(failures)), chance);
 }
 
 uint64_t te_pace_ping_ms(uint64_t timeout_ms) {

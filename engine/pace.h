@@ -18,10 +18,12 @@ uint64_t te_pace_backoff_ms(unsigned failures, uint32_t chance);
 
 /*
  * The same for a server that has been away for so long: at most half of that,
- * so that what was away for a second is not missed for three.
+ * so that what was away for a second is not missed for three; and at most
+ * `pause_ms_max`, so that whoever has a lease there does not lose it over a
+ * pause. 0: as above.
  */
 uint64_t te_pace_reconnect_ms(unsigned failures, uint64_t away_ms,
-                              uint32_t chance);
+                              uint64_t pause_ms_max, uint32_t chance);
 
 // A connection on which nothing came for so long is asked whether it lives.
 uint64_t te_pace_ping_ms(uint64_t timeout_ms);

@@ -362,6 +362,7 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
   q->redis_options.on_up = on_up;
   q->redis_options.on_down = on_down;
   q->redis_options.arg = q;
+  q->redis_options.pause_ms_max = options->lease_ms / 3;
   q->redis = te_redis_new(loop, &q->redis_options);
   te_lease_init(&q->lease, loop, q->redis, q->prefix, options->lease_ms,
                 &lease_events);

@@ -117,7 +117,8 @@ static void plan_attempt(te_redis *r) {
   uv_update_time(r->loop);
   uint64_t now = uv_now(r->loop);
   uint64_t away_ms = now - r->away_since_ms;
-  set_timer(r, now + te_pace_reconnect_ms(r->failures, away_ms, chance));
+  set_timer(r, now + te_pace_reconnect_ms(r->failures, away_ms,
+                                          r->o.pause_ms_max, chance));
 }
 
 static bool is_fatal(int code) {

@@ -49,6 +49,7 @@ typedef struct te_redis_options {
   const char *library_probe;  // a function that returns the loaded build
   int64_t library_build;      // the build of library_code
   uint64_t timeout_ms;        // 0: 5000; connect and reply
+  uint64_t pause_ms_max;      // before an attempt; 0: as pace.h has it
   te_redis_prepare_cb prepare;  // NULL for none; an embedded URL needs one
   void (*on_up)(void *arg, te_redis *r);
   // Lost, or an attempt failed. `why` is a sentence naming the host, free of

@@ -127,14 +127,16 @@ The same for a server that was there before.
 @function reconnect_ms
 @tparam int failures in a row
 @tparam int away_ms
+@tparam int pause_ms_max 0: no limit of the caller's
 @tparam int chance 32 bits
 @treturn int
 */
 static int testing_reconnect_ms(lua_State *L) {
   unsigned failures = (unsigned)luaL_checkinteger(L, 1);
   uint64_t away_ms = (uint64_t)luaL_checkinteger(L, 2);
-  uint32_t chance = (uint32_t)luaL_checkinteger(L, 3);
-  uint64_t pause_ms = te_pace_reconnect_ms(failures, away_ms, chance);
+  uint64_t max_ms = (uint64_t)luaL_checkinteger(L, 3);
+  uint32_t chance = (uint32_t)luaL_checkinteger(L, 4);
+  uint64_t pause_ms = te_pace_reconnect_ms(failures, away_ms, max_ms, chance);
   lua_pushinteger(L, (lua_Integer)pause_ms);
   return 1;
 }

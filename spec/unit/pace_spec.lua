@@ -26,13 +26,23 @@ describe("pace", function()
   it("pauses for at most half of the time that a server was away", function()
     local most = {}
     for i, away_ms in ipairs { 0, 99, 200, 2000, 4000, 9000, 90000 } do
-      most[i] = testing.reconnect_ms(20, away_ms, MOST_CHANCE)
+      most[i] = testing.reconnect_ms(20, away_ms, 0, MOST_CHANCE)
     end
     assert.same({ 50, 50, 100, 1000, 2000, 4500, 5000 }, most)
-    assert.equal(0, testing.reconnect_ms(0, 9000, MOST_CHANCE))
-    assert.equal(400, testing.reconnect_ms(4, 9000, MOST_CHANCE))
-    assert.equal(5, testing.reconnect_ms(20, 9000, 0))
+    assert.equal(0, testing.reconnect_ms(0, 9000, 0, MOST_CHANCE))
+    assert.equal(400, testing.reconnect_ms(4, 9000, 0, MOST_CHANCE))
+    assert.equal(5, testing.reconnect_ms(20, 9000, 0, 0))
   end)
+
+  it("pauses for no longer than it is told, and leaves that to chance, too",
+    function()
+      assert.equal(333, testing.reconnect_ms(20, 90000, 333, MOST_CHANCE))
+      assert.equal(200, testing.reconnect_ms(3, 90000, 333, MOST_CHANCE))
+      assert.equal(166,
+        testing.reconnect_ms(20, 90000, 333, MOST_CHANCE // 2 + 1))
+      assert.equal(5, testing.reconnect_ms(20, 90000, 1, MOST_CHANCE))
+      assert.equal(0, testing.reconnect_ms(0, 90000, 333, MOST_CHANCE))
+    end)
 
   it("asks a silent server within 5 s, and has its answer within 15", function()
     assert.same({ 5000, 5000 }, { testing.ping_ms(5000) })
