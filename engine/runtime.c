@@ -21,7 +21,7 @@ static int add_traceback(lua_State *L) {
   const char *message = lua_tostring(L, 1);
   if (message == NULL) {
     if (!lua_isnoneornil(L, 1)) return 1;
-    message = "nil";
+    message = "nil was raised, an error without a message";
   }
   luaL_traceback(L, L, message, 1);
   return 1;

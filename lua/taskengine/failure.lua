@@ -122,7 +122,9 @@ local function without_kind(text, kind)
 end
 
 local function message_of(object)
-  if errors.is(object) and kind_of(object) == object.kind then
+  if object == nil then
+    return "nil was raised, an error without a message"
+  elseif errors.is(object) and kind_of(object) == object.kind then
     return errors.account(object)
   elseif has_text(object) then
     local text = text_of(object)

@@ -225,6 +225,8 @@ describe("A worker that loads its files anew", function()
       ["for their syntax"] = { "this is no Lua", "versions.lua:%d+: syntax"
         .. " error near 'is'" },
       ["for an error"] = { 'error("no luck")', "versions.lua:%d+: no luck" },
+      ["for an error without a message"] = { "error()", "nil was raised, an"
+        .. " error without a message" },
       ["for a process that ends"] = { "os.exit(9)", "exited with status 9" },
     } do
       it("keeps the old code at work, " .. what, function()

@@ -165,7 +165,8 @@ describe("taskengine.failure", function()
         assert.same({ "Error", text }, { described.kind, described.message })
       end
       local described = describe_raised(nil)
-      assert.same({ "Error", "nil" }, { described.kind, described.message })
+      assert.same({ "Error", "nil was raised, an error without a message" },
+        { described.kind, described.message })
       assert.is_nil(described.value)
       assert.matches("^function: ", message_of(print))
       assert.matches("^file %(", message_of(io.stdout))
