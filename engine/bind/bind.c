@@ -159,6 +159,13 @@ void te_bind_call(lua_State *L, int nargs) {
   if (box->runs_once) uv_stop(&box->loop);
 }
 
+void te_bind_run(lua_State *L, lua_CFunction fn, void *arg) {
+  if (!lua_checkstack(L, 4)) return;
+  lua_pushcfunction(L, fn);
+  lua_pushlightuserdata(L, arg);
+  te_bind_call(L, 1);
+}
+
 bool te_bind_run_loop(lua_State *L, uv_run_mode mode) {
   uv_loop_t *loop = te_bind_loop(L);
   loop_box *box = find_box(L);

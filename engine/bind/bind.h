@@ -44,6 +44,12 @@ lua_State *te_bind_main(lua_State *L);  // the main thread of L's state
 void te_bind_call(lua_State *L, int nargs);
 
 /*
+ * Calls fn with `arg` as a light userdata, in the way of te_bind_call. What
+ * is pushed for a Lua function needs memory, so it is pushed in there.
+ */
+void te_bind_run(lua_State *L, lua_CFunction fn, void *arg);
+
+/*
  * Runs the loop of L, and says whether it is still alive. UV_RUN_ONCE never
  * waits once a te_bind_call was made: libuv alone would go on to wait for
  * the sockets after a timer has gone off. Raises inside a te_bind_call.

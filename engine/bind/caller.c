@@ -15,13 +15,6 @@ typedef struct ending {
   const te_reply *reply;
 } ending;
 
-void te_bind_run(lua_State *L, lua_CFunction fn, void *arg) {
-  if (!lua_checkstack(L, 4)) return;
-  lua_pushcfunction(L, fn);
-  lua_pushlightuserdata(L, arg);
-  te_bind_call(L, 1);
-}
-
 int te_bind_take_fn(lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg)) return LUA_NOREF;
   lua_pushvalue(L, arg);

@@ -8,12 +8,6 @@
 
 #include "redis.h"
 
-/*
- * Calls fn with `arg` as a light userdata, in the way of te_bind_call. What
- * is pushed for a Lua function needs memory, so it is pushed in there.
- */
-void te_bind_run(lua_State *L, lua_CFunction fn, void *arg);
-
 // A reference to the function at `arg`; LUA_NOREF when it is nil.
 int te_bind_take_fn(lua_State *L, int arg);
 

@@ -87,9 +87,7 @@ static int hand_over(lua_State *L) {
 }
 
 static void tell(box *b, news *n) {
-  lua_pushcfunction(b->L, hand_over);
-  lua_pushlightuserdata(b->L, n);
-  te_bind_call(b->L, 1);
+  te_bind_run(b->L, hand_over, n);
 }
 
 static void on_config(void *arg, te_slice config) {
@@ -160,9 +158,7 @@ static void on_reply(void *arg, uint32_t request, int status,
                      te_slice payload) {
   box *b = arg;
   answer a = {request, status, payload};
-  lua_pushcfunction(b->L, finish_request);
-  lua_pushlightuserdata(b->L, &a);
-  te_bind_call(b->L, 1);
+  te_bind_run(b->L, finish_request, &a);
 }
 
 /***
@@ -396,22 +392,22 @@ static int child_flush(lua_State *L) {
   return 0;
 }
 
-/***
-Closes the channel, so that the loop can end.
-@function close
-*/
-static int child_close(lua_State *L) {
-  box *b = find_box(L);
+static int close_channel(box *b) {
   if (b->child != NULL) te_child_free(b->child);
   b->child = NULL;
   return 0;
 }
 
+/***
+Closes the channel, so that the loop can end.
+@function close
+*/
+static int child_close(lua_State *L) {
+  return close_channel(find_box(L));
+}
+
 static int box_gc(lua_State *L) {
-  box *b = lua_touserdata(L, 1);
-  if (b->child != NULL) te_child_free(b->child);
-  b->child = NULL;
-  return 0;
+  return close_channel(lua_touserdata(L, 1));
 }
 
 static void push_box(lua_State *L) {

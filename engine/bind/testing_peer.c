@@ -87,11 +87,7 @@ static int run_arrival(lua_State *L) {
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
   arrival a = {stream->data, te_slice_of(buf->base, size > 0 ? size : 0)};
   if (size < 0) uv_read_stop(stream);
-  if (size != 0) {
-    lua_pushcfunction(a.e->L, run_arrival);
-    lua_pushlightuserdata(a.e->L, &a);
-    te_bind_call(a.e->L, 1);
-  }
+  if (size != 0) te_bind_run(a.e->L, run_arrival, &a);
   te_free(buf->base);
 }
 
@@ -110,9 +106,7 @@ static int run_accept(lua_State *L) {
 static void on_connection(uv_stream_t *stream, int status) {
   endpoint *server = stream->data;
   if (status < 0) return;
-  lua_pushcfunction(server->L, run_accept);
-  lua_pushlightuserdata(server->L, server);
-  te_bind_call(server->L, 1);
+  te_bind_run(server->L, run_accept, server);
 }
 
 /***

@@ -7,6 +7,7 @@ A master: children on one side, Redis on the other. See `engine/worker.h`.
 #include <string.h>
 
 #include "bind/bind.h"
+#include "bind/options.h"
 
 #define CLASS "taskengine.worker"
 
@@ -27,88 +28,94 @@ static handle *check_running(lua_State *L) {
   return h;
 }
 
-// Pushes the handler of this name; false, and nothing, when there is none.
-static bool push_handler(handle *h, const char *name) {
-  lua_rawgeti(h->L, LUA_REGISTRYINDEX, h->anchor);
-  lua_getiuservalue(h->L, -1, VALUE_HANDLERS);
-  lua_pushstring(h->L, name);
-  lua_rawget(h->L, -2);
-  lua_replace(h->L, -3);
-  lua_pop(h->L, 1);
-  if (lua_isfunction(h->L, -1)) return true;
-  lua_pop(h->L, 1);
-  return false;
+/*
+ * What happened, on its way to a handler. All that allocates happens in the
+ * protected call that hands it over.
+ */
+typedef struct news {
+  const handle *of;
+  const char *to;               // name of the handler
+  const char *words[2];         // NULL: none
+  const te_slice *bytes;        // NULL: none
+  const bool *flag;             // NULL: none
+  const te_farewell *farewell;  // NULL: none
+} news;
+
+static int push_news(lua_State *L, const news *n) {
+  int before = lua_gettop(L);
+  for (int i = 0; i < 2 && n->words[i] != NULL; i++)
+    lua_pushstring(L, n->words[i]);
+  if (n->bytes != NULL) lua_pushlstring(L, n->bytes->data, n->bytes->size);
+  if (n->flag != NULL) lua_pushboolean(L, *n->flag);
+  if (n->farewell != NULL) {
+    lua_pushboolean(L, n->farewell->is_told);
+    lua_pushinteger(L, (lua_Integer)n->farewell->untold);
+    lua_pushinteger(L, (lua_Integer)n->farewell->outcomes);
+  }
+  return lua_gettop(L) - before;
+}
+
+// (news)
+static int hand_over(lua_State *L) {
+  const news *n = lua_touserdata(L, 1);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, n->of->anchor);
+  lua_getiuservalue(L, -1, VALUE_HANDLERS);
+  lua_pushstring(L, n->to);
+  if (lua_rawget(L, -2) != LUA_TFUNCTION) return 0;
+  lua_call(L, push_news(L, n), 0);
+  return 0;
+}
+
+static void tell(news n) {
+  te_bind_run(n.of->L, hand_over, &n);
 }
 
 static void on_hello(void *arg, te_slice hello) {
-  handle *h = arg;
-  if (!push_handler(h, "on_hello")) return;
-  lua_pushlstring(h->L, hello.data, hello.size);
-  te_bind_call(h->L, 1);
+  tell((news){.of = arg, .to = "on_hello", .bytes = &hello});
 }
 
 static void on_ready(void *arg) {
-  handle *h = arg;
-  if (push_handler(h, "on_ready")) te_bind_call(h->L, 0);
+  tell((news){.of = arg, .to = "on_ready"});
 }
 
 static void on_trouble(void *arg, int code, const char *why, bool fatal) {
-  handle *h = arg;
-  if (!push_handler(h, "on_trouble")) return;
-  lua_pushstring(h->L, te_errname(code));
-  lua_pushstring(h->L, why);
-  lua_pushboolean(h->L, fatal);
-  te_bind_call(h->L, 3);
+  tell((news){.of = arg,
+              .to = "on_trouble",
+              .words = {te_errname(code), why},
+              .flag = &fatal});
 }
 
 static void on_recovered(void *arg) {
-  handle *h = arg;
-  if (push_handler(h, "on_recovered")) te_bind_call(h->L, 0);
+  tell((news){.of = arg, .to = "on_recovered"});
 }
 
 static void on_reload(void *arg, te_reload what, te_slice text) {
   static const char *const names[] = {"loaded", "failed", "done"};
-  handle *h = arg;
-  if (!push_handler(h, "on_reload")) return;
-  lua_pushstring(h->L, names[what]);
-  lua_pushlstring(h->L, text.data, text.size);
-  te_bind_call(h->L, 2);
+  tell((news){
+      .of = arg, .to = "on_reload", .words = {names[what]}, .bytes = &text});
 }
 
 static void on_stopped(void *arg, const te_farewell *f) {
   handle *h = arg;
-  bool has_handler = push_handler(h, "on_stopped");
   te_worker_free(h->worker);
   h->worker = NULL;
   te_url_free(&h->url);
+  tell((news){.of = h, .to = "on_stopped", .farewell = f});
   luaL_unref(h->L, LUA_REGISTRYINDEX, h->anchor);
-  if (!has_handler) return;
-  lua_pushboolean(h->L, f->is_told);
-  lua_pushinteger(h->L, (lua_Integer)f->untold);
-  lua_pushinteger(h->L, (lua_Integer)f->outcomes);
-  te_bind_call(h->L, 3);
 }
 
 // Fields of the table at `table`; strings stay alive in it.
-static const char *string_field(lua_State *L, int table, const char *name) {
-  lua_getfield(L, table, name);
-  if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
-    luaL_error(L, "%s: not a string", name);
-  const char *s = lua_tostring(L, -1);
-  lua_pop(L, 1);
-  return s;
-}
-
 static const char *needed_field(lua_State *L, int table, const char *name) {
-  const char *s = string_field(L, table, name);
+  const char *s = te_bind_string_option(L, table, name);
   if (s == NULL) luaL_error(L, "%s: missing", name);
   return s;
 }
 
-static te_slice slice_field(lua_State *L, int table, const char *name) {
-  te_slice s = {"", 0};
+// MessagePack: zeros and all.
+static te_slice needed_bytes(lua_State *L, int table, const char *name) {
+  te_slice s = {needed_field(L, table, name), 0};
   lua_getfield(L, table, name);
-  if (lua_type(L, -1) == LUA_TSTRING) s.data = lua_tolstring(L, -1, &s.size);
+  s.size = (size_t)lua_rawlen(L, -1);
   lua_pop(L, 1);
   return s;
 }
@@ -157,8 +164,8 @@ static int worker_new(lua_State *L) {
   lua_settop(L, 2);
   te_worker_options o = {0};
   o.program = needed_field(L, 1, "program");
-  o.claims_dir = string_field(L, 1, "claims_dir");
-  o.config = slice_field(L, 1, "config");
+  o.claims_dir = te_bind_string_option(L, 1, "claims_dir");
+  o.config = needed_bytes(L, 1, "config");
   o.task_level = level_field(L, 1, "task_level");
   o.processes = (unsigned)integer_field(L, 1, "processes", 1, TE_PROCESSES_MAX);
   o.concurrency = (unsigned)integer_field(L, 1, "concurrency", 1, 1000);
@@ -220,7 +227,7 @@ static te_slice *check_queues(lua_State *L, size_t *count) {
 
 static te_redis_options redis_options(lua_State *L, handle *h) {
   te_redis_options o = {0};
-  o.client_name = string_field(L, 2, "client_name");
+  o.client_name = te_bind_string_option(L, 2, "client_name");
   o.library_code = needed_field(L, 2, "library");
   o.library_probe = needed_field(L, 2, "probe");
   o.library_build = integer_field(L, 2, "build", 0, INT64_MAX);
@@ -230,7 +237,7 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
 
 // Pushes what keeps the queues alive.
 static te_worker_terms check_terms(lua_State *L, int table) {
-  te_worker_terms t = {.description = slice_field(L, table, "description")};
+  te_worker_terms t = {.description = needed_bytes(L, table, "description")};
   t.grace_ms = (uint64_t)integer_field(L, table, "grace_ms", 0, 86400000);
   t.time_limit_ms =
       (uint32_t)integer_field(L, table, "time_limit_ms", 0, UINT32_MAX);
