@@ -448,5 +448,7 @@ int te_bind_open_child(lua_State *L) {
   luaL_newlibtable(L, functions);
   push_box(L);
   luaL_setfuncs(L, functions, 1);
+  lua_pushinteger(L, TE_CHILDREN_MAX - 1);
+  lua_setfield(L, -2, "INDEX_MAX");  // of open
   return 1;
 }

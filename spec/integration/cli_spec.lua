@@ -73,12 +73,20 @@ describe("taskengine", function()
 
   it("does not take its inner commands for a user's", function()
     for _, words in ipairs { { "child" }, { "child", "0" }, { "child", "x" },
-      { "child", "512" }, { "supervise" } } do
+      { "supervise" } } do
       local ended = run(table.unpack(words))
       assert.equal(2, ended.code)
       assert.matches("^taskengine: %w+: ", ended.stderr)
       assert.not_matches("traceback", ended.stderr)
     end
+  end)
+
+  it("takes every index of a child that a worker may have", function()
+    -- 512 processes, and for each two that still end what they began.
+    local last = 3 * 512 - 1
+    assert.matches("of no use alone", run("child", tostring(last)).stderr)
+    assert.matches("INDEX: an integer from 0 to " .. last .. " expected",
+      run("child", tostring(last + 1)).stderr)
   end)
 
   it("says when nobody can read what it says", function()

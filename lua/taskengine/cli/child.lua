@@ -18,7 +18,7 @@ child.spec = {
   examples = { "taskengine child 0" },
 }
 
-local is_index = check.integer(0, 511)
+local is_index = check.integer(0, core.child.INDEX_MAX)
 
 -- When it ends is for the worker to say. A Ctrl-C in a terminal and a service
 -- manager that stops a service reach every process of it.
