@@ -135,6 +135,12 @@ void te_child_execute(te_child *c, const te_token *token) {
   te_claims_execute(c->claims, c->index, *token);
 }
 
+void te_child_loads(te_child *c, te_slice path) {
+  te_wire w = {.kind = TE_WIRE_LOADS, .payload = path};
+  say(c, &w);
+  te_child_flush(c);  // what is in there may never return
+}
+
 void te_child_hello(te_child *c, bool is_ready, te_slice hello) {
   te_wire w = {.kind = TE_WIRE_HELLO, .byte = is_ready, .payload = hello};
   say(c, &w);
@@ -184,6 +190,7 @@ static int hear(te_child *c, const te_wire *w) {
     case TE_WIRE_ITEM: e->on_item(e->arg, w->payload); return 0;
     case TE_WIRE_LINK: e->on_link(e->arg, w->byte != 0); return 0;
     case TE_WIRE_QUIT: e->on_quit(e->arg); return 0;
+    case TE_WIRE_LOADS:
     case TE_WIRE_HELLO:
     case TE_WIRE_DONE:
     case TE_WIRE_WAITS:
@@ -197,8 +204,8 @@ static int hear(te_child *c, const te_wire *w) {
 static int hear_frames(te_child *c) {
   te_slice frame;
   te_wire w;
-  int rc;
-  while ((rc = te_frame_next(c->frames, &frame)) > 0) {
+  int rc = 0;
+  while (!c->is_closing && (rc = te_frame_next(c->frames, &frame)) > 0) {
     rc = te_wire_read(frame, &w);
     if (rc == 0) rc = hear(c, &w);
     if (rc < 0) break;
@@ -221,6 +228,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   (void)events;
   te_child *c = poll->data;
   int rc = status < 0 ? status : read_some(c);
+  if (c->is_closing) return;
   if (rc < 0) {
     uv_poll_stop(poll);
     c->events.on_quit(c->events.arg);

@@ -37,6 +37,8 @@ int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
 void te_child_set_concurrency(te_child *c, unsigned tasks);
 void te_child_free(te_child *c);  // before the loop is closed
 
+// Begins to load this file; goes out at once.
+void te_child_loads(te_child *c, te_slice path);
 // MessagePack: what was loaded, or why this child cannot run anything.
 void te_child_hello(te_child *c, bool is_ready, te_slice hello);
 // The task has ended with this record; on_task may be called within.

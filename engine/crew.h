@@ -2,7 +2,8 @@
  * crew: the child processes of a master: N of them, always.
  *
  * Starts them, knows which are ready, replaces at once the ones that die, and
- * ends them. What they run is the pool's business.
+ * ends them. How many that are, and which, says the roster; what they run is
+ * the pool's business.
  *
  *   starting --hello--> ready --leave--> leaving --dismiss--> gone
  *
@@ -18,15 +19,10 @@
 
 #include <uv.h>
 
+#include "roster.h"
 #include "wire.h"
 
 typedef struct te_crew te_crew;
-
-// A child process: an index that is used again, a serial that is not.
-typedef struct te_child_ref {
-  unsigned index;
-  uint32_t serial;
-} te_child_ref;
 
 // How a child died.
 typedef struct te_death {
@@ -81,7 +77,7 @@ int te_crew_pid(const te_crew *c, unsigned index);  // 0: there is none
 // How long a child takes until it is ready, by the last one.
 uint64_t te_crew_start_ms(const te_crew *c);
 // Whether it is still the same child.
-bool te_crew_has(const te_crew *c, te_child_ref ref);
+bool te_crew_has(const te_crew *c, te_child_ref which);
 // 0, also when there is none; TE_ELIMIT: nothing was sent, it is too much for
 // a frame.
 int te_crew_tell(te_crew *c, unsigned index, const te_wire *w);

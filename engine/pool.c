@@ -323,6 +323,7 @@ static int on_wire(void *arg, te_child_ref from, const te_wire *w) {
     case TE_WIRE_LOG:
       e->on_log(e->arg, w->byte, te_hand_find(h, w->token), w->payload);
       return 0;
+    case TE_WIRE_LOADS:
     case TE_WIRE_HELLO:
     case TE_WIRE_CONFIG:
     case TE_WIRE_TASK:

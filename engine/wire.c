@@ -17,7 +17,8 @@ static bool find_layout(te_wire_kind kind, layout *out) {
   static const layout any = {0, 0, SIZE_MAX};
   *out = any;
   switch (kind) {
-    case TE_WIRE_CONFIG: return true;
+    case TE_WIRE_CONFIG:
+    case TE_WIRE_LOADS: return true;
     case TE_WIRE_TASK: out->parts = TOKEN; return true;
     case TE_WIRE_REPLY: out->parts = REQUEST | NUMBER; return true;
     case TE_WIRE_ITEM: return true;

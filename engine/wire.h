@@ -21,6 +21,7 @@ typedef enum te_wire_kind {
   TE_WIRE_CANCEL = 'X',  // token: end the task where it waits
   TE_WIRE_QUIT = 'Q',    // end once nothing runs
   // child to master
+  TE_WIRE_LOADS = 'F',    // a file that it begins to load: its path
   TE_WIRE_HELLO = 'H',    // 1: ready, 0: not; MessagePack: what, or why not
   TE_WIRE_DONE = 'D',     // token, run time in us (4), record
   TE_WIRE_WAITS = 'W',    // token, 1: waits for another task, 0: no more

@@ -12,7 +12,7 @@ local layers = {
   "resolve", "stream", "greet", "pace", "pipeline", "redis", "instance",
   "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "wire", "proc", "record", "task", "hand", "held", "crew", "wear",
+  "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew", "wear",
   "pool", "report",
   "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
   "child", "awaited", "relay", "worker", "main",

@@ -4,6 +4,7 @@ The channel of a process that runs tasks, to its master. One for each process.
 */
 #include "child.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "bind/bind.h"
@@ -264,6 +265,18 @@ static int child_set_concurrency(lua_State *L) {
 }
 
 /***
+Tells the master which file it begins to load.
+@function loads
+@tparam string path
+*/
+static int child_loads(lua_State *L) {
+  te_slice path = te_bind_check_slice(L, 1);
+  if (path.size > PATH_MAX) path.size = PATH_MAX;
+  te_child_loads(check_open(L), path);
+  return 0;
+}
+
+/***
 Tells the master that the files are loaded, or that they cannot be.
 @function hello
 @tparam boolean is_ready whether tasks may come
@@ -427,23 +440,15 @@ static void push_box(lua_State *L) {
 
 int te_bind_open_child(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"open", child_open},
-      {"on_config", child_on_config},
-      {"on_task", child_on_task},
-      {"on_cancel", child_on_cancel},
-      {"on_item", child_on_item},
-      {"on_link", child_on_link},
-      {"on_quit", child_on_quit},
-      {"set_concurrency", child_set_concurrency},
-      {"hello", child_hello},
-      {"done", child_done},
-      {"waits", child_waits},
-      {"execute", child_execute},
-      {"request", child_request},
-      {"log", child_log},
-      {"flush", child_flush},
-      {"close", child_close},
-      {NULL, NULL},
+      {"open", child_open},       {"on_config", child_on_config},
+      {"on_task", child_on_task}, {"on_cancel", child_on_cancel},
+      {"on_item", child_on_item}, {"on_link", child_on_link},
+      {"on_quit", child_on_quit}, {"set_concurrency", child_set_concurrency},
+      {"loads", child_loads},     {"hello", child_hello},
+      {"done", child_done},       {"waits", child_waits},
+      {"execute", child_execute}, {"request", child_request},
+      {"log", child_log},         {"flush", child_flush},
+      {"close", child_close},     {NULL, NULL},
   };
   luaL_newlibtable(L, functions);
   push_box(L);

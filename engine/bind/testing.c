@@ -185,6 +185,7 @@ int te_bind_open_testing(lua_State *L) {
       {"peer", te_bind_open_testing_peer},
       {"redis", te_bind_open_testing_redis},
       {"report", te_bind_open_testing_report},
+      {"roster", te_bind_open_testing_roster},
       {"scribe", te_bind_open_testing_scribe},
       {"wire", te_bind_open_testing_wire},
       {NULL, NULL},

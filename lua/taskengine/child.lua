@@ -24,8 +24,11 @@ local child = {}
 
 local EXIT_INTERNAL <const> = 70 -- EX_SOFTWARE
 
-local function load_files(asked)
+local function load_files(asked, on_file)
   for _, path in ipairs(asked.files) do
+    if on_file then
+      on_file(path)
+    end
     loader.add_paths(path, asked.modules)
     mode.is_loading = true
     local ok, problem = loader.run_once(path)
@@ -83,14 +86,15 @@ end
 -- command line but for the broker, which may hold a password; `has_broker`,
 -- whether it names one; `modules`, the folder of the program's native
 -- modules; `worker`, its name; `concurrency`
+-- @tparam[opt] function on_file gets each path before it is loaded
 -- @treturn[1] table for the master: `tasks`, name to options, with `place`
 -- and `queue`; and `settings`
 -- @treturn[1] {[string]=Task,...} the tasks
 -- @return[2] nil
 -- @treturn[2] string what is wrong, with file and line
-function child.load(asked)
+function child.load(asked, on_file)
   config.command_line = { settings = asked.settings, file = asked.config_file }
-  local ok, problem = load_files(asked)
+  local ok, problem = load_files(asked, on_file)
   if not ok then
     return nil, problem
   end
@@ -184,7 +188,7 @@ end
 
 -- Loads the files, and begins to watch over what their tasks use.
 local function load_and_limit(asked)
-  local hello, tasks = child.load(asked)
+  local hello, tasks = child.load(asked, core.child.loads)
   if hello then
     local ok, problem = limits.install(size.bytes(hello.settings.memory_limit))
     if not ok then

@@ -251,6 +251,20 @@ describe("A worker that loads its files anew", function()
       end)
     end
 
+    it("says which file takes so long", function()
+      write_version(1)
+      start("-P", "2")
+      write_version(2, "while true do end")
+      worker:kill("HUP")
+      worker:heard("stderr", "warn  still loading versions.lua after 5 s: the"
+        .. " reload waits until it has returned, and the old processes go on\n")
+      assert_version(1)
+      write_version(3)
+      reload()
+      assert_version(3)
+      assert.equal(1, count("still loading"))
+    end)
+
     it("does not wait for ever when asked again", function()
       write_version(1)
       start("-P", "2")

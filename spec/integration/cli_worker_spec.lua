@@ -295,14 +295,19 @@ describe("taskengine worker", function()
     end, 20, "its end")
   end)
 
-  it("stops while its files are still loading", function()
+  it("says that its files are still loading, and stops then", function()
     place:write("slow.lua", "while true do end")
     local process = place:start { "worker", "slow.lua", "-P", "2" }
     wait_until(function()
       return #program.children(process.pid) == 2
     end)
+    -- Once for both of them.
+    process:heard("stderr", "warn  still loading slow.lua after 5 s: no task"
+      .. " can come to that process before it has returned\n")
     process:kill("TERM")
-    assert.equal(0, process:wait().code)
+    local ended = process:wait()
+    assert.equal(0, ended.code)
+    assert.equal(1, select(2, ended.stderr:gsub("still loading", "")))
   end)
 
   it("does not let a Ctrl-C in a terminal reach the tasks", function()

@@ -13,6 +13,7 @@ local MESSAGES <const> = {
   { { kind = "U", byte = 1 }, "U\1" },
   { { kind = "X", token = 1 << 32 }, "X\0\0\0\0\0\0\0\1" },
   { { kind = "Q" }, "Q" },
+  { { kind = "F", payload = "tasks.lua" }, "Ftasks.lua" },
   { { kind = "H", byte = 1, payload = "what" }, "H\1what" },
   { { kind = "D", token = 1 << 32 | 2, number = 3, payload = "S\xc0" },
     "D\0\0\0\2\0\0\0\1\0\0\0\3S\xc0" },

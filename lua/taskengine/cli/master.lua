@@ -20,7 +20,6 @@ local version = require("taskengine.version")
 local master = {}
 
 local ENSURE_MS <const> = 15000
-local LOADING_S <const> = 10
 
 --- A worker that runs.
 -- @type Master
@@ -41,13 +40,6 @@ local function fail(self, code, text, advice)
     self.code = code
     say.problem(text, advice)
     self.worker:stop(true)
-  end
-end
-
-local function on_loading_takes_long(self)
-  if self.stage == "loading" then
-    log("warn", "still loading %s: a worker waits until they have returned",
-      table.concat(self.plan.children.files, ", "))
   end
 end
 
@@ -402,9 +394,6 @@ function master.run(plan)
     exit.raise(exit.FAILED, "the worker cannot start: " .. errors.sentence(why))
   end
   watch_signals(self)
-  local _ <close> = core.loop.timer(LOADING_S * 1000, function()
-    on_loading_takes_long(self)
-  end)
   local started, problem = self.worker:start()
   if not started then
     fail(self, exit.FAILED, "no process can be started: "
