@@ -4,34 +4,22 @@
 #include <string.h>
 
 #include "clock.h"
-#include "hand.h"
-#include "held.h"
+#include "dispatch.h"
 #include "log.h"
+#include "turnover.h"
 
-#define PATROL_MS   10
-#define HELD_MS     50    // what no child has room for by then is for others
-#define BACK_MAX    500   // tasks given back at a time: they go in one call
-#define WAITING_MAX 1000  // tasks of a child that wait for others
-#define WEIGHT      8     // of the past in the mean run time
-// Of envelopes, but for those of tasks that wait; a child that has nothing
-// else gets a task all the same.
-#define BYTES_MAX   ((size_t)256 * 1024 * 1024)
+#define PATROL_MS 10
+#define HELD_MS   50   // what no child has room for by then is for others
+#define BACK_MAX  500  // tasks given back at a time: they go in one call
 
 struct te_pool {
   uv_loop_t *loop;
-  unsigned processes;
-  unsigned concurrency;
   te_pool_events events;
   te_claims *claims;
   te_crew *crew;
-  unsigned seats;  // of children
-  te_wear *wear;
-  te_hand *hands;        // by the index of the child
-  te_hand_index *index;  // the hands'
-  te_held held;          // to be offered (again)
-  uint64_t submitted;
+  te_turnover *turnover;
+  te_dispatch dispatch;
   size_t task_count;      // with children, and held
-  double mean_us;         // of recent run times; 0 before the first
   uint64_t patrol_at_ms;  // 0: not running
   uv_timer_t patrol;
   bool is_draining;   // takes no tasks
@@ -39,54 +27,31 @@ struct te_pool {
   bool gives_up;      // drops all tasks, however they end
 };
 
-/*
- * How many of all slots are free; SIZE_MAX when there are no more children
- * than usual, and each has its own. Claims are kept free for tasks that others
- * wait for.
- */
-static size_t free_slots(const te_pool *p) {
-  if (te_crew_alive(p->crew) <= p->processes) return SIZE_MAX;
-  size_t all = (size_t)p->processes * p->concurrency;
-  size_t taken = 0;
-  size_t waiting = 0;
-  for (unsigned i = 0; i < p->seats; i++) {
-    taken += p->concurrency - te_hand_open_slots(&p->hands[i], p->concurrency);
-    waiting += p->hands[i].waiting;
-  }
-  if (waiting > TE_CLAIMS_MAX / 2) taken += waiting - TE_CLAIMS_MAX / 2;
-  return all > taken ? all - taken : 0;
+static unsigned seats(const te_pool *p) {
+  return p->dispatch.o.seats;
 }
 
-static size_t min_size(size_t a, size_t b) {
-  return a < b ? a : b;
+static te_hand *hand(te_pool *p, unsigned child) {
+  return &p->dispatch.hands[child];
 }
 
-static size_t child_room(const te_pool *p, unsigned child, size_t slots) {
-  const te_hand *h = &p->hands[child];
-  if (!te_crew_is_ready(p->crew, child)) return 0;
-  size_t room = te_hand_room(h, p->concurrency, p->mean_us);
-  if (te_hand_open_slots(h, p->concurrency) > slots)
-    room = min_size(room, slots);
-  return te_wear_room(p->wear, child, room);
+static bool is_ready(void *arg, unsigned child) {
+  const te_pool *p = arg;
+  return te_crew_is_ready(p->crew, child);
+}
+
+static size_t limit_room(void *arg, unsigned child, size_t room) {
+  const te_pool *p = arg;
+  return te_turnover_room(p->turnover, child, room);
+}
+
+static bool is_crowded(void *arg) {
+  const te_pool *p = arg;
+  return te_crew_alive(p->crew) > p->dispatch.o.processes;
 }
 
 size_t te_pool_room(const te_pool *p) {
-  if (p->is_draining) return 0;
-  size_t room = 0;
-  size_t idle = 0;
-  size_t bytes = p->held.bytes;
-  size_t slots = free_slots(p);
-  for (unsigned i = 0; i < p->seats; i++) {
-    size_t more = child_room(p, i, slots);
-    room += more;
-    bytes += p->hands[i].bytes;
-    size_t open = te_hand_open_slots(&p->hands[i], p->concurrency);
-    if (slots != SIZE_MAX) slots -= min_size(more, open);
-    if (more > 0 && te_hand_occupied(&p->hands[i]) == 0) idle++;
-  }
-  if (bytes >= BYTES_MAX && room > idle) room = idle;
-  room = min_size(room, te_claims_free_count(p->claims));
-  return room > p->held.count ? room - p->held.count : 0;
+  return p->is_draining ? 0 : te_dispatch_room(&p->dispatch);
 }
 
 size_t te_pool_in_hand(const te_pool *p) {
@@ -105,37 +70,7 @@ static void end_task(te_pool *p, te_task *t, uint32_t run_us) {
   te_task_free(t);
 }
 
-static void offer(te_pool *p, unsigned child, te_task *t) {
-  uint64_t now = te_clock_ms();
-  te_hand_offer(&p->hands[child], p->claims, t, now);
-  if (t->envelope.time_limit_ms > 0)
-    t->limit_ms = now + t->envelope.time_limit_ms;
-  te_wire w = {.kind = TE_WIRE_TASK, .token = t->token};
-  w.payload = te_slice_of(t->bytes, t->size);
-  te_crew_tell(p->crew, child, &w);
-}
-
-// False when none has room.
-static bool choose_child(const te_pool *p, unsigned *best) {
-  bool is_there = false;
-  size_t slots = free_slots(p);
-  for (unsigned i = 0; i < p->seats; i++) {
-    if (child_room(p, i, slots) == 0) continue;
-    if (!is_there || te_hand_is_freer(&p->hands[i], &p->hands[*best]))
-      *best = i;
-    is_there = true;
-  }
-  return is_there;
-}
-
 static void on_patrol(uv_timer_t *timer);
-
-// Whether one of its tasks may keep others, or their ends, waiting.
-static bool may_stall(const te_pool *p, unsigned child) {
-  const te_hand *h = &p->hands[child];
-  return te_hand_occupied(h) > p->concurrency ||
-         (h->count > 1 && te_claims_is_busy(p->claims, child));
-}
 
 // Looks after the children in `in_ms` at the latest.
 static void watch(te_pool *p, uint64_t in_ms) {
@@ -146,31 +81,44 @@ static void watch(te_pool *p, uint64_t in_ms) {
   uv_timer_start(&p->patrol, on_patrol, in_ms, 0);
 }
 
-static void offer_held(te_pool *p) {
-  unsigned child = 0;
-  while (p->held.count > 0 && te_claims_free_count(p->claims) > 0 &&
-         choose_child(p, &child)) {
-    te_task *t = te_held_first(&p->held);
-    te_held_remove(&p->held, t);
-    offer(p, child, t);
-    if (t->limit_ms > 0) watch(p, t->envelope.time_limit_ms);
-    if (p->hands[child].count > 1) watch(p, PATROL_MS);
+static void send_task(te_pool *p, te_task *t, uint64_t now) {
+  te_wire w = {.kind = TE_WIRE_TASK, .token = t->token};
+  w.payload = te_slice_of(t->bytes, t->size);
+  te_crew_tell(p->crew, t->child, &w);
+  if (t->envelope.time_limit_ms > 0) {
+    t->limit_ms = now + t->envelope.time_limit_ms;
+    watch(p, t->envelope.time_limit_ms);
   }
-  if (p->held.count > 0 && p->held.since_ms == 0) {
-    p->held.since_ms = te_clock_ms();
+  if (hand(p, t->child)->count > 1) watch(p, PATROL_MS);
+}
+
+static void offer_held(te_pool *p) {
+  te_held *held = &p->dispatch.held;
+  if (held->count == 0) return;
+  uint64_t now = te_clock_ms();
+  te_task *t;
+  while ((t = te_dispatch_offer(&p->dispatch, now)) != NULL)
+    send_task(p, t, now);
+  if (held->count > 0 && held->since_ms == 0) {
+    held->since_ms = now;
     watch(p, HELD_MS);
   }
 }
 
 // A task and those held behind it.
 static void end_unspent(te_pool *p, te_task *t) {
+  te_held *held = &p->dispatch.held;
   while (t != NULL) {
-    te_task *next = te_held_next(&p->held, t);
-    te_held_remove(&p->held, t);
+    te_task *next = te_held_next(held, t);
+    te_held_remove(held, t);
     te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
     end_task(p, t, 0);
     t = next;
   }
+}
+
+static void end_all_unspent(te_pool *p) {
+  end_unspent(p, te_held_first(&p->dispatch.held));
 }
 
 /*
@@ -179,62 +127,53 @@ static void end_unspent(te_pool *p, te_task *t) {
  * each lot in order, so that all stand at the queue's head as they did before.
  */
 static void give_back(te_pool *p) {
-  if (p->held.count == 0) return;
-  uint64_t held_ms = te_clock_ms() - p->held.since_ms;
+  const te_held *held = &p->dispatch.held;
+  if (held->count == 0) return;
+  uint64_t held_ms = te_clock_ms() - held->since_ms;
   if (held_ms < HELD_MS) return watch(p, HELD_MS - held_ms);
   if (p->is_link_down) return watch(p, HELD_MS);
-  end_unspent(p, te_held_near_end(&p->held, BACK_MAX));
-  if (p->held.count > 0) watch(p, PATROL_MS);
+  end_unspent(p, te_held_near_end(held, BACK_MAX));
+  if (held->count > 0) watch(p, PATROL_MS);
 }
 
 void te_pool_submit(te_pool *p, te_task *t) {
-  t->order = p->submitted++;
   p->task_count++;
-  te_held_add(&p->held, t);
+  te_dispatch_add(&p->dispatch, t);
   offer_held(p);
-}
-
-/* Slow children and time limits. */
-
-static void withdraw_all(te_pool *p, unsigned child) {
-  te_task *t;
-  te_task *before = NULL;
-  while ((t = te_hand_withdraw(&p->hands[child], p->claims)) != NULL) {
-    te_held_add_back(&p->held, t, before);
-    before = t;
-  }
 }
 
 /* Children that leave. */
 
 static void dismiss_if_done(te_pool *p, unsigned child) {
-  if (te_crew_is_leaving(p->crew, child) && p->hands[child].count == 0)
+  if (te_crew_is_leaving(p->crew, child) && hand(p, child)->count == 0)
     te_crew_dismiss(p->crew, child);
 }
 
 static void on_leave(void *arg, te_child_ref child) {
   te_pool *p = arg;
-  withdraw_all(p, child.index);
+  te_dispatch_withdraw(&p->dispatch, child.index);
   dismiss_if_done(p, child.index);
   offer_held(p);
 }
 
 static void check_wear(te_pool *p, unsigned child, uint64_t now) {
   if (p->is_draining) return;
-  if (te_wear_check(p->wear, child, p->mean_us, now))
+  if (te_turnover_check(p->turnover, child, p->dispatch.mean_us, now))
     watch(p, TE_WEAR_PAUSE_MS);
 }
 
 static void note_ended(te_pool *p, unsigned child, uint64_t now) {
-  te_wear_note_end(p->wear, child);
+  te_turnover_note_end(p->turnover, child);
   check_wear(p, child, now);
   dismiss_if_done(p, child);
 }
 
+/* Slow children and time limits. */
+
 // A child that computes does not tell of what has ended before.
 static void collect_ended(te_pool *p, unsigned child, uint64_t now) {
   te_task *t;
-  while ((t = te_hand_take_ended(&p->hands[child], p->claims, now)) != NULL) {
+  while ((t = te_hand_take_ended(hand(p, child), p->claims, now)) != NULL) {
     end_task(p, t, 0);
     note_ended(p, child, now);
   }
@@ -253,12 +192,14 @@ static void check_limit(te_pool *p, unsigned child, te_task *t, uint64_t now) {
 }
 
 static void look_after(te_pool *p, unsigned child, uint64_t now) {
-  te_hand *h = &p->hands[child];
+  te_dispatch *d = &p->dispatch;
+  te_hand *h = hand(p, child);
   if (te_hand_is_slow(h, now)) collect_ended(p, child, now);
-  if (te_hand_check_stall(h, p->concurrency, now)) withdraw_all(p, child);
+  if (te_hand_check_stall(h, d->o.concurrency, now))
+    te_dispatch_withdraw(d, child);
   te_list_each (link, &h->tasks)
     check_limit(p, child, te_container_of(link, te_task, link), now);
-  if (may_stall(p, child)) watch(p, PATROL_MS);
+  if (te_dispatch_may_stall(d, child)) watch(p, PATROL_MS);
   check_wear(p, child, now);
 }
 
@@ -266,7 +207,7 @@ static void on_patrol(uv_timer_t *timer) {
   te_pool *p = timer->data;
   uint64_t now = te_clock_ms();
   p->patrol_at_ms = 0;
-  for (unsigned i = 0; i < p->seats; i++)
+  for (unsigned i = 0; i < seats(p); i++)
     look_after(p, i, now);
   offer_held(p);
   give_back(p);
@@ -275,15 +216,9 @@ static void on_patrol(uv_timer_t *timer) {
 
 /* What children say. */
 
-// Long tasks count at once, short ones little by little.
-static void learn(te_pool *p, uint32_t run_us) {
-  double us = run_us > 0 ? run_us : 1;
-  p->mean_us = p->mean_us <= 0 ? us : p->mean_us + (us - p->mean_us) / WEIGHT;
-}
-
 static void on_done(te_pool *p, unsigned child, const te_wire *w) {
-  te_hand *h = &p->hands[child];
-  learn(p, w->number);
+  te_hand *h = hand(p, child);
+  te_dispatch_learn(&p->dispatch, w->number);
   te_task *t = te_hand_find(h, w->token);
   if (t == NULL) return;  // was collected from its claim
   if (t->end == TE_END_NONE) te_task_set_outcome(t, w->payload);
@@ -295,11 +230,11 @@ static void on_done(te_pool *p, unsigned child, const te_wire *w) {
 }
 
 static void on_waits(te_pool *p, unsigned child, const te_wire *w) {
-  te_hand *h = &p->hands[child];
+  te_hand *h = hand(p, child);
   te_task *t = te_hand_find(h, w->token);
   if (t == NULL) return;
   te_hand_set_waits(h, t, w->byte != 0);
-  if (te_hand_check_clogged(h, p->concurrency)) {
+  if (te_hand_check_clogged(h, p->dispatch.o.concurrency)) {
     te_log(TE_LOG_WARN,
            "child %u: %zu tasks wait for others, and no more can begin there "
            "until some of them end: use more processes, or nest less deeply",
@@ -313,7 +248,7 @@ static void on_waits(te_pool *p, unsigned child, const te_wire *w) {
 static int on_wire(void *arg, te_child_ref from, const te_wire *w) {
   te_pool *p = arg;
   const te_pool_events *e = &p->events;
-  const te_hand *h = &p->hands[from.index];
+  const te_hand *h = hand(p, from.index);
   switch (w->kind) {
     case TE_WIRE_DONE: on_done(p, from.index, w); return 0;
     case TE_WIRE_WAITS: on_waits(p, from.index, w); return 0;
@@ -346,25 +281,25 @@ static void tell_link(te_pool *p, unsigned child) {
 static void on_hello(void *arg, te_child_ref child, bool is_ready,
                      te_slice hello) {
   te_pool *p = arg;
-  if (is_ready) te_wear_start(p->wear, child.index);
+  if (is_ready) te_turnover_start(p->turnover, child.index);
   if (p->is_link_down) tell_link(p, child.index);
   p->events.on_hello(p->events.arg, is_ready, hello);
   // One that waited for this one may leave now.
-  for (unsigned i = 0; i < p->seats; i++)
+  for (unsigned i = 0; i < seats(p); i++)
     check_wear(p, i, te_clock_ms());
   offer_held(p);
 }
 
 static void on_end(void *arg, te_child_ref child, const te_death *death) {
   te_pool *p = arg;
-  te_hand *h = &p->hands[child.index];
+  te_hand *h = hand(p, child.index);
   te_task *t;
-  withdraw_all(p, child.index);
+  te_dispatch_withdraw(&p->dispatch, child.index);
   te_hand_judge(h, p->claims, death->is_killed, death->why);
   while ((t = te_hand_take_first(h, te_clock_ms())) != NULL)
     end_task(p, t, 0);
   te_claims_reset_child(p->claims, child.index);
-  if (p->gives_up || p->is_draining) end_unspent(p, te_held_first(&p->held));
+  if (p->gives_up || p->is_draining) end_all_unspent(p);
   offer_held(p);
 }
 
@@ -385,12 +320,6 @@ int te_pool_start(te_pool *p) {
   return te_crew_start(p->crew);
 }
 
-// At least half of the claims is for tasks that others wait for.
-static size_t waiting_max(unsigned processes) {
-  size_t share = TE_CLAIMS_MAX / 2 / processes;
-  return share < WAITING_MAX ? share : WAITING_MAX;
-}
-
 te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
                      const te_pool_events *events, te_claims *claims) {
   te_pool *p = te_alloc_zero(1, sizeof(*p));
@@ -404,18 +333,20 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
                                 .on_death = on_death,
                                 .arg = p};
   p->loop = loop;
-  p->processes = options->processes;
-  p->concurrency = options->concurrency;
   p->events = *events;
   p->claims = claims;
   p->crew = te_crew_new(loop, &crew, &crew_events);
-  p->seats = te_crew_seats(p->crew);
-  p->hands = te_alloc_zero(p->seats, sizeof(*p->hands));
-  p->index = te_alloc_zero(1, sizeof(*p->index));
-  p->wear = te_wear_new(p->crew, p->hands, p->concurrency);
-  for (unsigned i = 0; i < p->seats; i++)
-    te_hand_init(&p->hands[i], i, waiting_max(p->processes), p->index);
-  te_held_init(&p->held);
+  te_dispatch_options dispatch = {.processes = options->processes,
+                                  .concurrency = options->concurrency,
+                                  .seats = te_crew_seats(p->crew),
+                                  .claims = claims,
+                                  .is_ready = is_ready,
+                                  .limit = limit_room,
+                                  .is_crowded = is_crowded,
+                                  .arg = p};
+  te_dispatch_init(&p->dispatch, &dispatch);
+  p->turnover =
+      te_turnover_new(p->crew, p->dispatch.hands, options->concurrency);
   uv_timer_init(loop, &p->patrol);
   p->patrol.data = p;
   return p;
@@ -426,7 +357,7 @@ void te_pool_set_config(te_pool *p, te_slice config) {
 }
 
 void te_pool_set_limits(te_pool *p, const te_wear_limits *limits) {
-  te_wear_set_limits(p->wear, limits);
+  te_turnover_set_limits(p->turnover, limits);
 }
 
 void te_pool_reload(te_pool *p) {
@@ -457,15 +388,15 @@ void te_pool_send_item(te_pool *p, te_child_ref to, te_slice item) {
 
 void te_pool_send_link(te_pool *p, bool is_up) {
   p->is_link_down = !is_up;
-  for (unsigned i = 0; i < p->seats; i++)
+  for (unsigned i = 0; i < seats(p); i++)
     tell_link(p, i);
 }
 
 void te_pool_drain(te_pool *p) {
   p->is_draining = true;
-  for (unsigned i = 0; i < p->seats; i++)
-    withdraw_all(p, i);
-  end_unspent(p, te_held_first(&p->held));
+  for (unsigned i = 0; i < seats(p); i++)
+    te_dispatch_withdraw(&p->dispatch, i);
+  end_all_unspent(p);
 }
 
 void te_pool_quit(te_pool *p) {
@@ -474,7 +405,7 @@ void te_pool_quit(te_pool *p) {
 
 void te_pool_kill(te_pool *p, bool give_up) {
   p->gives_up = give_up;
-  if (give_up) end_unspent(p, te_held_first(&p->held));
+  if (give_up) end_all_unspent(p);
   te_crew_kill(p->crew);
 }
 
@@ -484,9 +415,8 @@ size_t te_pool_alive(const te_pool *p) {
 
 static void on_timer_close(uv_handle_t *handle) {
   te_pool *p = handle->data;
-  te_free(p->hands);
-  te_wear_free(p->wear);
-  te_free(p->index);
+  te_turnover_free(p->turnover);
+  te_dispatch_free(&p->dispatch);
   te_free(p);
 }
 

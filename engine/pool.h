@@ -14,10 +14,10 @@
  * had begun go back (TE_END_BACK), and those that had not begun are given to
  * another child.
  *
- * A child that has done enough (wear.h), or is of before a reload, leaves: what
- * it has not begun is given to others, and it ends when the rest has ended.
- * While there are more children than usual on that account, no more tasks take
- * a slot at a time than without it.
+ * A child that has done enough (turnover.h), or is of before a reload, leaves:
+ * what it has not begun is given to others, and it ends when the rest has
+ * ended. While there are more children than usual on that account, no more
+ * tasks take a slot at a time than without it.
  *
  * A hard time limit that is over ends a task with TimeLimitExceeded: the
  * child is killed when it is executing it, or does not end it within a

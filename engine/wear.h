@@ -1,22 +1,13 @@
 /*
- * wear: when a child has done enough and another is to take its place.
+ * wear: whether a child has done enough, so that another takes its place.
  *
- * After a number of tasks, or once its resident memory is above a limit. That
- * is read from /proc, by the master, after a task and a few times a second at
- * most: a child that computes need not be asked. It is the resident set and
- * not the proportional one (PSS), for which the kernel walks all page tables:
- * what children share of it, the program's own code, is a few megabytes.
- *
- * The other one is started before the last tasks, so that it is ready when it
- * is needed; then the child leaves. While none can come it goes on beyond its
- * limits: new ones cannot load their files, or too many old ones are left that
- * end what they began.
+ * After a number of tasks, or once its resident memory is above a limit.
+ * Logic only: what memory it takes, and when, is told.
  */
 #ifndef TE_WEAR_H
 #define TE_WEAR_H
 
-#include "crew.h"
-#include "hand.h"
+#include "te.h"
 
 #define TE_WEAR_PAUSE_MS 100  // between two looks at a child's memory
 
@@ -25,24 +16,35 @@ typedef struct te_wear_limits {
   uint64_t memory_bytes_max;  // 0: no limit
 } te_wear_limits;
 
-typedef struct te_wear te_wear;
+// Of one child; zeroed when it starts.
+typedef struct te_wear {
+  uint64_t ended;      // tasks
+  uint64_t looked_ms;  // at its memory
+  bool is_unlooked;    // a task has ended since
+  uint64_t too_many;   // bytes, when it has come to more than the limit
+} te_wear;
 
-// Keeps both; the hands by the index of the child. Caller frees.
-te_wear *te_wear_new(te_crew *crew, const te_hand *hands, unsigned slots);
-void te_wear_free(te_wear *w);
+void te_wear_note_end(te_wear *w);  // of a task
 
-void te_wear_set_limits(te_wear *w, const te_wear_limits *limits);
-void te_wear_start(te_wear *w, unsigned child);     // a new one is ready
-void te_wear_note_end(te_wear *w, unsigned child);  // of a task
+// Whether its memory is to be looked at, now or in TE_WEAR_PAUSE_MS.
+bool te_wear_is_to_look(const te_wear *w, const te_wear_limits *l);
+bool te_wear_is_to_look_now(const te_wear *w, const te_wear_limits *l,
+                            uint64_t now_ms);
+void te_wear_note_memory(te_wear *w, const te_wear_limits *l, uint64_t bytes,
+                         uint64_t now_ms);
 
-// How many of `room` more tasks it may be given.
-size_t te_wear_room(const te_wear *w, unsigned child, size_t room);
-
+// How many more tasks it may be given, that has so many; UINT64_MAX: any.
+uint64_t te_wear_left(const te_wear *w, const te_wear_limits *l,
+                      size_t in_hand);
+// Whether it has done enough. While all of its slots are busy, another would
+// not help: unless it takes too much memory.
+bool te_wear_is_over(const te_wear *w, const te_wear_limits *l, size_t in_hand,
+                     size_t open_slots);
 /*
- * Prepares for another one, or lets the child leave (te_crew_leave), if it is
- * time. mean_us is the tasks' run time, 0: not known. True: to be called again
- * in TE_WEAR_PAUSE_MS.
+ * Whether it will have within the time that another takes to start; twice
+ * that, as several may start. task_us: what a task takes of it, 0: not known.
  */
-bool te_wear_check(te_wear *w, unsigned child, double mean_us, uint64_t now_ms);
+bool te_wear_is_soon(const te_wear *w, const te_wear_limits *l, double task_us,
+                     uint64_t start_ms);
 
 #endif

@@ -13,7 +13,7 @@ local layers = {
   "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew", "wear",
-  "pool", "report",
+  "turnover", "dispatch", "pool", "report",
   "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
   "child", "awaited", "relay", "worker", "main",
 }

@@ -80,6 +80,7 @@ int te_bind_open_testing_awaited(lua_State *L);
 int te_bind_open_testing_buf(lua_State *L);
 int te_bind_open_testing_claims(lua_State *L);
 int te_bind_open_testing_codec(lua_State *L);
+int te_bind_open_testing_dispatch(lua_State *L);
 int te_bind_open_testing_frame(lua_State *L);
 int te_bind_open_testing_hand(lua_State *L);
 int te_bind_open_testing_heap(lua_State *L);
@@ -92,6 +93,7 @@ int te_bind_open_testing_redis(lua_State *L);
 int te_bind_open_testing_report(lua_State *L);
 int te_bind_open_testing_roster(lua_State *L);
 int te_bind_open_testing_scribe(lua_State *L);
+int te_bind_open_testing_wear(lua_State *L);
 int te_bind_open_testing_wire(lua_State *L);
 #endif
 

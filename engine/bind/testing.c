@@ -175,6 +175,7 @@ int te_bind_open_testing(lua_State *L) {
       {"buf", te_bind_open_testing_buf},
       {"claims", te_bind_open_testing_claims},
       {"codec", te_bind_open_testing_codec},
+      {"dispatch", te_bind_open_testing_dispatch},
       {"frame", te_bind_open_testing_frame},
       {"hand", te_bind_open_testing_hand},
       {"heap", te_bind_open_testing_heap},
@@ -187,6 +188,7 @@ int te_bind_open_testing(lua_State *L) {
       {"report", te_bind_open_testing_report},
       {"roster", te_bind_open_testing_roster},
       {"scribe", te_bind_open_testing_scribe},
+      {"wear", te_bind_open_testing_wear},
       {"wire", te_bind_open_testing_wire},
       {NULL, NULL},
   };

@@ -1,0 +1,163 @@
+local core = require("taskengine.core")
+local envelope = require("spec.support.envelope")
+
+local claims, dispatch = core.testing.claims, core.testing.dispatch
+
+local CLAIMS <const> = claims.MAX
+local AHEAD_US <const> = 3000
+
+local function id(n)
+  return envelope.id("AbcdefGHI012", n)
+end
+
+local function field(n)
+  return envelope.field(id(n), 1)
+end
+
+describe("dispatch", function()
+  local master, child, d, added
+
+  before_each(function()
+    master = assert(claims.create(nil))
+    child = assert(master:attach())
+    added = 0
+  end)
+
+  after_each(function()
+    child:close()
+    master:close()
+  end)
+
+  -- All of its children are ready.
+  local function make(processes, concurrency, seats)
+    d = dispatch.new(master, processes, concurrency, seats or processes)
+    for index = 0, processes - 1 do
+      d:set_ready(index)
+    end
+    return d
+  end
+
+  local function add(count)
+    for _ = 1, count do
+      added = added + 1
+      d:add(envelope.new { id = id(added) })
+    end
+  end
+
+  -- Offers as many as there is room for: to which children.
+  local function offer_all()
+    local children, tokens = {}, {}
+    for to, _, token in d.offer, d do
+      children[#children + 1] = to
+      tokens[#tokens + 1] = token
+    end
+    return children, tokens
+  end
+
+  it("gives each task to the child that has the least to do", function()
+    make(3, 2)
+    assert.equal(6, d:room())
+    add(4)
+    assert.equal(2, d:room())
+    local children, tokens = offer_all()
+    assert.same({ 0, 1, 2, 0 }, children)
+    d:finish(1, tokens[2])
+    add(2)
+    assert.same({ 1, 1 }, (offer_all()))
+  end)
+
+  it("passes over children that may get none, or no more", function()
+    d = dispatch.new(master, 3, 2, 3)
+    add(4)
+    assert.same({}, (offer_all()))
+    d:set_ready(1)
+    d:set_ready(2, 0)
+    assert.same({ 1, 1 }, (offer_all()))
+    d:set_ready(2, 1)
+    assert.same({ 2, 2 }, (offer_all()))
+  end)
+
+  it("takes no more than the children hold, less what is held", function()
+    make(2, 3)
+    assert.equal(6, d:room())
+    add(8)
+    assert.equal(0, d:room())
+    assert.equal(6, #offer_all())
+    assert.equal(0, d:room())
+  end)
+
+  it("offers some milliseconds of short tasks behind the slots", function()
+    make(1, 1)
+    assert.equal(1, d:room())
+    assert.equal(1000, d:learn(1000))
+    assert.equal(1 + AHEAD_US // 1000, d:room())
+    assert.equal(1000 + (9000 - 1000) / 8, d:learn(9000))
+    assert.equal(1 + AHEAD_US // 2000, d:room())
+  end)
+
+  it("counts a task that took no time at all as a microsecond", function()
+    make(1, 1)
+    assert.equal(1, d:learn(0))
+  end)
+
+  it("shares the slots while there are more children than usual", function()
+    make(2, 2, 4)
+    add(3)
+    assert.same({ 0, 1, 0 }, (offer_all()))
+    d:set_ready(2)
+    d:set_ready(3)
+    assert.equal(5, d:room())
+    d:set_crowded(true)
+    assert.equal(1, d:room())
+    add(2)
+    assert.same({ 2 }, (offer_all()))
+  end)
+
+  it("takes the slots of tasks that wait for others for free", function()
+    make(1, 1)
+    add(1)
+    local _, tokens = offer_all()
+    assert.equal(0, d:room())
+    d:wait(0, tokens[1])
+    assert.equal(1, d:room())
+  end)
+
+  it("takes no more than there are claims", function()
+    make(2, CLAIMS)
+    assert.equal(CLAIMS, d:room())
+    for n = 1, CLAIMS - 1 do
+      master:offer(field(n))
+    end
+    assert.equal(1, d:room())
+    add(2)
+    assert.equal(1, #offer_all())
+    assert.equal(0, d:room())
+  end)
+
+  it("takes back what was not begun, and keeps the order", function()
+    make(1, 4)
+    add(6)
+    local _, tokens = offer_all()
+    assert.is_true(child:take(tokens[2]))
+    assert.same({ field(1), field(3), field(4), field(5), field(6) },
+      d:withdraw(0))
+    local to, first = d:offer()
+    assert.same({ 0, field(1) }, { to, first })
+  end)
+
+  it("says which children may keep tasks waiting", function()
+    make(1, 1)
+    d:learn(1000)
+    add(1)
+    local _, tokens = offer_all()
+    assert.is_false(d:may_stall(0))
+    add(1)
+    offer_all()
+    assert.is_true(d:may_stall(0))
+    d:wait(0, tokens[1])
+    assert.is_false(d:may_stall(0))
+    child:take(tokens[1])
+    child:execute(0, tokens[1])
+    assert.is_true(d:may_stall(0))
+  end)
+end)

@@ -1,0 +1,78 @@
+local wear = require("taskengine.core").testing.wear
+
+local ANY <const> = -1
+local PAUSE_MS <const> = 100
+local MB <const> = 1 << 20
+
+describe("wear", function()
+  it("ends nothing without limits", function()
+    local w = wear.new(0, 0)
+    w:note_ends(1000000)
+    assert.equal(ANY, w:left(5))
+    assert.is_false(w:is_over(0, 1))
+    assert.is_false(w:is_soon(1, 1000))
+    assert.same({ false, false }, { w:is_to_look(1000) })
+  end)
+
+  describe("by tasks", function()
+    it("leaves as many as the limit, less those that it has", function()
+      local w = wear.new(10, 0)
+      assert.same({ 10, 7, 0, 0 },
+        { w:left(0), w:left(3), w:left(10), w:left(11) })
+      w:note_ends(8)
+      assert.same({ 2, 1, 0 }, { w:left(0), w:left(1), w:left(2) })
+    end)
+
+    it("is over when all are given and a slot is open", function()
+      local w = wear.new(2, 0)
+      assert.is_false(w:is_over(1, 1))
+      assert.is_true(w:is_over(2, 1))
+      assert.is_false(w:is_over(2, 0))
+      w:note_ends(2)
+      assert.is_true(w:is_over(0, 1))
+    end)
+
+    it("is soon over within twice the time of a start", function()
+      local w = wear.new(10, 0)
+      assert.is_false(w:is_soon(0, 50)) -- who knows
+      assert.is_false(w:is_soon(10000, 50))
+      assert.is_true(w:is_soon(9999, 50))
+      w:note_ends(9)
+      assert.is_false(w:is_soon(100000, 50))
+      assert.is_true(w:is_soon(99999, 50))
+      w:note_ends(1)
+      assert.is_true(w:is_soon(100000, 0))
+    end)
+  end)
+
+  describe("by memory", function()
+    it("is looked for after a task, and not too often", function()
+      local w = wear.new(0, MB)
+      assert.same({ false, false }, { w:is_to_look(1000) })
+      w:note_ends(1)
+      assert.same({ true, true }, { w:is_to_look(1000) })
+      w:note_memory(MB, 1000)
+      assert.same({ false, false }, { w:is_to_look(2000) })
+      w:note_ends(1)
+      assert.same({ false, true }, { w:is_to_look(1000 + PAUSE_MS - 1) })
+      assert.same({ true, true }, { w:is_to_look(1000 + PAUSE_MS) })
+    end)
+
+    it("is over above the limit, even with all slots busy", function()
+      local w = wear.new(0, MB)
+      w:note_memory(MB, 1000)
+      assert.equal(ANY, w:left(0))
+      assert.is_false(w:is_over(0, 1))
+      w:note_memory(MB + 1, 2000)
+      assert.equal(0, w:left(0))
+      assert.is_true(w:is_over(1, 0))
+    end)
+
+    it("is not over any more when it has come down", function()
+      local w = wear.new(0, MB)
+      w:note_memory(2 * MB, 1000)
+      w:note_memory(MB, 2000)
+      assert.is_false(w:is_over(0, 1))
+    end)
+  end)
+end)
