@@ -1,14 +1,11 @@
 #include "worker.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <unistd.h>
 
-#include "claims.h"
+#include "childlog.h"
 #include "heir.h"
 #include "id.h"
-#include "log.h"
-#include "pool.h"
 #include "queue.h"
 #include "record.h"
 #include "relay.h"
@@ -46,7 +43,7 @@ struct te_worker {
   stage stage;
   char wid[TE_ID_PRODUCER_BYTES];
   te_buf description;
-  te_buf failed_start;  // why no new child can load its files; empty: it can
+  te_childlog childlog;
   char **queue_names;
   te_slice *queues;  // of queue_names
   size_t queue_count;
@@ -73,7 +70,6 @@ static void on_log_flush(uv_prepare_t *prepare) {
 /* Stopping. */
 
 static void become_stopped(te_worker *w, bool is_told) {
-  if (w->stage == STOPPED) return;
   te_farewell f = {.is_told = is_told};
   if (!is_told) f.untold = te_queue_untold(w->queue, &f.outcomes);
   w->stage = STOPPED;
@@ -81,6 +77,8 @@ static void become_stopped(te_worker *w, bool is_told) {
   te_relay_close(w->relay);
   te_heir_close(w->heir);
   if (w->queue != NULL) te_queue_close(w->queue);
+  w->relay = NULL;
+  w->heir = NULL;
   w->queue = NULL;
   w->events.on_stopped(w->events.arg, &f);
 }
@@ -91,6 +89,7 @@ static bool is_up(const te_worker *w) {
 
 static void on_left(void *arg, bool has_left) {
   te_worker *w = arg;
+  if (w->stage == STOPPED) return;  // and its claims may be gone
   bool is_told = has_left || !w->has_served;
   // Else Redis has tasks in flight here, or nobody knows.
   if (!is_told) te_claims_keep_file(w->claims);
@@ -209,20 +208,9 @@ static void on_fenced(void *arg, size_t refused) {
 
 /* The pool's events. */
 
-// It is tried again and again: one line for a reason will do.
 static void note_failed_start(te_worker *w, te_slice why) {
-  if (w->stage != RUNNING || w->is_fenced) return;
-  if (te_slice_equal(te_buf_slice(&w->failed_start), why)) return;
-  te_buf_clear(&w->failed_start);
-  te_buf_add_slice(&w->failed_start, why);
-  te_log(TE_LOG_ERROR, "a new child cannot load its files, trying again: %.*s",
-         (int)why.size, why.data);
-}
-
-static void note_start(te_worker *w) {
-  if (te_buf_size(&w->failed_start) == 0) return;
-  te_buf_clear(&w->failed_start);
-  te_log(TE_LOG_INFO, "new children load their files again");
+  if (w->stage == RUNNING && !w->is_fenced)
+    te_childlog_failed(&w->childlog, why);
 }
 
 static void on_hello(void *arg, bool is_ready, te_slice hello) {
@@ -231,7 +219,7 @@ static void on_hello(void *arg, bool is_ready, te_slice hello) {
     w->stage = RUNNING;
     w->events.on_hello(w->events.arg, hello);
   } else if (is_ready) {
-    note_start(w);
+    te_childlog_loaded(&w->childlog);
   } else {
     note_failed_start(w, te_record_field(hello, "error"));
   }
@@ -270,11 +258,8 @@ static void on_death(void *arg, te_child_ref child, const te_death *death) {
   te_worker *w = arg;
   if (w->stage == LOADING) {
     w->events.on_trouble(w->events.arg, TE_ECLOSED, death->why, true);
-  } else if (death->is_dismissed) {
-    te_log(TE_LOG_DEBUG, "child %u %s", child.index, death->why);
-  } else if (death->was_ready) {
-    if (w->stage <= DRAINING && !w->is_fenced)
-      te_log(TE_LOG_WARN, "child %u %s", child.index, death->why);
+  } else if (death->is_dismissed || death->was_ready) {
+    if (w->stage <= DRAINING && !w->is_fenced) te_childlog_died(child, death);
   } else if (!death->is_killed) {  // else it said why it could not
     note_failed_start(w, te_slice_str(death->why));
   }
@@ -476,7 +461,7 @@ static void on_handle_close(uv_handle_t *handle) {
   if (--w->open_handles > 0) return;
   forget_terms(w);
   te_buf_free(&w->description);
-  te_buf_free(&w->failed_start);
+  te_childlog_free(&w->childlog);
   te_free(w->claims_dir);
   te_free(w->claims_path);
   te_free(w);

@@ -12,8 +12,8 @@ local layers = {
   "resolve", "stream", "greet", "pace", "pipeline", "redis", "instance",
   "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew", "wear",
-  "turnover", "dispatch", "pool", "report",
+  "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew",
+  "wear", "turnover", "dispatch", "pool", "childlog", "report",
   "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
   "child", "awaited", "relay", "worker", "main",
 }
