@@ -25,8 +25,17 @@ static bool erases;
 static bool is_json;
 static char worker_name[TE_LOG_WORKER_BYTES_MAX + 1];
 static te_buf lines;
+
+#ifdef TE_TESTING
 static te_log_sink sink_fn;
 static void *sink_arg;
+
+void te_log_set_sink(te_log_sink sink, void *arg) {
+  te_log_flush();
+  sink_fn = sink;
+  sink_arg = arg;
+}
+#endif
 
 int te_log_level_parse(te_slice name, te_log_level *out) {
   for (int i = TE_LOG_DEBUG; i <= TE_LOG_OFF; i++) {
@@ -104,12 +113,18 @@ static void write_stderr(te_slice text) {
   dropped += count_lines(text);
 }
 
-void te_log_flush(void) {
-  if (sink_fn == NULL) {
-    write_stderr(te_buf_slice(&lines));
-  } else if (te_buf_size(&lines) > 0) {
-    sink_fn(sink_arg, te_buf_slice(&lines));
+static void write_lines(te_slice text) {
+#ifdef TE_TESTING
+  if (sink_fn != NULL) {
+    if (text.size > 0) sink_fn(sink_arg, text);
+    return;
   }
+#endif
+  write_stderr(text);
+}
+
+void te_log_flush(void) {
+  write_lines(te_buf_slice(&lines));
   te_buf_clear(&lines);
 }
 
@@ -126,12 +141,6 @@ void te_log_gather(bool gather) {
   gathers = gather;
   if (!gather) te_scribe_settle(SETTLE_MS);
   if (gather && !has_gathered) has_gathered = atexit(stop_at_exit) == 0;
-}
-
-void te_log_set_sink(te_log_sink sink, void *arg) {
-  te_log_flush();
-  sink_fn = sink;
-  sink_arg = arg;
 }
 
 void te_log_set_erases(bool whether) {
@@ -152,7 +161,6 @@ void te_log_forget(void) {
   te_buf_clear(&lines);
   dropped = 0;
   gathers = has_gathered = erases = is_json = false;
-  sink_fn = NULL;
   threshold = TE_LOG_INFO;
 }
 

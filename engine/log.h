@@ -56,11 +56,13 @@ void te_log_set_json(bool whether, te_slice worker);
 // In a process that was forked without executing a program: as at a start.
 void te_log_forget(void);
 
+#ifdef TE_TESTING
 /*
  * Where whole lines go instead of stderr; NULL: to stderr again. `lines` is
  * borrowed for the call.
  */
 typedef void (*te_log_sink)(void *arg, te_slice lines);
 void te_log_set_sink(te_log_sink sink, void *arg);
+#endif
 
 #endif

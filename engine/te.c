@@ -8,8 +8,14 @@
 
 #include <uv.h>
 
+#ifdef TE_TESTING
 // Threads of libuv's pool allocate too, so the count is atomic.
 static atomic_size_t live_count;
+
+size_t te_alloc_live(void) {
+  return atomic_load_explicit(&live_count, memory_order_relaxed);
+}
+#endif
 
 te_slice te_slice_str(const char *text) {
   return te_slice_of(text, text == NULL ? 0 : strlen(text));
@@ -62,21 +68,23 @@ static size_t at_least_one(size_t size) {
   return size == 0 ? 1 : size;
 }
 
-static void *count(void *p, size_t size) {
+static void *check(void *p, size_t size) {
   if (p == NULL) die_out_of_memory(size);
+#ifdef TE_TESTING
   atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed);
+#endif
   return p;
 }
 
 void *te_alloc(size_t size) {
-  return count(malloc(at_least_one(size)), size);
+  return check(malloc(at_least_one(size)), size);
 }
 
 void *te_alloc_zero(size_t n, size_t size) {
   n = at_least_one(n);
   size = at_least_one(size);
   // calloc refuses a product that overflows.
-  return count(calloc(n, size), n > SIZE_MAX / size ? SIZE_MAX : n * size);
+  return check(calloc(n, size), n > SIZE_MAX / size ? SIZE_MAX : n * size);
 }
 
 void *te_realloc(void *p, size_t size) {
@@ -98,11 +106,13 @@ char *te_slice_dup(te_slice slice) {
 }
 
 void te_free(void *p) {
-  if (p == NULL) return;
-  size_t before =
-      atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
-  assert(before > 0);
-  (void)before;
+#ifdef TE_TESTING
+  if (p != NULL) {
+    size_t before =
+        atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
+    assert(before > 0);
+  }
+#endif
   free(p);
 }
 
@@ -111,8 +121,4 @@ void te_random(void *out, size_t size) {
   if (rc == 0) return;
   fprintf(stderr, "taskengine: no random bytes: %s\n", te_strerror(rc));
   abort();
-}
-
-size_t te_alloc_live(void) {
-  return atomic_load_explicit(&live_count, memory_order_relaxed);
 }

@@ -70,7 +70,9 @@ void te_free(void *p);               // NULL is fine
 // Bytes nobody can foretell; aborts when the system has none to give.
 void te_random(void *out, size_t size);
 
+#ifdef TE_TESTING
 // Blocks that te_alloc gave and te_free has not had back yet.
 size_t te_alloc_live(void);
+#endif
 
 #endif
