@@ -35,6 +35,11 @@ local function takes_file(spec)
   return (spec.operands or {})[1] == "FILE"
 end
 
+-- What the first operand may be, or nil.
+local function first_words(spec)
+  return spec.operands and spec.operands.words
+end
+
 local function each_command(visit)
   for _, entry in ipairs(commands.LIST) do
     visit(entry[1], commands.find(entry[1]).spec, entry[2])
@@ -99,8 +104,17 @@ _taskengine() {
     esac
   done
   COMPREPLY=()
+  # --option=value comes as three words.
+  if [[ $cur = = ]]; then
+    cur=
+  elif [[ $prev = = ]]; then
+    prev=${COMP_WORDS[COMP_CWORD - 2]}
+  fi
 
   local -A options=(
+%s
+  )
+  local -A first=(
 %s
   )
 %s"
@@ -113,6 +127,8 @@ _taskengine() {
     mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
   elif [[ $cur = -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "${options[$command]-}" -- "$cur")
+  elif [[ $prev = "$command" && -n ${first[$command]-} ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "${first[$command]}" -- "$cur")
   elif [[ " %s " = *" $command "* ]]; then
     compopt -o filenames
     mapfile -t COMPREPLY < <(compgen -d -- "$cur"; compgen -f -X '!*.lua' -- \
@@ -149,7 +165,7 @@ end
 --- The completion for bash.
 -- @treturn string
 function completions.bash()
-  local options, cases, with_file = {}, {}, {}
+  local options, first, cases, with_file = {}, {}, {}, {}
   each_command(function(name, spec)
     local words = {}
     for i, option in ipairs(options_of(spec)) do
@@ -158,11 +174,14 @@ function completions.bash()
     options[#options + 1] = fold(words, ("    [%s]=\""):format(name),
       "      ") .. '"'
     with_file[#with_file + 1] = takes_file(spec) and name or nil
+    first[#first + 1] = first_words(spec) and ('    [%s]="%s"'):format(name,
+      table.concat(first_words(spec), " ")) or nil
   end)
   for i, entry in ipairs(valued_options()) do
     cases[i] = bash_case(entry)
   end
   return BASH:format(table.concat(options, "\n"),
+    table.concat(first, "\n"),
     fold(names(), '  local commands="', "    "), table.concat(cases, "\n"),
     table.concat(with_file, " "))
 end
@@ -171,12 +190,13 @@ local function zsh_quote(text)
   return "'" .. text:gsub("[%[%]:]", "\\%0"):gsub("'", "'\\''") .. "'"
 end
 
--- '(-b --broker)'{-b,--broker}'[where Redis is]:url:(embedded:// redis://)'
+-- '(-b --broker)'{-b+,--broker=}'[where Redis is]:url:(embedded:// redis://)'
+-- takes -bURL, -b URL, --broker=URL and --broker URL.
 local function zsh_option(option)
   local long = "--" .. option.long
-  local head = option.short
-    and ("'(-%s %s)'{-%s,%s}"):format(option.short, long, option.short, long)
-    or long
+  local glue, sign = option.value and "+" or "", option.value and "=" or ""
+  local head = option.short and ("'(-%s %s)'{-%s%s,%s%s}"):format(option.short,
+    long, option.short, glue, long, sign) or long .. sign
   local tail = ""
   if option.words then
     local words = table.concat(option.words, " "):gsub(":", "\\:")
@@ -197,7 +217,9 @@ local function zsh_operands(spec)
   local list, operands = {}, spec.operands or {}
   for i, name in ipairs(operands) do
     local place = i == #operands and (operands.max or 0) > i and "*" or i
-    list[i] = ("'%s:%s: '"):format(place, name)
+    local words = i == 1 and first_words(spec)
+    list[i] = ("'%s:%s:%s'"):format(place, name,
+      words and ("(%s)"):format(table.concat(words, " ")) or " ")
   end
   return list
 end
@@ -266,6 +288,11 @@ local function fish_option(name, option)
   return table.concat(words, " ")
 end
 
+local function fish_first(name, words)
+  return ("complete -c taskengine -n '__fish_seen_subcommand_from %s; and not"
+    .. " __fish_seen_subcommand_from %s' -a '%s'"):format(name, words, words)
+end
+
 --- The completion for fish.
 -- @treturn string
 function completions.fish()
@@ -288,6 +315,9 @@ function completions.fish()
     if not takes_file(spec) then
       add("complete -c taskengine -n '__fish_seen_subcommand_from ", name,
         "' -f")
+    end
+    if first_words(spec) then
+      add(fish_first(name, table.concat(first_words(spec), " ")))
     end
     for _, option in ipairs(spec.options or {}) do
       if not option.is_hidden then

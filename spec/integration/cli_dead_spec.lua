@@ -173,6 +173,18 @@ describe("taskengine dead", function()
     end
   end)
 
+  it("takes one that is named twice for one", function()
+    local id = fail("pay", "[]", "--id", "mine")
+    local engine_id = decoded(dead("show", id, "--json")).engine_id
+    local ended = dead("delete", id, engine_id, id)
+    assert.same({ 0, "deleted 1 task\n", "" },
+      { ended.code, ended.stdout, ended.stderr })
+    ended = dead("delete", id, id)
+    assert.same({ 1, "deleted 0 tasks\n",
+      "taskengine: mine is not among the dead\n" },
+      { ended.code, ended.stdout, ended.stderr })
+  end)
+
   it("leaves one dead whose caller's id is another task's", function()
     fail("pay", "[]", "--id", "mine")
     local engine_id = decoded(dead("show", "mine", "--json")).engine_id
@@ -235,10 +247,14 @@ describe("taskengine dead", function()
       ["unknown action 'reqeue' %(did you mean 'requeue'"] = { "reqeue" },
       ["show takes one ID"] = { "show" },
       ["list takes no ID"] = { "list", "x" },
-      ["a duration such as 90s, 15m, 2h or 3d expected"] =
+      ["a duration such as 90s, 15m, 2h or 3d, up to 100 years expected"] =
         { "--older", "soon" },
       ["there is nothing to requeue"] = { "requeue", "x", "--malformed" },
       ["ID: a name"] = { "show", "a b" },
+      ["show takes one ID, and no %-%-kind"] = { "show", "x", "--kind", "E" },
+      ["%-%-task is for tasks, and what is malformed is none"] =
+        { "delete", "--malformed", "--task", "x", "--yes" },
+      ["%-%-all and %-%-limit exclude"] = { "list", "--all", "--limit", "1" },
     } do
       local ended = dead(table.unpack(words))
       assert.equal(2, ended.code)

@@ -10,8 +10,9 @@
 -- An option without `value` is a flag. `accepts` is a check of
 -- @{taskengine.check}; `read` instead of it is a function that returns the
 -- value, or nil and what is expected. Shells complete a value that is one of
--- `words`, or a FILE. With `ends_options` the first operand
--- ends the options: all behind it are operands.
+-- `words`, or a FILE; so they do the first operand, of `operands.words`. With
+-- `ends_options` the first operand ends the options: all behind it are
+-- operands.
 -- @module taskengine.cli.args
 
 local check = require("taskengine.check")

@@ -17,6 +17,7 @@ local suggest = require("taskengine.suggest")
 local command = {}
 
 local LISTED <const> = 50
+local NAMES <const> = { "list", "show", "requeue", "delete" }
 local known = options.DEAD.known
 
 local SECONDS <const> =
@@ -28,7 +29,7 @@ local function read_duration(text)
   if seconds and known.older(seconds) then
     return seconds
   end
-  return nil, "a duration such as 90s, 15m, 2h or 3d"
+  return nil, "a duration such as 90s, 15m, 2h or 3d, up to 100 years"
 end
 
 command.spec = {
@@ -39,7 +40,7 @@ command.spec = {
     .. " its retries before it. They are kept for 7 days, the last 10,000 of"
     .. " them. requeue and delete take ids, or a filter, or --all; without ids"
     .. " they say how many there are and ask.",
-  operands = { "ACTION", min = 0, max = 1000 },
+  operands = { "ACTION", "ID", min = 0, max = 1001, words = NAMES },
   options = {
     {
       long = "task", value = "NAME", accepts = known.task,
@@ -152,17 +153,20 @@ local function show_one(way, given)
   return exit.OK
 end
 
--- The entries of the ids that were given; how many are there no more.
+-- The entries of the ids that were given; how many are there no more. One
+-- entry may be named more than once, also by both of its ids.
 local function named(way, given)
-  local entries, gone = {}, 0
+  local entries, gone, seen = {}, 0, {}
   for i = #given, 2, -1 do -- the last of a list goes first
     local entry = dead.find(way, given[i])
-    if entry then
+    local id = entry and entry.engine_id or given[i]
+    if entry and not seen[id] then
       entries[#entries + 1] = entry
-    else
-      say.problem(missing(given[i]))
+    elseif not seen[id] then
+      say.problem(missing(id))
       gone = gone + 1
     end
+    seen[id] = true
   end
   return entries, gone
 end
@@ -262,7 +266,6 @@ local ACTIONS <const> = {
   requeue = act("requeue", "requeued"),
   delete = act("delete", "deleted"),
 }
-local NAMES <const> = { "list", "show", "requeue", "delete" }
 
 -- requeue and delete: one way to say which.
 local function check_choice(given)
@@ -276,6 +279,28 @@ local function check_choice(given)
     exit.usage("dead: ids, filters and --all exclude each other")
   elseif #given == 1 then
     confirm.check(given, "dead", "it may be many tasks")
+  end
+end
+
+-- Why a filter would not be heeded; nil when it would.
+local function problem_with(given, name)
+  local action = given[1]
+  local is_count = action == "list" and name == "limit"
+  if action == "show" then
+    return ("show takes one ID, and no --%s"):format(name)
+  elseif given.malformed and not is_count then
+    return ("--%s is for tasks, and what is malformed is none"):format(name)
+  elseif given.all and is_count then
+    return "--all and --limit exclude each other"
+  end
+end
+
+local function check_filter(given)
+  for _, name in ipairs(FILTERS) do
+    local problem = given[name] ~= nil and problem_with(given, name)
+    if problem then
+      exit.usage("dead: " .. problem)
+    end
   end
 end
 
@@ -303,6 +328,7 @@ end
 -- @treturn int the exit code
 function command.run(given)
   given[1] = given[1] or "list"
+  check_filter(given)
   check_usage(given)
   if given.malformed then
     return malformed.run(link.open, given)

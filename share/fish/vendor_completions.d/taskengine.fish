@@ -81,6 +81,7 @@ complete -c taskengine -n '__fish_seen_subcommand_from purge' -l config -r -d 'a
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l json -d 'print JSON'
 
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -f
+complete -c taskengine -n '__fish_seen_subcommand_from dead; and not __fish_seen_subcommand_from list show requeue delete' -a 'list show requeue delete'
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -l task -x -d 'those of this task'
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -s Q -l queue -x -d 'those of this queue'
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -l kind -x -d 'those whose error is of this kind, such as WorkerLost'

@@ -1,6 +1,8 @@
 --- The man page and the completions know what the commands take.
 
+local broker = require("taskengine.broker")
 local commands = require("taskengine.cli.commands")
+local settings = require("taskengine.settings")
 
 local function read(path)
   local file <close> = assert(io.open("share/" .. path, "rb"))
@@ -20,9 +22,24 @@ end
 describe("the man page", function()
   local page = read("man/man1/taskengine.1")
 
+  -- From its heading to the next one.
+  local function section(name)
+    return assert(page:match("\n%.SH " .. name .. "\n(.-\n)%.SH "))
+  end
+
   it("has every command", function()
+    local text = "\n" .. section("COMMANDS")
     for _, entry in ipairs(commands.LIST) do
-      assert.matches("\n.TP\n.B " .. entry[1] .. "\n", page, 1, true)
+      assert.matches("\n.TP\n.B " .. entry[1] .. "\n", text, 1, true)
+    end
+  end)
+
+  it("has every setting, with what holds without it", function()
+    local text = section("SETTINGS")
+    for name, known in pairs(settings.KNOWN) do
+      local default = known.default or name == "broker" and broker.DEFAULT
+      assert.matches(default and ('\n.TP\n.BR %s " (%s)"\n'):format(name,
+        tostring(default)) or "\n.TP\n.B " .. name .. "\n", text, 1, true)
     end
   end)
 
@@ -55,12 +72,18 @@ describe("the completions", function()
       assert.matches("\n  " .. entry[1] .. ")\n", zsh, 1, true)
       assert.matches("-f -a " .. entry[1] .. " ", fish, 1, true)
     end
+    for _, action in ipairs(commands.find("dead").spec.operands.words) do
+      assert.matches('%[dead%]="[^"-]*' .. action .. '[^"]*"\n', bash)
+      assert.matches("'1:ACTION:%([^)]*" .. action .. "[^)]*%)'", zsh)
+      assert.matches("from dead; and not [^\n]* %-a '[^']*" .. action, fish)
+    end
     each_option(function(name, option)
       local long = option.long:gsub("-", "%%-")
       local words = bash:match("%[" .. name .. '%]="([^"]*)"')
       assert.matches("%-%-" .. long .. "%f[%s]", words)
       local case = zsh:match("\n  " .. name .. "%)\n(.-);;")
-      assert.matches("%-%-" .. long .. "}?'%[", case)
+      assert.matches("%-%-" .. long .. (option.value and "=" or "") .. "}?'%[",
+        case)
       assert.matches("from " .. name .. "'[^\n]* %-l " .. long .. " ", fish)
     end)
   end)
@@ -90,5 +113,7 @@ describe("the completions", function()
       complete("status --file taskengine-"))
     assert.equal("tools/lint.lua", complete("run tools/lint"))
     assert.equal("", complete("queues tools/lint"))
+    assert.equal("requeue", complete("dead req"))
+    assert.equal("debug", complete("worker --level = deb"))
   end)
 end)
