@@ -2,10 +2,12 @@
 -- @module taskengine.cli
 
 local args = require("taskengine.cli.args")
+local check = require("taskengine.check")
 local commands = require("taskengine.cli.commands")
 local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local say = require("taskengine.cli.say")
+local stdout = require("taskengine.cli.stdout")
 
 local cli = {}
 
@@ -29,10 +31,11 @@ examples:
   taskengine run recipes/primes.lua 10000000
 
 taskengine COMMAND --help says more. Exit codes: 0 done, 1 the task failed,
-2 wrong usage, 3 the broker cannot be reached, 4 timed out, 130 interrupted.
+2 wrong usage, 3 the broker cannot be reached, 4 timed out, 130 interrupted,
+141 nobody reads what is printed.
 ]]
 
-local function print_help()
+local function print_overview()
   local help = require("taskengine.cli.help")
   local out = { ABOUT }
   for _, entry in ipairs(commands.LIST) do
@@ -45,7 +48,11 @@ end
 
 local function print_version(words)
   local version = require("taskengine.version")
-  if words[1] == "--json" then
+  local is_json = words[1] == "--json"
+  if #words > (is_json and 1 or 0) then
+    exit.usage("--version: one word too many: "
+      .. check.describe(words[#words]), "--json is all that goes with it")
+  elseif is_json then
     require("taskengine.cli.show").json {
       version = version.TEXT,
       lua = _VERSION,
@@ -82,7 +89,15 @@ local function run_command(name, words)
   return command.run(given)
 end
 
+local function print_help(words)
+  if #words == 0 or words[1] == "help" then
+    return print_overview()
+  end
+  return run_command(words[1], { "--help" })
+end
+
 local GLOBAL <const> = {
+  help = print_help,
   ["-h"] = print_help,
   ["--help"] = print_help,
   ["-V"] = print_version,
@@ -95,8 +110,6 @@ local function dispatch(words)
     exit.usage("a command is missing", "taskengine --help shows all commands")
   elseif GLOBAL[name] then
     return GLOBAL[name](words)
-  elseif name == "help" then
-    return #words == 0 and print_help() or run_command(words[1], { "--help" })
   end
   return run_command(name, words)
 end
@@ -141,13 +154,11 @@ end
 -- @treturn int the exit code
 function cli.main(argv)
   local words = table.move(argv, 1, #argv, 1, {})
-  local ok, result = xpcall(dispatch, keep, words)
-  local code = ok and result or conclude(result)
-  if not io.stdout:flush() and code == exit.OK then
-    say.problem("stdout cannot be written to")
-    return exit.FAILED
+  if not commands.is_hidden(words[1] or "") then
+    stdout.watch()
   end
-  return code
+  local ok, result = xpcall(dispatch, keep, words)
+  return stdout.conclude(ok and result or conclude(result))
 end
 
 return cli

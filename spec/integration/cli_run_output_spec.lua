@@ -17,10 +17,13 @@ describe("What taskengine run shows:", function()
         program.PATH, how, redirection) }, { program = "sh" })
     end
     for _, how in ipairs { "print", "write", "method", "exit" } do
-      for _, redirection in ipairs { ">/dev/full", ">&-" } do
+      for redirection, why in pairs {
+        [">/dev/full"] = "No space left on device",
+        [">&-"] = "Bad file descriptor",
+      } do
         local ended = print_to(redirection, how)
-        assert.same({ 1, "taskengine: stdout cannot be written to\n" },
-          { ended.code, ended.stderr })
+        assert.same({ 1, ("taskengine: stdout cannot be written to: %s\n")
+          :format(why) }, { ended.code, ended.stderr })
       end
     end
     assert.same({ 0, "x\n" }, { print_to("", "print").code,

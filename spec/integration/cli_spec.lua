@@ -19,7 +19,8 @@ describe("taskengine", function()
   end
 
   it("shows help", function()
-    for _, words in ipairs { { "--help" }, { "-h" }, { "help" } } do
+    for _, words in ipairs { { "--help" }, { "-h" }, { "help" },
+      { "help", "help" } } do
       local ended = run(table.unpack(words))
       assert.same({ 0, "" }, { ended.code, ended.stderr })
       assert.matches("^usage: taskengine COMMAND ", ended.stdout)
@@ -29,7 +30,7 @@ describe("taskengine", function()
 
   it("shows the help of a command", function()
     for _, words in ipairs { { "call", "--help" }, { "help", "call" },
-      { "call", "x", "-h" } } do
+      { "--help", "call" }, { "call", "x", "-h" } } do
       local ended = run(table.unpack(words))
       assert.same({ 0, "" }, { ended.code, ended.stderr })
       assert.matches("^usage: taskengine call NAME ", ended.stdout)
@@ -39,6 +40,10 @@ describe("taskengine", function()
   it("shows its version", function()
     for _, word in ipairs { "--version", "-V" } do
       assert.matches("^taskengine %S+ %(Lua 5.4%)\n$", run(word).stdout)
+      local ended = run(word, "--jsno")
+      assert.same({ 2, "" }, { ended.code, ended.stdout })
+      assert.matches("^taskengine: %-%-version: one word too many: \"%-%-jsno",
+        ended.stderr)
     end
   end)
 
@@ -90,10 +95,23 @@ describe("taskengine", function()
   end)
 
   it("says when nobody can read what it says", function()
-    local ended = place:run({ "-c", program.PATH .. " --help >/dev/full" },
-      { program = "sh" })
-    assert.equal(1, ended.code)
-    assert.matches("taskengine: stdout cannot be written to\n", ended.stderr)
+    -- The second is larger than the buffer, and lost before the end.
+    for _, words in ipairs { "--version", "worker --help" } do
+      local ended = place:run({ "-c", ("%s %s >/dev/full"):format(
+        program.PATH, words) }, { program = "sh" })
+      assert.same({ 1, "taskengine: stdout cannot be written to: No space left"
+        .. " on device\n" }, { ended.code, ended.stderr })
+    end
+  end)
+
+  it("ends without a word when nobody reads any more", function()
+    place:write("print.lua", [[
+      require("taskengine").app("x"):main(function() print("unread") end)]])
+    for _, words in ipairs { "run print.lua", "worker --help" } do
+      local ended = place:run({ "-c", ("exec 3> >(:); wait $!; '%s' %s >&3;"
+        .. " exit $?"):format(program.PATH, words) }, { program = "bash" })
+      assert.same({ 141, "" }, { ended.code, ended.stderr })
+    end
   end)
 
   it("tells a wrong configuration by its place", function()

@@ -47,6 +47,13 @@ function commands.find(name)
   return nil, contains(commands.LATER, name) and "later" or "unknown"
 end
 
+--- Whether a command is for the program's own use.
+-- @tparam string name
+-- @treturn boolean
+function commands.is_hidden(name)
+  return contains(commands.HIDDEN, name)
+end
+
 --- The names that people may use now.
 -- @treturn {string,...}
 function commands.names()

@@ -16,6 +16,8 @@ exit.USAGE = 2
 exit.UNREACHABLE = 3
 exit.TIMED_OUT = 4
 exit.INTERRUPTED = 130
+--- Nobody reads stdout any more; what a shell says of a SIGPIPE.
+exit.UNREAD = 141
 
 --- A command's early end.
 -- @type Exit

@@ -217,11 +217,7 @@ end
 
 -- The exit code after all is finished.
 local function final_code(self, code)
-  if code == exit.OK and self.stdout.is_lost() then
-    say.problem("stdout cannot be written to")
-    return exit.FAILED
-  end
-  return self.late_code or code
+  return stdout.conclude(self.late_code or code)
 end
 
 local function respect_os_exit(self)
@@ -316,7 +312,6 @@ local function prepare(self)
     start_worker(self)
   end
   tally.listener = self
-  self.stdout = stdout.watch()
   respect_os_exit(self)
   watch_signals(self)
   if not given.quiet and given.log_format ~= "json" then

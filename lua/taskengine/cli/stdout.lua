@@ -1,25 +1,37 @@
---- Whether what a script writes to stdout gets there.
+--- Whether what goes to stdout gets there.
 --
--- Few scripts look at what a write returns, and what could not be written is
--- forgotten with the failure: the flush at the end finds nothing wrong. So
--- each write is looked at.
+-- Few look at what a write returns, scripts and commands alike, and what could
+-- not be written is forgotten with the failure: the flush at the end finds
+-- nothing wrong. So each write is looked at.
 -- @module taskengine.cli.stdout
+
+local exit = require("taskengine.cli.exit")
+local say = require("taskengine.cli.say")
 
 local stdout = {}
 
---- Watches the functions that write, from now on.
--- @treturn table with the method `is_lost()`
-function stdout.watch()
-  local self = { has_failed = false }
-  local file = io.stdout
-  local methods = getmetatable(file).__index
+local EPIPE <const> = 32
 
-  local function note(written, ok, ...)
-    if not ok and written == file then
-      self.has_failed = true
-    end
-    return ok, ...
+-- The first failure: `why` and `code`, as Lua has them. The same for all who
+-- watch.
+local failure
+local is_watched = false
+
+local function note(file, ...)
+  local ok, why, code = ...
+  if not ok and file == io.stdout and not failure then
+    failure = { why = why, code = code }
   end
+  return ...
+end
+
+--- Watches the functions that write, from now on.
+function stdout.watch()
+  if is_watched then
+    return
+  end
+  is_watched = true
+  local methods = getmetatable(io.stdout).__index
   for _, name in ipairs { "write", "flush" } do
     local of_io, of_file = io[name], methods[name]
     rawset(_G.io, name, function(...)
@@ -35,16 +47,24 @@ function stdout.watch()
     for i = 1, texts.n do
       texts[i] = tostring(texts[i])
     end
-    file:write(table.concat(texts, "\t"), "\n")
-    file:flush()
+    io.stdout:write(table.concat(texts, "\t"), "\n")
+    io.stdout:flush()
   end
+end
 
-  --- Whether anything was lost, with what is still in the buffer.
-  function self.is_lost()
-    file:flush()
-    return self.has_failed
+--- Writes what is still in the buffer, and says when anything was lost. Who
+-- does not want to read more (`| head`) knows that already.
+-- @tparam int code the exit code if all was written
+-- @treturn int the exit code
+function stdout.conclude(code)
+  note(io.stdout, io.stdout:flush())
+  if not failure or code ~= exit.OK then
+    return code
+  elseif failure.code == EPIPE then
+    return exit.UNREAD
   end
-  return self
+  say.problem("stdout cannot be written to: " .. tostring(failure.why))
+  return exit.FAILED
 end
 
 return stdout
