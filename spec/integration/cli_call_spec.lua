@@ -130,6 +130,10 @@ describe("taskengine call", function()
     local id = ended.stderr:match(
       "^taskengine: (%w+): not finished within 0.05 s; it goes on\n")
     assert.equal(0, place:run({ "result", id, "--wait" }).code)
+    ended = call("nap", "[0.5]", "-w", "--timeout", "0.05", "--json")
+    local id_in_text = ended.stderr:match("^taskengine: (%w+): not finished")
+    assert.same({ 4, { id = id_in_text, state = "PENDING" } },
+      { ended.code, decoded(ended) })
   end)
 
   -- Sends it when the program listens, and returns the id that it names.
@@ -233,11 +237,14 @@ describe("taskengine call", function()
     place:write("app.lua", ([[
       local te = require("taskengine")
       local app = te.app("x", { broker = %q, namespace = "other" })
+      print("loaded", nil)
+      io.write("too\n")
       app:main(function() error("main was run") end)
     ]]):format(server.url))
     local ended = place:run({ "call", "something", "-f", "app.lua" },
       { env = { TASKENGINE_BROKER = false } })
-    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    assert.same({ 0, "loaded\tnil\ntoo\n" }, { ended.code, ended.stderr })
+    assert.matches("^%w+\n$", ended.stdout)
     assert.equal("1", server:cli("LLEN", "te:{other.0}:r:default"))
   end)
 
@@ -248,6 +255,22 @@ describe("taskengine call", function()
     } })
     assert.equal(3, ended.code)
     assert.matches("127.0.0.1:1: connection refused", ended.stderr)
+  end)
+
+  it("leaves the id when Redis refuses to say how it ends", function()
+    local other <close> = redis_server.start()
+    local waiting = place:start({ "call", "add", "--id", "mine", "--wait" },
+      { env = { TASKENGINE_BROKER = other.url } })
+    waiting:heard("stderr", "no worker serves the queue default now")
+    wait_until(function()
+      return other:cli("CLIENT", "LIST"):find("cmd=blmpop", 1, true)
+    end)
+    other:cli("CONFIG", "SET", "requirepass", "secret")
+    other.password = "secret"
+    other:cli("CLIENT", "KILL", "TYPE", "normal")
+    local ended = waiting:wait()
+    assert.same({ 3, "" }, { ended.code, ended.stdout })
+    assert.matches("\ntaskengine: the task was sent: mine\n", ended.stderr)
   end)
 
   it("says how to repeat what may have been accepted", function()

@@ -108,6 +108,15 @@ local function send(way, name, task, args, opts)
   })
 end
 
+-- Whatever keeps Redis from saying how it ends, the task is there.
+local function tell_id_on_error(sent)
+  return setmetatable({}, { __close = function(_, e)
+    if errors.is(e) then
+      say.note("the task was sent: " .. sent.id)
+    end
+  end })
+end
+
 --- Runs the command.
 -- @tparam table given
 -- @treturn int the exit code
@@ -143,6 +152,7 @@ function call.run(given)
     say.note(("no worker serves the queue %s now; waiting for one"):format(
       queue))
   end
+  local _ <close> = tell_id_on_error(sent)
   return outcome.wait(sent, given)
 end
 

@@ -21,12 +21,29 @@ link.FILE = {
   help = "take broker and namespace from the app in this Lua file",
 }
 
+-- Loads a file. What it prints meanwhile is none of the command's data.
+local function run_beside_stdout(path)
+  local print_before, output_before = print, io.output()
+  io.output(io.stderr)
+  function _G.print(...)
+    local texts = table.pack(...)
+    for i = 1, texts.n do
+      texts[i] = tostring(texts[i])
+    end
+    io.write(table.concat(texts, "\t"), "\n")
+  end
+  local ok, problem = loader.run(path, {})
+  _G.print = print_before
+  io.output(output_before)
+  return ok, problem
+end
+
 -- Its first app; the file is loaded and its main is not run.
 local function load_app(path)
   common.check_file(path)
   mode.name = "ask"
   loader.add_paths(path, places.modules())
-  local ok, problem = loader.run(path, {})
+  local ok, problem = run_beside_stdout(path)
   if not ok then
     exit.usage(problem)
   elseif #registry.apps == 0 then

@@ -38,7 +38,21 @@ function outcome.show(result, ok, value, given)
   return exit.FAILED
 end
 
-local function advice(result)
+--- Shows a task that has not ended: for programs, its id and state.
+-- @tparam Result result
+-- @tparam table given the option `json`
+-- @tparam string text for people: what is the matter
+-- @tparam string advice
+-- @treturn int the exit code
+function outcome.show_pending(result, given, text, advice)
+  if given.json then
+    show.json { id = result.id, state = "PENDING" }
+  end
+  say.problem(("%s: %s"):format(result.id, text), advice)
+  return exit.TIMED_OUT
+end
+
+local function advice_on(result)
   return ("later: taskengine result %s --wait"):format(result.id)
 end
 
@@ -47,7 +61,7 @@ end
 local function watch_interrupt(result)
   core.loop.signal("INT", function()
     scheduler.interrupt(exit.new(exit.INTERRUPTED,
-      "interrupted; the task goes on: " .. result.id, advice(result)))
+      "interrupted; the task goes on: " .. result.id, advice_on(result)))
   end, true)
 end
 
@@ -60,9 +74,9 @@ function outcome.wait(result, given)
   watch_interrupt(result)
   local ok, value = result:wait(given.timeout)
   if ok == nil then
-    say.problem(("%s: not finished within %.14g s; it goes on"):format(
-      result.id, given.timeout), advice(result))
-    return exit.TIMED_OUT
+    return outcome.show_pending(result, given,
+      ("not finished within %.14g s; it goes on"):format(given.timeout),
+      advice_on(result))
   end
   return outcome.show(result, ok, value, given)
 end

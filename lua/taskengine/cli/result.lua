@@ -7,8 +7,6 @@ local exit = require("taskengine.cli.exit")
 local link = require("taskengine.cli.link")
 local outcome = require("taskengine.cli.outcome")
 local result = require("taskengine.result")
-local say = require("taskengine.cli.say")
-local show = require("taskengine.cli.show")
 
 local command = {}
 
@@ -31,12 +29,8 @@ command.spec = {
 -- The outcome as far as it is known now.
 local function look(one, given)
   if one:state() == "PENDING" then
-    if given.json then
-      show.json { id = one.id, state = "PENDING" }
-    end
-    say.problem(one.id .. ": not finished yet",
+    return outcome.show_pending(one, given, "not finished yet",
       ("to wait for it: taskengine result %s --wait"):format(one.id))
-    return exit.TIMED_OUT
   end
   local ok, value = one:wait(0)
   return outcome.show(one, ok, value, given)
