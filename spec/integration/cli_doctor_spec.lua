@@ -68,8 +68,9 @@ describe("taskengine doctor", function()
       "maxmemory 100mb", "maxmemory-policy allkeys-lru" } }
     local report, code = all("-b", server.url)
     assert.equal(3, code)
-    assert.matches("set maxmemory-policy noeviction",
-      find(report, "broker").text, 1, true)
+    local finding = find(report, "broker")
+    assert.matches("set maxmemory-policy noeviction", finding.text, 1, true)
+    assert.matches("^%-b URL", finding.advice) -- it does run
   end)
 
   it("changes nothing in Redis", function()
@@ -91,6 +92,10 @@ describe("taskengine doctor", function()
       .. " +zadd" }, { finding.level, finding.advice })
     server:cli("ACL", "SETUSER", "weak", "+zadd")
     assert.equal("ok", find((all("-b", url)), "permissions").level)
+    server:cli("ACL", "SETUSER", "weak", "resetkeys", "%R~te:*")
+    finding = find((all("-b", url)), "permissions")
+    assert.same({ "fail", "as an administrator: ACL SETUSER weak ~te:*" },
+      { finding.level, finding.advice })
   end)
 
   it("looks at the rest when Redis cannot be reached", function()
@@ -99,6 +104,8 @@ describe("taskengine doctor", function()
       local report, code = all("-b", url)
       assert.equal(3, code)
       assert.equal("fail", find(report, "broker").level)
+      assert.matches("^is Redis running there%? %-b URL",
+        find(report, "broker").advice)
       assert.equal("ok", find(report, "module").level)
     end
   end)
@@ -132,6 +139,30 @@ describe("taskengine doctor", function()
     local finding = find(assert(core.json.decode(ended.stdout)), "state")
     assert.same({ "fail", "chmod 700 " .. state .. "/taskengine" },
       { finding.level, finding.advice })
+  end)
+
+  it("tells of folders that cannot be made", function()
+    place:write("file", "")
+    local locked = place.dir .. "/locked"
+    assert(os.execute(("mkdir -m 555 '%s'; chmod 755 '%s'"):format(locked,
+      place.home.path)))
+    for folder, why in pairs {
+      [place.dir .. "/file"] = "/file is no folder",
+      [locked] = "this user may not write to " .. locked,
+    } do
+      -- Root may write anywhere.
+      local ended = place:run({ "--reuid=65534", "--clear-groups", program.PATH,
+        "doctor", "--json" }, { program = "setpriv", env = {
+          XDG_STATE_HOME = folder .. "/state", XDG_RUNTIME_DIR = folder } })
+      assert.equal(1, ended.code, ended.stderr)
+      local report = assert(core.json.decode(ended.stdout))
+      for _, name in ipairs { "state", "runtime" } do
+        local finding = find(report, name)
+        assert.equal("fail", finding.level)
+        assert.matches("cannot be made: .*" .. why:gsub("%p", "%%%0"),
+          finding.text)
+      end
+    end
   end)
 
   it("tells of what runs and killed workers have left", function()

@@ -119,6 +119,15 @@ local function asker(connection)
   end
 end
 
+local PLACES <const> = "-b URL, TASKENGINE_BROKER and the configuration file"
+  .. " say where it is"
+
+-- One that says itself why it is of no use does run.
+local function advice_on(why)
+  return why:find("^Redis at ") and PLACES
+    or "is Redis running there? " .. PLACES
+end
+
 -- Returns whether Redis could be reached where it should be.
 local function look_at_redis(list, settings, url)
   local address, parsed = address_of(list, url)
@@ -128,8 +137,7 @@ local function look_at_redis(list, settings, url)
   local connection, why = connect(address, settings.broker_timeout * 1000)
   if not connection then
     list:fail("broker", ("%s cannot be used: %s"):format(
-      core.url.masked(url), why), "is Redis running there? -b URL,"
-      .. " TASKENGINE_BROKER and the configuration file say where it is")
+      core.url.masked(url), why), advice_on(why))
     return false, parsed
   end
   list:ok("broker", core.url.masked(url) .. " answers")

@@ -10,6 +10,7 @@ local version = require("taskengine.version")
 local doctor_host = {}
 
 local FILES_MIN <const> = 1024
+local OWNER_MAY_WRITE <const> = 128 -- 0200
 local OTHERS_MAY_WRITE <const> = 18 -- 0022
 local LEFT_MAX <const>, LEFT_BYTES_MAX <const> = 100, 256 * 1024 * 1024
 
@@ -91,10 +92,40 @@ local function check_overcommit(list)
   end
 end
 
+local function above(path)
+  return path:match("^(.*)/[^/]+$")
+end
+
+-- What keeps a folder from being made, as far as modes tell; nil when nothing.
+local function obstacle(path)
+  local stat
+  repeat
+    path = above(path)
+    stat = core.sys.stat(path ~= "" and path or "/")
+  until stat or path == ""
+  local uid = core.sys.getuid()
+  if not stat or stat.type ~= "directory" then
+    return path .. " is no folder"
+  elseif uid ~= 0 and stat.mode & (uid == stat.uid and OWNER_MAY_WRITE
+    or OTHERS_MAY_WRITE) == 0 then
+    return "this user may not write to " .. path
+  end
+end
+
+local function check_place(list, name, path, what)
+  local why = obstacle(path)
+  if why then
+    list:fail(name, ("%s: %s cannot be made: %s"):format(what, path, why),
+      "set XDG_RUNTIME_DIR and XDG_STATE_HOME to folders of your own")
+  else
+    list:ok(name, ("%s: %s; it is made when it is needed"):format(what, path))
+  end
+end
+
 local function check_folder(list, name, path, what)
   local stat = core.sys.stat(path)
   if not stat then
-    list:ok(name, ("%s: %s; it is made when it is needed"):format(what, path))
+    check_place(list, name, path, what)
   elseif stat.type ~= "directory" then
     list:fail(name, ("%s: %s is no folder"):format(what, path),
       "remove it, or move it away")
@@ -169,10 +200,6 @@ local function check_claims(list, folder)
       "start a worker for the same Redis and namespace; what they had comes"
       .. " back when their lease ends in any case")
   end
-end
-
-local function above(path)
-  return path:match("^(.*)/[^/]+$")
 end
 
 --- Looks at this machine.

@@ -47,9 +47,10 @@ function doctor_use.commands(prefix)
   return table.move(KEYLESS, 1, #KEYLESS, #list + 1, list)
 end
 
--- What the user lacks; nil and why when it may not even ask.
+-- What the user lacks: commands, and whether also keys; nil and why when it may
+-- not even ask.
 local function refused_commands(ask, user, prefix)
-  local refused, seen = {}, {}
+  local refused, seen, lacks_keys = {}, {}, false
   for _, command in ipairs(doctor_use.commands(prefix)) do
     local reply, problem = ask("ACL", "DRYRUN", user, table.unpack(command))
     if reply == nil then
@@ -57,31 +58,43 @@ local function refused_commands(ask, user, prefix)
     end
     local name = SUBCOMMANDS[command[1]] and command[1] .. "|" .. command[2]
       or command[1]
-    if reply ~= "OK" and not seen[name] then
+    if tostring(reply):find("permissions to access", 1, true) then
+      lacks_keys = true
+    elseif reply ~= "OK" and not seen[name] then
       seen[name] = true
       refused[#refused + 1] = name:lower()
     end
   end
-  return refused
+  return refused, lacks_keys
+end
+
+local function fail_permissions(list, user, prefix, refused, lacks_keys)
+  local order = ("as an administrator: ACL SETUSER %s ~te:*"):format(user)
+  if lacks_keys then
+    list:fail("permissions", ("the user %s may not read and write the keys %s*")
+      :format(user, prefix), order)
+  end
+  if #refused > 0 then
+    list:fail("permissions", ("the user %s may not call %s on the keys %s*")
+      :format(user, table.concat(refused, ", "), prefix),
+      order .. " +" .. table.concat(refused, " +"))
+  end
 end
 
 local function check_permissions(list, ask, prefix)
-  local user, refused, problem
-  user, problem = ask("ACL", "WHOAMI")
+  local user, refused, more
+  user, more = ask("ACL", "WHOAMI")
   if user then
-    refused, problem = refused_commands(ask, user, prefix)
+    refused, more = refused_commands(ask, user, prefix)
   end
   if not refused then
     list:ok("permissions", "what this user may do it may not ask ("
-      .. tostring(problem) .. "): the rest shows it")
-  elseif #refused == 0 then
+      .. tostring(more) .. "): the rest shows it")
+  elseif #refused == 0 and not more then
     list:ok("permissions", ("the user %s may do all that is needed"):format(
       user))
   else
-    list:fail("permissions", ("the user %s may not call %s on the keys %s*")
-      :format(user, table.concat(refused, ", "), prefix),
-      ("as an administrator: ACL SETUSER %s ~te:* +%s"):format(user,
-        table.concat(refused, " +")))
+    fail_permissions(list, user, prefix, refused, more)
   end
 end
 

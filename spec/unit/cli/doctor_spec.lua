@@ -202,6 +202,12 @@ describe("taskengine.cli.doctor_use", function()
     assert.matches("me may not call zadd, function|load on the keys te:{x.0}:*",
       text, 1, true)
     assert.matches("+zadd +function|load", advice, 1, true)
+    level, text, advice = look("permissions", {
+      ["ACL DRYRUN"] = "This user has no permissions to access the 'x' key",
+    })
+    assert.same({ "fail", "the user me may not read and write the keys"
+      .. " te:{x.0}:*", "as an administrator: ACL SETUSER me ~te:*" },
+      { level, text, advice })
     assert.equal("ok", (look("permissions", { ["ACL WHOAMI"] = function()
       return nil, "NOPERM"
     end })))
