@@ -44,7 +44,9 @@ function app.new(name, settings)
 end
 
 --- Changes settings: broker, namespace, result_expires, broker_timeout,
--- timezone, message_bytes_max, result_bytes_max, serializer, lease, grace.
+-- timezone, message_bytes_max, result_bytes_max, serializer; and those of
+-- workers: lease, grace, time_limit, soft_time_limit, memory_limit,
+-- max_tasks_per_child, max_memory_per_child. See @{taskengine.settings}.
 -- @tparam table settings
 -- @treturn App itself
 -- @raise when a setting is unknown or wrong, or the app is in use

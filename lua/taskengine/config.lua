@@ -65,6 +65,9 @@ end
 -- @return[2] nil
 -- @treturn[2] string what is wrong, with the file's name
 function config.load(path)
+  if path == "" then
+    return nil, "the name of the configuration file is empty"
+  end
   local chunk, problem = loadfile(path, "t")
   if not chunk then
     return nil, with_path(path, problem)

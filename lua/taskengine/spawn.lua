@@ -239,4 +239,6 @@ function Spawned:wait(timeout)
   return table.unpack(values, 1, values.n)
 end
 
+caller.guard_methods(Spawned, "spawned")
+
 return spawn

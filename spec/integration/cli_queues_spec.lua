@@ -180,6 +180,9 @@ describe("taskengine", function()
           .. "delete 1 task for good%? %[y/N%] .*nothing was deleted\n", shown)
         assert.equal(1, length("mail"))
       end
+      -- Ctrl-D, after which the cursor stands behind the question.
+      assert.matches("%[y/N%] [^\n]*\ntaskengine: nothing was deleted",
+        select(2, answer("")))
       local code, shown = answer("y\\n")
       assert.equal(0, code)
       assert.matches("purged 1 task: mail 1\n", shown)

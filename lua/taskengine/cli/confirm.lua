@@ -27,6 +27,9 @@ end
 function confirm.ask(question)
   io.stderr:write(question, "? [y/N] ")
   local answer = io.read("l")
+  if not answer then
+    io.stderr:write("\n") -- Ctrl-D leaves the cursor behind the question
+  end
   return answer ~= nil and answer:lower():find("^%s*ye?s?%s*$") ~= nil
 end
 

@@ -119,6 +119,8 @@ describe("taskengine.config", function()
     assert.equal("error.lua:2: no", with_file("error.lua"))
     assert.matches("^syntax.lua:2: ", with_file("syntax.lua"))
     assert.matches("missing.lua", with_file("missing.lua"))
+    assert.equal("the name of the configuration file is empty",
+      problem { file = "" })
     assert.equal("table.lua: { code = 7 }", with_file("table.lua"))
     assert.equal("binary.lua: attempt to load a binary chunk (mode is 't')",
       with_file("binary.lua"))

@@ -317,6 +317,15 @@ describe("te.spawn", function()
     assert.same({ false, object }, { one:wait() })
   end)
 
+  it("says that a dot has to be a colon", function()
+    local one = te.spawn(type, 1)
+    for _, name in ipairs { "get", "wait" } do
+      assert.equal(("use spawned:%s(...), with a colon"):format(name),
+        misuse(one[name], 1))
+    end
+    one:wait()
+  end)
+
   it("can be waited for with a limit, by many", function()
     local may_end
     local one = te.spawn(function()
