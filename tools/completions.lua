@@ -85,7 +85,6 @@ local function names()
   each_command(function(name)
     list[#list + 1] = name
   end)
-  list[#list + 1] = "help"
   return list
 end
 
@@ -114,17 +113,19 @@ _taskengine() {
   local -A options=(
 %s
   )
+%s"
   local -A first=(
 %s
+    [help]=$commands
   )
-%s"
 
   case $prev in
 %s
   esac
 
-  if [[ -z $command || $command = help ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+  if [[ -z $command ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$commands help --help --version" -- \
+      "$cur")
   elif [[ $cur = -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "${options[$command]-}" -- "$cur")
   elif [[ $prev = "$command" && -n ${first[$command]-} ]]; then
@@ -181,8 +182,8 @@ function completions.bash()
     cases[i] = bash_case(entry)
   end
   return BASH:format(table.concat(options, "\n"),
-    table.concat(first, "\n"),
-    fold(names(), '  local commands="', "    "), table.concat(cases, "\n"),
+    fold(names(), '  local commands="', "    "), table.concat(first, "\n"),
+    table.concat(cases, "\n"),
     table.concat(with_file, " "))
 end
 
@@ -247,6 +248,8 @@ fi
 [[ $state = arguments ]] || return
 case $words[1] in
 %s
+  help)
+    _describe command commands ;;
 esac
 ]==]
 
@@ -310,6 +313,7 @@ function completions.fish()
   end)
   add("complete -c taskengine -n __fish_use_subcommand -f -a help -d"
     .. " 'show help'")
+  add(fish_first("help", table.concat(names(), " ")), " -f")
   each_command(function(name, spec)
     add()
     if not takes_file(spec) then

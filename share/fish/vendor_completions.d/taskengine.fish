@@ -13,6 +13,7 @@ complete -c taskengine -n __fish_use_subcommand -f -a dead -d 'show tasks that f
 complete -c taskengine -n __fish_use_subcommand -f -a doctor -d 'look whether all is well, and say what to do'
 complete -c taskengine -n __fish_use_subcommand -f -a env -d 'print what lets plain Lua find this taskengine'
 complete -c taskengine -n __fish_use_subcommand -f -a help -d 'show help'
+complete -c taskengine -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from run worker call result status queues purge dead doctor env' -a 'run worker call result status queues purge dead doctor env' -f
 
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s P -l processes -x -d 'processes that run tasks'
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s c -l concurrency -x -d 'tasks at a time in each process'
