@@ -17,7 +17,7 @@
 #define READ_BYTES   ((size_t)64 * 1024)
 // What was gathered goes out when it is so old or so much, or nothing is left
 // to do.
-#define GATHER_US    200
+#define GATHER_US    500
 #define GATHER_BYTES ((size_t)32 * 1024)
 
 // A task that waits for a slot.

@@ -9,7 +9,9 @@
 #include "map.h"
 #include "report.h"
 
-#define FETCH_MAX 1000
+#define FETCH_MAX  1000
+// To hand out so many takes about as long as Redis takes for the next ones.
+#define EARLY_FROM 100
 
 // An item of the bell that is a task: this, its delivery number, its envelope.
 #define HANDED_MARK       '!'
@@ -36,6 +38,7 @@ struct te_queue {
   bool is_refused;     // Redis answered with an error: wait for on_work
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
+  size_t coming;       // tasks of the last fetch, until they are handed out
   te_handed handed;
   te_map held;       // every task of this worker, by field
   te_list ended;     // to be told
@@ -137,20 +140,35 @@ static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   te_queue_end(q, t);
 }
 
+static void start_round(te_queue *q);
+
+// The next round goes out first, so that Redis works meanwhile.
+static void hand_out(te_queue *q, te_reply **envelopes, size_t count) {
+  uint32_t delivery = q->lease.delivery;
+  if (count >= EARLY_FROM && q->under_way == 0) {
+    q->coming = count;
+    start_round(q);
+    q->coming = 0;
+    te_redis_flush(q->redis);
+  }
+  for (size_t i = 0; i < count; i++)
+    take_envelope(q, envelopes[i]->text, delivery);
+}
+
 static void on_fetched(void *arg, int status, const te_reply *reply) {
   te_queue *q = arg;
   int rc;
   if (!is_of_round(q, status, reply, &rc)) return;
+  q->under_way--;
   if (rc == 0 && reply->type == TE_REPLY_ARRAY && reply->count >= 2) {
     size_t got = reply->count - 2;
     q->sleeps = got < q->wanted;
     if (!q->sleeps) q->is_awake = true;
     te_lease_note_due(&q->lease, reply->item[0]->integer,
                       reply->item[1]->integer);
-    for (size_t i = 0; i < got; i++)
-      take_envelope(q, reply->item[2 + i]->text, q->lease.delivery);
+    hand_out(q, reply->item + 2, got);
   }
-  end_of_call(q);
+  if (q->under_way == 0) te_queue_wake(q);
 }
 
 static void send_fetch(te_queue *q, size_t room) {
@@ -178,6 +196,7 @@ static void start_round(te_queue *q) {
   if (!te_list_is_empty(&q->ended)) send_finish(q);
   if (q->stops ? !q->sleeps : !q->is_awake) return;
   size_t room = q->stops ? 0 : q->events.room(q->events.arg);
+  room = room > q->coming ? room - q->coming : 0;
   // One that sleeps and has no room asks for nothing, and is a sleeper no
   // more: so the bell, which rang for it, rings for another.
   if (room > 0 || q->sleeps) send_fetch(q, room);

@@ -438,6 +438,10 @@ void te_redis_end(te_redis *r, uint64_t block_ms, te_redis_reply_cb cb,
   wake(r);
 }
 
+void te_redis_flush(te_redis *r) {
+  if (r->stream != NULL) te_stream_flush(r->stream);
+}
+
 void te_redis_close(te_redis *r, void (*cb)(void *arg), void *arg) {
   if (r->phase == PHASE_CLOSED) return;
   r->phase = PHASE_CLOSED;

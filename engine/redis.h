@@ -92,6 +92,8 @@ void te_redis_begin(te_redis *r, size_t argc);
 void te_redis_add(te_redis *r, te_slice arg);
 void te_redis_end(te_redis *r, uint64_t block_ms, te_redis_reply_cb cb,
                   void *arg);
+// What was added goes out at once, and not when the loop turns.
+void te_redis_flush(te_redis *r);
 
 // Ends the connection; calls under way get TE_ECLOSED, then cb is called,
 // which may be NULL; the memory goes by itself. Twice is harmless: the second
