@@ -17,9 +17,8 @@
 #define HANDED_MARK       '!'
 #define HANDED_HEAD_BYTES 5
 
-// What te1_fetch is told of the worker: both take what is handed over.
-#define IS_AWAKE  "2"
-#define MAY_SLEEP "3"
+// What te1_fetch is told of the worker.
+enum fetch_flag { MAY_SLEEP = 1, TAKES_HAND_OVERS = 2 };
 
 struct te_queue {
   uv_loop_t *loop;
@@ -171,6 +170,12 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
   if (q->under_way == 0) te_queue_wake(q);
 }
 
+// Nothing may be handed over to one whose bell is not heard.
+static unsigned fetch_flags(const te_queue *q) {
+  return (q->sleeps ? MAY_SLEEP : 0u) |
+         (te_bell_is_heard(q->bell) ? TAKES_HAND_OVERS : 0u);
+}
+
 static void send_fetch(te_queue *q, size_t room) {
   te_lease *l = &q->lease;
   q->wanted = room < FETCH_MAX ? room : FETCH_MAX;
@@ -180,7 +185,7 @@ static void send_fetch(te_queue *q, size_t room) {
   te_fcall_add_number(q->redis, l->ms);
   te_fcall_add_number(q->redis, q->wanted);
   te_fcall_add_number(q->redis, ++l->delivery);
-  te_fcall_add_str(q->redis, q->sleeps ? MAY_SLEEP : IS_AWAKE);
+  te_fcall_add_number(q->redis, fetch_flags(q));
   for (size_t i = 0; i < l->queue_count; i++) {
     size_t at = (q->first_queue + i) % l->queue_count;
     te_fcall_add_str(q->redis, l->queues[at]);

@@ -17,9 +17,11 @@ describe("A task that is handed over to a worker", function()
     return count
   end
 
+  -- One who listens to its bell, too.
   local function wait_asleep()
     wait_until(function()
       return site:key("SCARD", "sl:default") == 1
+        and site:key("HLEN", "hn") == 1
     end, 10, "a sleeper")
   end
 

@@ -87,6 +87,7 @@ describe("A worker", function()
       assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
       wait_until(function()
         return site:key("SCARD", "sl:default") == 1
+          and site:key("HLEN", "hn") == 1
       end)
       local before = calls()
       local ticks = ticks_while(worker, WATCHED_S)

@@ -69,4 +69,18 @@ describe("A worker that Redis refuses", function()
     local _, warnings = worker:stderr():gsub("does not let", "")
     assert.equal(1, warnings)
   end)
+
+  it("the bell is handed no task until it may listen", function()
+    local words = as_user("~te:*", "+@all", "-@blocking")
+    site:worker(words, { env = { TASKENGINE_LEASE = "1" } })
+    for i = 1, 3 do
+      assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+    end
+    assert.equal(0, site:key("HLEN", "hn"))
+    as_user("+@blocking")
+    wait_until(function()
+      return site:key("HLEN", "hn") == 1
+    end, 10, "that it takes what is handed over")
+    assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
+  end)
 end)
