@@ -4,6 +4,7 @@
 #include <float.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,11 @@
 // "-1.7976931348623157e+308", or an int64_t
 #define NUMBER_BYTES_MAX 32
 #define REPLACEMENT      "\xef\xbf\xbd"  // U+FFFD
+#define TEXT_BYTES_MAX   ((size_t)INT_MAX)
+
+// What an array's element, or an object's pair, takes at least, with a comma or
+// the bracket: `0,` and `"":0,`.
+enum { ELEMENT_BYTES_MIN = 2, MEMBER_BYTES_MIN = 5 };
 
 static const size_t PARSE_FLAGS =
     JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES;
@@ -73,31 +79,46 @@ static int pack_node(te_buf *out, json_t *node, int left) {
   return 0;
 }
 
+static int say_too_deep(int depth_max, char *why, size_t why_size) {
+  snprintf(why, why_size, "nested deeper than %d", depth_max);
+  return TE_EDEPTH;
+}
+
+// What jansson has found; it goes deeper than we do, but not without end.
+static int explain(const json_error_t *error, int depth_max, char *why,
+                   size_t why_size) {
+  enum json_error_code code = json_error_code(error);
+  if (code == json_error_stack_overflow)
+    return say_too_deep(depth_max, why, why_size);
+  bool beyond = code == json_error_numeric_overflow;
+  snprintf(why, why_size, "line %d, column %d: %s%s", error->line,
+           error->column, error->text, beyond ? " (numbers have 64 bits)" : "");
+  return beyond ? TE_ECANNOT : TE_EMALFORMED;
+}
+
 int te_json_parse(te_slice text, int depth_max, te_buf *out, char *why,
                   size_t why_size) {
+  if (text.size > TEXT_BYTES_MAX) {
+    te_trail_say_too_large(NULL, TEXT_BYTES_MAX, why, why_size);
+    return TE_ELIMIT;
+  }
   json_error_t error;
   // An empty slice may have no address; jansson wants one.
   const char *data = text.size == 0 ? "" : text.data;
   json_t *root = json_loadb(data, text.size, PARSE_FLAGS, &error);
-  if (root == NULL) {
-    bool beyond = json_error_code(&error) == json_error_numeric_overflow;
-    snprintf(why, why_size, "line %d, column %d: %s%s", error.line,
-             error.column, error.text, beyond ? " (numbers have 64 bits)" : "");
-    return beyond ? TE_ECANNOT : TE_EMALFORMED;
-  }
+  if (root == NULL) return explain(&error, depth_max, why, why_size);
   size_t mark = te_buf_size(out);
   int rc = pack_node(out, root, depth_max);
   json_decref(root);
-  if (rc < 0) {
-    te_buf_cut(out, mark);
-    snprintf(why, why_size, "nested deeper than %d", depth_max);
-  }
-  return rc;
+  if (rc == 0) return 0;
+  te_buf_cut(out, mark);
+  return say_too_deep(depth_max, why, why_size);
 }
 
 typedef struct writer {
   te_buf *out;
   size_t end_max;  // how far `out` may grow
+  size_t owed;     // the least that what is open will yet take
   const te_json_style *style;
   te_trail trail;
   char *why;
@@ -171,8 +192,15 @@ static void write_text(te_buf *out, te_slice text) {
 
 // Whether so many bytes more are too many.
 static bool is_too_large(const writer *w, size_t size) {
-  size_t now = te_buf_size(w->out);
+  size_t now = te_buf_size(w->out) + w->owed;
   return now > w->end_max || size > w->end_max - now;
+}
+
+// For the elements to come. Each takes it back, and then what it needs.
+static int promise(writer *w, size_t size) {
+  if (is_too_large(w, size)) return TE_ELIMIT;
+  w->owed += size;
+  return 0;
 }
 
 static int write_string(writer *w, te_slice bytes) {
@@ -207,10 +235,12 @@ static int write_float(writer *w, double v) {
 }
 
 static int write_array(writer *w, te_reader *r, size_t count) {
+  if (promise(w, count * ELEMENT_BYTES_MIN) < 0) return TE_ELIMIT;
   te_item *step = &w->trail.steps[w->trail.depth++];
   *step = (te_item){.kind = TE_ITEM_INT};
   te_buf_add_u8(w->out, '[');
   while (step->integer < (int64_t)count) {
+    w->owed -= ELEMENT_BYTES_MIN;
     if (step->integer++ > 0) te_buf_add_u8(w->out, ',');
     write_line(w);
     int rc = write_value(w, r);
@@ -266,6 +296,7 @@ static int check_key(writer *w, const te_item *key) {
 
 static int write_member(writer *w, const member *m) {
   w->trail.steps[w->trail.depth++] = m->key;
+  w->owed -= MEMBER_BYTES_MIN;
   write_line(w);
   int rc = check_key(w, &m->key);
   if (rc == 0) rc = write_string(w, member_name(m));
@@ -295,6 +326,7 @@ static int write_members(writer *w, const member *members, size_t count) {
 }
 
 static int write_map(writer *w, te_reader *r, size_t count) {
+  if (promise(w, count * MEMBER_BYTES_MIN) < 0) return TE_ELIMIT;
   member *members = te_alloc_zero(count, sizeof(*members));
   for (size_t i = 0; i < count; i++)
     read_member(r, &members[i]);
@@ -329,6 +361,7 @@ int te_json_write(te_slice packed, const te_json_style *style, te_buf *out,
   te_reader r = te_reader_of(packed);
   te_slice whole;
   int depth_max = style->depth_max > 0 ? style->depth_max : TE_VALUE_DEPTH_MAX;
+  assert(depth_max <= TE_TRAIL_STEPS_MAX);
   int rc = te_reader_skip(&r, depth_max, &whole);
   if (rc == 0 && r.at != r.end) rc = TE_EMALFORMED;
   if (rc < 0) {

@@ -19,7 +19,7 @@ typedef struct te_json_style {
   bool lossy;        // U+FFFD for a byte that is not UTF-8, no refusal, even
                      // where two keys look the same then
   bool exact;        // refuses keys that would not come back as they are
-  int depth_max;     // of arrays and objects; 0: TE_VALUE_DEPTH_MAX
+  int depth_max;     // at most TE_TRAIL_STEPS_MAX; 0: TE_VALUE_DEPTH_MAX
   size_t bytes_max;  // of the text; 0: as large as it gets
 } te_json_style;
 
@@ -28,8 +28,9 @@ typedef struct te_json_style {
 
 /*
  * Appends the one value in `text`, `depth_max` deep at most. Returns 0; or
- * TE_EMALFORMED, TE_EDEPTH or TE_ECANNOT (a number beyond 64 bits) with a
- * sentence in `why`, line and column in it. Then `out` is as it was.
+ * TE_EMALFORMED, TE_EDEPTH, TE_ECANNOT (a number beyond 64 bits) or TE_ELIMIT
+ * with a sentence in `why`, line and column in it where there are such. Then
+ * `out` is as it was.
  */
 int te_json_parse(te_slice text, int depth_max, te_buf *out, char *why,
                   size_t why_size);

@@ -96,6 +96,7 @@ describe("taskengine.core.json", function()
       assert.is_table(json.decode(nested(100)))
       decode_refused("EDEPTH: nested deeper than 100", nested(101))
       decode_refused("EDEPTH: nested deeper than 100", nested(2000))
+      decode_refused("EDEPTH: nested deeper than 100", nested(100000))
       local objects = ('{"k":'):rep(100) .. "{}" .. ("}"):rep(100)
       decode_refused("EDEPTH: nested deeper than 100", objects)
     end)
@@ -198,6 +199,28 @@ describe("taskengine.core.json", function()
       assert.equal(20, #json.encode({ 0.5, 0.5, 0.5, 0.5, 10 }, limits))
       encode_refused(too_large, { 0.5, 0.5, 0.5, 0.5, 100 }, limits)
       encode_refused(too_large, { a = ("x"):rep(9), b = { {} } }, limits)
+    end)
+
+    it("refuses what cannot fit before it is written", function()
+      local many = { [""] = 0 / 0 }
+      for i = 1, 4 do
+        many[i] = i
+      end
+      local too_large = "ELIMIT: value: larger than %d bytes (pass a path or a"
+        .. " key instead)"
+      encode_refused(too_large:format(24), many, { limit = 24 })
+      encode_refused("ECANNOT: value.a: nan cannot be written as JSON",
+        { a = 0 / 0, b = { {}, {} } }, { limit = 20 })
+      encode_refused(too_large:format(19), { { 0 / 0 }, 1, 2, 3, 4, 5, 6, 7, 8,
+        9 }, { limit = 19 })
+      -- Each of the smallest that there are.
+      for size, value in pairs {
+        [2] = {}, [3] = { 0 }, [5] = { 0, 0 }, [6] = { [""] = 0 },
+        [8] = { [""] = { 0 } },
+      } do
+        assert.equal(size, #json.encode(value, { limit = size }))
+        encode_refused(too_large:format(size - 1), value, { limit = size - 1 })
+      end
     end)
 
     it("goes 100 levels deep and no further", function()
