@@ -101,10 +101,6 @@ void te_awaited_end(te_awaited *a, te_slice id,
   free_outcome(o);
 }
 
-size_t te_awaited_count(const te_awaited *a) {
-  return a->outcomes.count;
-}
-
 te_awaited *te_awaited_new(void) {
   te_awaited *a = te_alloc(sizeof(*a));
   te_map_init(&a->outcomes);

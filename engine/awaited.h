@@ -27,6 +27,5 @@ void te_awaited_clear(te_awaited *a);
 // It has come: calls `each` for those who wait for it. They wait no more.
 void te_awaited_end(te_awaited *a, te_slice id,
                     void (*each)(void *arg, te_child_ref child), void *arg);
-size_t te_awaited_count(const te_awaited *a);  // outcomes
 
 #endif

@@ -435,8 +435,8 @@ te_redis *te_queue_redis(te_queue *q) {
   return q->redis;
 }
 
-te_slice te_queue_prefix(const te_queue *q) {
-  return te_slice_str(q->prefix);
+const char *te_queue_prefix(const te_queue *q) {
+  return q->prefix;
 }
 
 te_slice te_queue_inbox(const te_queue *q) {

@@ -81,8 +81,8 @@ bool te_queue_is_settled(const te_queue *q);
 
 // The connection and the prefix, for other calls.
 te_redis *te_queue_redis(te_queue *q);
-te_slice te_queue_prefix(const te_queue *q);
-te_slice te_queue_inbox(const te_queue *q);  // "b:<wid>"
+const char *te_queue_prefix(const te_queue *q);  // borrowed until it closes
+te_slice te_queue_inbox(const te_queue *q);      // "b:<wid>"
 
 // Gives up the lease, then calls cb, unless it was closed before; false: it
 // was not possible, something may be in flight still.

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "awaited.h"
+#include "fcall.h"
 #include "pack.h"
 
 #define ARGS_MAX       8192
@@ -159,9 +160,11 @@ static bool take_arg(te_slice *payload, te_slice *arg) {
   return true;
 }
 
-static size_t take_args(te_slice payload, te_slice *args) {
+// 0 when that is not what the payload holds, or too many.
+static size_t count_args(te_slice payload) {
   size_t n = 0;
-  while (n < ARGS_MAX && take_arg(&payload, &args[n]))
+  te_slice arg;
+  while (n < ARGS_MAX && take_arg(&payload, &arg))
     n++;
   return payload.size == 0 ? n : 0;
 }
@@ -203,11 +206,7 @@ static call *new_call(te_relay *r, te_child_ref from, uint32_t request,
 static void forward(te_relay *r, const function *f, const te_slice *args,
                     size_t n, call *c) {
   te_redis *redis = te_queue_redis(r->queue);
-  te_redis_begin(redis, 4 + n);
-  te_redis_add(redis, te_slice_str("FCALL"));
-  te_redis_add(redis, te_slice_str(f->name));
-  te_redis_add(redis, te_slice_str("1"));
-  te_redis_add(redis, te_queue_prefix(r->queue));
+  te_fcall_begin(redis, te_queue_prefix(r->queue), f->name, n);
   for (size_t i = 0; i < n; i++) {
     bool is_inbox = i == 0 && f->has_inbox;
     te_redis_add(redis, is_inbox ? te_queue_inbox(r->queue) : args[i]);
@@ -235,22 +234,32 @@ static bool are_awaitable(const te_slice *args, size_t n) {
   return n > 0;
 }
 
+static void refuse(const te_relay *r, te_child_ref from, uint32_t request,
+                   int status, const char *why) {
+  te_pool_reply(r->pool, from, request, status, te_slice_str(why));
+}
+
 void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
                       te_slice payload) {
-  te_slice *args = te_alloc(ARGS_MAX * sizeof(*args));
-  size_t n = take_args(payload, args);
+  te_slice rest = payload;
+  size_t n = count_args(payload);
+  te_slice *args = te_alloc(n * sizeof(*args));
+  for (size_t i = 0; i < n; i++)
+    take_arg(&rest, &args[i]);
+
   const function *f = n > 0 ? find_function(args[0]) : NULL;
   if (f == NULL || (f->has_inbox && !are_awaitable(args + 1, n - 1))) {
-    te_pool_reply(r->pool, from, request, TE_EPROTO,
-                  te_slice_str("a task may not call this"));
+    refuse(r, from, request, TE_EPROTO, "a task may not call this");
   } else if (has_too_much(r, from, payload.size)) {
-    te_pool_reply(r->pool, from, request, TE_EREPLY,
-                  te_slice_str("this process has too many calls under way"));
+    refuse(r, from, request, TE_EREPLY,
+           "this process has too many calls under way");
   } else {
+    // Behind the inbox stand the ids; other functions have none for us.
     bool is_await = strcmp(f->name, "te1_await") == 0;
     if (strcmp(f->name, "te1_unwait") == 0)
       n = 2 + drop_waiters(r, from, args + 2, n - 2);
-    call *c = new_call(r, from, request, args + 2, is_await ? n - 2 : 0);
+    call *c = is_await ? new_call(r, from, request, args + 2, n - 2)
+                       : new_call(r, from, request, NULL, 0);
     count_call(c, payload.size);
     forward(r, f, args + 1, n - 1, c);
   }

@@ -123,21 +123,14 @@ static int awaited_finish(lua_State *L) {
   return 1;
 }
 
-/***
-How many outcomes are waited for.
-@function awaited:count
-@treturn int
-*/
-static int awaited_count(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)te_awaited_count(check(L)));
-  return 1;
-}
-
 static const luaL_Reg methods[] = {
-    {"close", awaited_close},   {"add", awaited_add},
-    {"remove", awaited_remove}, {"remove_child", awaited_remove_child},
-    {"clear", awaited_clear},   {"finish", awaited_finish},
-    {"count", awaited_count},   {NULL, NULL},
+    {"close", awaited_close},
+    {"add", awaited_add},
+    {"remove", awaited_remove},
+    {"remove_child", awaited_remove_child},
+    {"clear", awaited_clear},
+    {"finish", awaited_finish},
+    {NULL, NULL},
 };
 
 static const luaL_Reg meta[] = {
