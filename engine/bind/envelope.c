@@ -9,6 +9,7 @@ Tasks as they wait and travel, see docs/protocol.md.
 
 #include "bind/bind.h"
 #include "bind/body.h"
+#include "bind/options.h"
 #include "bind/scratch.h"
 #include "clock.h"
 #include "id.h"
@@ -21,7 +22,7 @@ enum { ENVELOPE = 1, PACKED };
 
 static lua_Integer integer_field(lua_State *L, const char *name,
                                  lua_Integer fallback, lua_Integer max) {
-  lua_getfield(L, 1, name);
+  te_bind_raw_field(L, 1, name);
   int is_integer = 1;
   lua_Integer v =
       lua_isnil(L, -1) ? fallback : lua_tointegerx(L, -1, &is_integer);
@@ -33,7 +34,7 @@ static lua_Integer integer_field(lua_State *L, const char *name,
 
 // The string stays alive in the caller's table.
 static te_slice name_field(lua_State *L, const char *name, bool may_be_empty) {
-  lua_getfield(L, 1, name);
+  te_bind_raw_field(L, 1, name);
   te_slice s = {"", 0};
   if (!lua_isnil(L, -1)) {
     if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "%s: no string", name);
@@ -75,8 +76,8 @@ static int envelope_template(lua_State *L) {
   return 1;
 }
 
-static te_body body_of(lua_State *L, te_slice template_, int args, int extra) {
-  te_body body = {.args = args, .extra = extra};
+static te_body body_of(lua_State *L, te_slice template_, int extra) {
+  te_body body = {.extra = extra};
   bool is_json = (te_envelope_template_flags(template_) & TE_FLAG_JSON) != 0;
   if (is_json) body.packed = te_bind_scratch(L, PACKED);
   return body;
@@ -119,7 +120,8 @@ static int envelope_pack(lua_State *L) {
   te_slice id = te_bind_check_slice(L, 2);
   luaL_argcheck(L, id.size == TE_ID_BYTES, 2, "not a task id");
   luaL_checktype(L, 3, LUA_TTABLE);
-  te_body body = body_of(L, template_, 3, 4);
+  te_body body = body_of(L, template_, 4);
+  body.args = 3;
   body.bytes_max = opt_limit(L, 5);
   lua_settop(L, 4);
 
@@ -162,7 +164,7 @@ static int envelope_pack_many(lua_State *L) {
   luaL_checktype(L, 4, LUA_TTABLE);
   lua_Integer first = luaL_checkinteger(L, 5);
   lua_Integer last = luaL_checkinteger(L, 6);
-  te_body body = body_of(L, template_, 8, 7);
+  te_body body = body_of(L, template_, 7);
   body.bytes_max = opt_limit(L, 8);
   luaL_argcheck(L, first >= 1, 5, "below 1");
   luaL_argcheck(L, last < INT_MAX, 6, "too many");

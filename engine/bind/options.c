@@ -17,9 +17,15 @@ void te_bind_check_options(lua_State *L, int opts, const char *const *known) {
   }
 }
 
+int te_bind_raw_field(lua_State *L, int table, const char *name) {
+  table = lua_absindex(L, table);
+  lua_pushstring(L, name);
+  return lua_rawget(L, table);
+}
+
 const char *te_bind_string_option(lua_State *L, int opts, const char *key) {
   const char *value = NULL;
-  if (lua_getfield(L, opts, key) != LUA_TNIL) {
+  if (te_bind_raw_field(L, opts, key) != LUA_TNIL) {
     if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "%s: not a string", key);
     value = lua_tostring(L, -1);
   }
@@ -30,7 +36,7 @@ const char *te_bind_string_option(lua_State *L, int opts, const char *key) {
 lua_Integer te_bind_integer_option(lua_State *L, int opts, const char *key,
                                    lua_Integer max) {
   lua_Integer value = 0;
-  if (lua_getfield(L, opts, key) != LUA_TNIL) {
+  if (te_bind_raw_field(L, opts, key) != LUA_TNIL) {
     if (!lua_isinteger(L, -1)) luaL_error(L, "%s: not an integer", key);
     value = lua_tointeger(L, -1);
     if (value < 1 || value > max) luaL_error(L, "%s: out of range", key);
@@ -40,7 +46,7 @@ lua_Integer te_bind_integer_option(lua_State *L, int opts, const char *key,
 }
 
 void te_bind_fn_option(lua_State *L, int opts, const char *key) {
-  int type = lua_getfield(L, opts, key);
+  int type = te_bind_raw_field(L, opts, key);
   if (type != LUA_TNIL && type != LUA_TFUNCTION) {
     luaL_error(L, "%s: not a function", key);
   }

@@ -1,5 +1,6 @@
 /*
- * options: reading a table of options. Each of these raises on misuse.
+ * options: reading a table of options. Those of them that check raise on
+ * misuse.
  */
 #ifndef TE_BIND_OPTIONS_H
 #define TE_BIND_OPTIONS_H
@@ -8,6 +9,12 @@
 
 // Refuses names that are not in `known`, which ends with NULL.
 void te_bind_check_options(lua_State *L, int opts, const char *const *known);
+
+/*
+ * Pushes a field and returns its type. Raw: a string that an __index made up
+ * would be gone as soon as it is off the stack.
+ */
+int te_bind_raw_field(lua_State *L, int table, const char *name);
 
 // NULL when missing; borrowed from the table.
 const char *te_bind_string_option(lua_State *L, int opts, const char *key);

@@ -355,7 +355,7 @@ static connection *push_connection(lua_State *L, int opts,
   if (keep_fn(L, opts, "on_up", VALUE_ON_UP)) o->on_up = on_up;
   if (keep_fn(L, opts, "on_down", VALUE_ON_DOWN)) o->on_down = on_down;
   if (keep_fn(L, opts, "prepare", VALUE_PREPARE)) o->prepare = on_prepare;
-  lua_getfield(L, opts, "library");
+  te_bind_raw_field(L, opts, "library");
   lua_setiuservalue(L, -2, VALUE_LIBRARY);
   return c;
 }

@@ -130,6 +130,16 @@ describe("taskengine.core.redis", function()
           end, expected, 1, true)
         end
       end)
+
+    it("takes no option that a metatable makes up", function()
+      local made_up = setmetatable({}, { __index = function()
+        return "made up"
+      end })
+      local c <close> = assert(redis.connect(server.url, made_up))
+      wait_until(function()
+        return c:is_up()
+      end)
+    end)
   end)
 
   describe("login", function()

@@ -153,6 +153,15 @@ describe("taskengine.core.envelope", function()
     refused({ result_ttl_s = 2 ^ 32 | 0 }, "result_ttl_s: not an integer")
   end)
 
+  it("takes no field that a metatable makes up", function()
+    local made_up = setmetatable({}, { __index = function(_, name)
+      return name == "queue" and ("q"):rep(64) or nil
+    end })
+    assert.error_matches(function()
+      envelope.template(made_up)
+    end, "queue: not a valid name", 1, true)
+  end)
+
   it("refuses a template that is none", function()
     local template = envelope.template { queue = "default", name = "add" }
     local id = reference.id(PRODUCER, 1)
