@@ -254,7 +254,7 @@ static int parse(parser *p, te_url *out) {
       return refuse(p, "a space or control character, write it as %XX");
     }
   }
-  const char *mark = strstr(p->rest.data, "://");
+  const char *mark = memmem(p->rest.data, p->rest.size, "://", 3);
   const scheme *known = NULL;
   if (mark != NULL) {
     known = find_scheme(take(p, (size_t)(mark - p->rest.data)));
@@ -272,8 +272,10 @@ static int parse(parser *p, te_url *out) {
   return known->parse(p, out);
 }
 
-int te_url_parse(const char *text, te_url *out, char *why, size_t why_size) {
-  parser p = {te_slice_str(text), why, why_size};
+int te_url_parse(te_slice text, te_url *out, char *why, size_t why_size) {
+  // An empty slice may have no address.
+  if (text.size == 0) text = te_slice_str("");
+  parser p = {text, why, why_size};
   memset(out, 0, sizeof(*out));
   if (why_size > 0) why[0] = '\0';
   int rc = parse(&p, out);

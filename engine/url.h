@@ -40,7 +40,7 @@ typedef struct te_url {
  * TE_EBADURL or TE_ENOTBUILT, leaves `out` empty and writes a sentence that
  * never holds the password into `why`.
  */
-int te_url_parse(const char *text, te_url *out, char *why, size_t why_size);
+int te_url_parse(te_slice text, te_url *out, char *why, size_t why_size);
 void te_url_free(te_url *url);  // an empty (zeroed) one is fine
 void te_url_copy(te_url *out, const te_url *url);
 

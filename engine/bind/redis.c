@@ -361,7 +361,7 @@ static connection *push_connection(lua_State *L, int opts,
 }
 
 // Raises nothing: a URL that was parsed has to be freed.
-static int open_connection(connection *c, uv_loop_t *loop, const char *text,
+static int open_connection(connection *c, uv_loop_t *loop, te_slice text,
                            const te_redis_options *o, char why[WHY_BYTES]) {
   te_url url;
   int rc = te_url_parse(text, &url, why, WHY_BYTES);
@@ -403,7 +403,7 @@ that it has to call: `ready(true)`, `ready(socket)` to go there instead, or
 @raise when an option is unknown or of the wrong type
 */
 static int redis_connect(lua_State *L) {
-  const char *text = luaL_checkstring(L, 1);
+  te_slice text = te_bind_check_slice(L, 1);
   te_redis_options o = {0};
   char why[WHY_BYTES];
   lua_settop(L, 2);

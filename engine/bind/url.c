@@ -12,7 +12,6 @@ password.
 #include "url.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "bind/bind.h"
 
@@ -27,15 +26,10 @@ password.
  */
 static te_url *push_parsed(lua_State *L, int arg) {
   char why[WHY_BYTES];
-  size_t size;
-  const char *text = luaL_checklstring(L, arg, &size);
+  te_slice text = te_bind_check_slice(L, arg);
   te_url *url = lua_newuserdatauv(L, sizeof(*url), 0);
   *url = (te_url){0};
   luaL_setmetatable(L, CLASS);
-  if (strlen(text) != size) {
-    te_bind_fail_why(L, TE_EBADURL, "a zero byte");
-    return NULL;
-  }
   int rc = te_url_parse(text, url, why, sizeof(why));
   if (rc == 0) return url;
   te_bind_fail_why(L, rc, why);

@@ -274,7 +274,8 @@ static int worker_connect(lua_State *L) {
   plan.lease_ms = (uint64_t)integer_field(L, 2, "lease_ms", 100, 3600000);
   plan.terms = check_terms(L, 2);
   char why[256];
-  int rc = te_url_parse(needed_field(L, 2, "url"), &h->url, why, sizeof(why));
+  te_slice url = te_slice_str(needed_field(L, 2, "url"));
+  int rc = te_url_parse(url, &h->url, why, sizeof(why));
   if (rc < 0) return te_bind_fail_why(L, rc, why);
 
   lua_pushvalue(L, 2);

@@ -116,6 +116,7 @@ describe("taskengine.core.redis", function()
         assert.same({ nil, "EBADURL: no host", "EBADURL" },
           { c, message, name })
         assert.equal("EBADURL", select(3, redis.connect("embedded://x")))
+        assert.equal("EBADURL", select(3, redis.connect("redis://h\0x")))
         local wrong = {
           [{ nam = "x" }] = "unknown option 'nam'",
           [{ name = 1 }] = "name: not a string",

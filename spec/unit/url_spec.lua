@@ -137,7 +137,7 @@ describe("taskengine.core.url", function()
       ["redis://u:p%0a@h"] = "escape in the password",
       ["redis://h x"] = "space",
       ["redis://h\n"] = "space",
-      ["redis://h\0x"] = "zero byte",
+      ["redis://h\0x"] = "control character",
       ["redis+unix://"] = "path of a socket",
       ["redis+unix://run/s"] = "path of a socket",
       ["redis+unix:///s%"] = "escape in the path",
