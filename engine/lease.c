@@ -52,10 +52,11 @@ static void on_retry(uv_timer_t *timer) {
   if (l->state == TE_LEASE_HELD) l->events.on_work(l->events.arg);
 }
 
+// `wid` has the bytes of a name; another's may be any.
 static void send_reap(te_lease *l, const char *wid, bool is_dead,
                       te_redis_reply_cb cb) {
   begin_call(l, "te1_reap", 4);
-  add_str(l, wid);
+  te_redis_add(l->redis, te_slice_of(wid, TE_ID_PRODUCER_BYTES));
   add_str(l, is_dead ? "1" : "0");
   te_fcall_add_poisoned(l->redis);
   add_str(l, "-");  // whether they had begun is not known

@@ -68,7 +68,7 @@ typedef struct te_lease {
   char **queues;
   size_t queue_count;
   uint32_t delivery;  // number of the last fetch: none before it may come late
-  char foreign[TE_ID_PRODUCER_BYTES + 1];
+  char foreign[TE_ID_PRODUCER_BYTES];  // whose lease ends next; no NUL
   uv_timer_t timers[TE_LEASE_TIMERS];
   int open_handles;
   void (*on_close)(void *arg);

@@ -1,4 +1,5 @@
 local program = require("spec.support.program")
+local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker", function()
@@ -72,6 +73,14 @@ describe("A worker", function()
       assert.equal(1, site:ready()[1].reaps)
       assert.same({ "h:" .. r.id, "r:default" }, site:leftovers())
     end)
+  end)
+
+  it("reaps another whatever bytes its name has", function()
+    site:key("ZADD", "w", 1, "sixth\0zero\xff\n")
+    site:worker { "-P", "1" }
+    wait_until(function()
+      return site:key("ZCARD", "w") == 1
+    end, 10, "that the other is gone")
   end)
 
   it("keeps its lease while its tasks compute for longer", function()
