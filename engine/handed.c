@@ -1,7 +1,7 @@
 #include "handed.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FIRST 0x80000000u  // none was handed over
 
@@ -38,8 +38,9 @@ void te_handed_ask(te_handed *h) {
 // A number from before Redis was asked: it has lost count (it came back with
 // what it had before, or the key is gone) and goes on from there.
 void te_handed_answered(te_handed *h, te_slice text) {
-  char digits[16];
-  snprintf(digits, sizeof(digits), "%.*s", (int)text.size, text.data);
+  char digits[16] = "";
+  if (text.size > 0 && text.size < sizeof(digits))
+    memcpy(digits, text.data, text.size);
   uint32_t number = (uint32_t)strtoul(digits, NULL, 10);
   if (number == 0) number = FIRST;
   if (is_after(number, h->last) || is_after(h->asked, number)) h->last = number;

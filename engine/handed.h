@@ -1,16 +1,16 @@
+/*
+ * handed: the numbers of the tasks that Redis hands over to a sleeping worker
+ * (docs/protocol.md).
+ *
+ * Each is one more than the one before, so that the worker sees when a task
+ * was lost on its way, or when Redis has lost count. Logic only. Embedded in
+ * whoever has the bell.
+ */
 #ifndef TE_HANDED_H
 #define TE_HANDED_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "te.h"
 
-#include "buf.h"
-
-/*
- * The numbers of the tasks that Redis hands over to a sleeping worker
- * (docs/protocol.md): each is one more than the one before, so that the worker
- * sees when a task was lost on its way, or when Redis has lost count.
- */
 typedef struct te_handed {
   uint32_t last;    // that came
   uint32_t missed;  // the one that should have come by now; 0: none
@@ -36,7 +36,7 @@ bool te_handed_heard(te_handed *h, uint32_t number);
 // Redis is asked what is held.
 void te_handed_ask(te_handed *h);
 
-// It answers with this number, as text.
+// It answers with this number, as text; what is none counts as 0.
 void te_handed_answered(te_handed *h, te_slice text);
 
 #endif

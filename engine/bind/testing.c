@@ -178,6 +178,7 @@ int te_bind_open_testing(lua_State *L) {
       {"dispatch", te_bind_open_testing_dispatch},
       {"frame", te_bind_open_testing_frame},
       {"hand", te_bind_open_testing_hand},
+      {"handed", te_bind_open_testing_handed},
       {"heap", te_bind_open_testing_heap},
       {"id", te_bind_open_testing_id},
       {"list", te_bind_open_testing_list},
