@@ -20,18 +20,21 @@ typedef enum step {
   STEP_INFO,
   STEP_PROBE,
   STEP_LOAD,
-  STEP_WATCH,          // also UNWATCH and SELECT 0
   STEP_PROBE_WATCHED,  // nobody replaces the library now without my knowing
-  STEP_QUEUED,         // MULTI and what it holds
   STEP_EXEC,
-  STEP_SELECT,
+  STEP_PLAIN,  // of which only a refusal matters: WATCH, MULTI, SELECT...
 } step;
+
+typedef struct command {
+  step step;
+  const char *name;
+} command;
 
 struct te_greet {
   te_greet_options o;
-  step steps[STEPS_MAX];  // commands written, in order
-  size_t step_count;
-  size_t step_at;  // the one whose reply comes next
+  command commands[STEPS_MAX];  // those written, in order
+  size_t command_count;
+  size_t command_at;  // the one whose reply comes next
   int rounds;
   char why[WHY_BYTES_MAX];
 };
@@ -143,9 +146,9 @@ static int confuse(te_greet *g, const char *to) {
 
 static void say(te_greet *g, te_buf *out, step s, size_t argc,
                 const char *const *argv) {
-  if (g->step_at == g->step_count) g->step_at = g->step_count = 0;
-  assert(g->step_count < STEPS_MAX);
-  g->steps[g->step_count++] = s;
+  if (g->command_at == g->command_count) g->command_at = g->command_count = 0;
+  assert(g->command_count < STEPS_MAX);
+  g->commands[g->command_count++] = (command){s, argv[0]};
   te_resp_add_array(out, argc);
   for (size_t i = 0; i < argc; i++)
     te_resp_add_string(out, te_slice_str(argv[i]));
@@ -166,13 +169,13 @@ static int say_select(te_greet *g, te_buf *out) {
   if (g->o.url->db == 0) return 1;
   char db[16];
   snprintf(db, sizeof(db), "%d", g->o.url->db);
-  SAY(g, out, STEP_SELECT, "SELECT", db);
+  SAY(g, out, STEP_PLAIN, "SELECT", db);
   return 0;
 }
 
 void te_greet_start(te_greet *g, te_buf *out) {
   const te_url *url = g->o.url;
-  g->step_at = g->step_count = 0;
+  g->command_at = g->command_count = 0;
   g->rounds = 0;
   if (url->password != NULL && url->user != NULL) {
     SAY(g, out, STEP_AUTH, "AUTH", url->user, url->password);
@@ -191,9 +194,9 @@ void te_greet_start(te_greet *g, te_buf *out) {
 }
 
 void te_greet_declare(te_greet *g, te_buf *out) {
-  assert(g->o.library_code != NULL && g->step_at == g->step_count);
+  assert(g->o.library_code != NULL && g->command_at == g->command_count);
   g->rounds = 0;
-  if (g->o.url->db != 0) SAY(g, out, STEP_WATCH, "SELECT", "0");
+  if (g->o.url->db != 0) SAY(g, out, STEP_PLAIN, "SELECT", "0");
   say_probe(g, out, STEP_PROBE);
 }
 
@@ -303,7 +306,7 @@ static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
 
   char guard[GUARD_BYTES_MAX];
   guard_key(g, guard);
-  SAY(g, out, STEP_WATCH, "WATCH", guard);
+  SAY(g, out, STEP_PLAIN, "WATCH", guard);
   say_probe(g, out, STEP_PROBE_WATCHED);
   return 0;
 }
@@ -311,15 +314,15 @@ static int on_probe(te_greet *g, const te_reply *reply, te_buf *out) {
 static int on_probe_watched(te_greet *g, const te_reply *reply, te_buf *out) {
   if (reply->type != TE_REPLY_INTEGER || !is_outdated(g, reply->integer)) {
     // Changed since the probe before; that one knows what to do.
-    SAY(g, out, STEP_WATCH, "UNWATCH");
+    SAY(g, out, STEP_PLAIN, "UNWATCH");
     say_probe(g, out, STEP_PROBE);
     return 0;
   }
   char guard[GUARD_BYTES_MAX];
   guard_key(g, guard);
-  SAY(g, out, STEP_QUEUED, "MULTI");
-  SAY(g, out, STEP_QUEUED, "SET", guard, "1", "EX", "60");
-  SAY(g, out, STEP_QUEUED, "FUNCTION", "LOAD", "REPLACE", g->o.library_code);
+  SAY(g, out, STEP_PLAIN, "MULTI");
+  SAY(g, out, STEP_PLAIN, "SET", guard, "1", "EX", "60");
+  SAY(g, out, STEP_PLAIN, "FUNCTION", "LOAD", "REPLACE", g->o.library_code);
   SAY(g, out, STEP_EXEC, "EXEC");
   return 0;
 }
@@ -350,27 +353,26 @@ static int on_plain(te_greet *g, const te_reply *reply, const char *to) {
 }
 
 static int take_reply(te_greet *g, const te_reply *reply, te_buf *out) {
-  switch (g->steps[g->step_at++]) {
+  const command *c = &g->commands[g->command_at++];
+  switch (c->step) {
     case STEP_AUTH: return on_auth(g, reply);
     case STEP_SETNAME: return 0;
     case STEP_INFO: return on_info(g, reply);
     case STEP_PROBE: return on_probe(g, reply, out);
     case STEP_LOAD: return on_load(g, reply, out);
-    case STEP_WATCH: return on_plain(g, reply, "WATCH");
     case STEP_PROBE_WATCHED: return on_probe_watched(g, reply, out);
-    case STEP_QUEUED: return on_plain(g, reply, "MULTI");
     case STEP_EXEC: return on_exec(g, reply, out);
-    case STEP_SELECT: return on_plain(g, reply, "SELECT");
+    case STEP_PLAIN: return on_plain(g, reply, c->name);
   }
   return TE_EPROTO;
 }
 
 int te_greet_reply(te_greet *g, const te_reply *reply, te_buf *out) {
-  assert(g->step_at < g->step_count);
+  assert(g->command_at < g->command_count);
   int rc = take_reply(g, reply, out);
   if (rc < 0) return rc;
   if (g->rounds > ROUNDS_MAX) {
     return refuse(g, TE_EDOWN, "has its function library changed all the time");
   }
-  return g->step_at == g->step_count ? 1 : 0;
+  return g->command_at == g->command_count ? 1 : 0;
 }

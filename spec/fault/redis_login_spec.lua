@@ -18,6 +18,7 @@ describe("a connection to Redis, when", function()
         "user info on >x ~* &* +@all -info",
         "user fcall on >x ~* &* +@all -fcall",
         "user loader on >x ~* &* +@all -function",
+        "user noset on >x ~* &* +@all -set",
         "user nameless on >x ~* &* +@all -client",
       },
     }
@@ -66,6 +67,14 @@ describe("a connection to Redis, when", function()
         .. "has no permissions to run the 'fcall' command")
       is_hopeless(login("loader:x@"), "answered FUNCTION LOAD with: NOPERM "
         .. "this user has no permissions to run the 'function|load' command")
+    end)
+
+    it("do not allow what replaces an older library", function()
+      local other = library.library:gsub("return 1", "return 2")
+      server:cli("FUNCTION", "LOAD", "REPLACE", other)
+      is_hopeless(login("noset:x@"), "answered SET with: NOPERM this user "
+        .. "has no permissions to run the 'set' command")
+      server:cli("FUNCTION", "FLUSH")
     end)
 
     it("do not allow what can be done without", function()
