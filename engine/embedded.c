@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "buf.h"
-#include "instance.h"
 #include "launch.h"
 #include "list.h"
 #include "pace.h"
@@ -443,10 +442,10 @@ void te_embedded_close(te_embedded *e) {
   }
 }
 
-int te_embedded_paths(const char *name, char **data_dir, char **socket) {
+int te_embedded_paths(const char *name, char **data_dir, char **socket,
+                      te_why *why) {
   te_instance where;
-  te_why why = {""};
-  int rc = te_instance_init(&where, name, &why);
+  int rc = te_instance_init(&where, name, why);
   if (rc < 0) return rc;
   *data_dir = te_strdup(where.folder);
   *socket = te_strdup(where.socket);

@@ -26,7 +26,7 @@
 
 #include <uv.h>
 
-#include "te.h"
+#include "instance.h"
 
 typedef struct te_embedded te_embedded;
 
@@ -59,8 +59,10 @@ const char *te_embedded_socket(const te_embedded *e);
 
 void te_embedded_close(te_embedded *e);  // asynchronous, frees itself
 
-// Where the instance lives; caller frees both with te_free. 0 or a code.
-int te_embedded_paths(const char *name, char **data_dir, char **socket);
+// Where the instance lives; caller frees both with te_free. 0; or a code, with
+// a sentence in `why`.
+int te_embedded_paths(const char *name, char **data_dir, char **socket,
+                      te_why *why);
 
 /*
  * The supervisor itself: runs until ten seconds after its last user, or

@@ -140,13 +140,14 @@ Where an instance lives when it is started by this process.
 @treturn[1] string the folder with its data
 @treturn[1] string the socket of its server
 @return[2] nil
-@treturn[2] string message
+@treturn[2] string message, which says what to do
 @treturn[2] string name of the error, e.g. `"EINVAL"` for a name that is none
 */
 static int embedded_paths(lua_State *L) {
   char *data_dir, *path;
-  int rc = te_embedded_paths(luaL_checkstring(L, 1), &data_dir, &path);
-  if (rc < 0) return te_bind_fail(L, rc);
+  te_why why;
+  int rc = te_embedded_paths(luaL_checkstring(L, 1), &data_dir, &path, &why);
+  if (rc < 0) return te_bind_fail_why(L, rc, why.text);
   char folder[PATH_MAX], socket[PATH_MAX];
   snprintf(folder, sizeof(folder), "%s", data_dir);
   snprintf(socket, sizeof(socket), "%s", path);
