@@ -1,5 +1,6 @@
 #include "wire.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "frame.h"
@@ -45,8 +46,12 @@ static size_t parts_size(unsigned parts) {
 }
 
 int te_wire_add(te_buf *out, const te_wire *w) {
-  layout l = {0};
-  find_layout(w->kind, &l);
+  layout l;
+  bool is_known = find_layout(w->kind, &l);
+  assert(is_known);
+  (void)is_known;
+  // Not a byte of what is too large is copied.
+  if (w->payload.size > TE_FRAME_BYTES_MAX) return TE_ELIMIT;
   size_t mark = te_frame_begin(out);
   te_buf_add_u8(out, (uint8_t)w->kind);
   if (l.parts & TOKEN) {
