@@ -189,20 +189,27 @@ static int open_log(const te_instance *i, off_t *size) {
   return rc;
 }
 
-// The read end of a pipe that holds the whole configuration.
+// 0, or why not all of it went into the pipe at once.
+static int fill_pipe(int fd, te_slice text) {
+  ssize_t wrote = write(fd, text.data, text.size);
+  if (wrote < 0) return uv_translate_sys_error(errno);
+  return (size_t)wrote == text.size ? 0 : UV_E2BIG;
+}
+
+// The read end of a pipe that holds the whole configuration. Two paths and ten
+// lines: nobody would read what it has no room for, so that is not waited for.
 static int open_config(const te_instance *i) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return uv_translate_sys_error(errno);
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return uv_translate_sys_error(errno);
   te_buf config;
   te_buf_init(&config);
   write_config(i, &config);
-  te_slice text = te_buf_slice(&config);
-  // Two short paths and ten lines: far less than a pipe takes at once.
-  ssize_t wrote = write(ends[1], text.data, text.size);
-  int rc = wrote < 0 ? uv_translate_sys_error(errno) : ends[0];
+  int rc = fill_pipe(ends[1], te_buf_slice(&config));
   te_buf_free(&config);
   close(ends[1]);
-  if (rc < 0) close(ends[0]);
+  if (rc == 0) return ends[0];
+  close(ends[0]);
   return rc;
 }
 
@@ -266,14 +273,17 @@ int te_redis_process_spawn(const te_instance *i, int lock, off_t *log_start,
   order o = {.program = program, .lock = lock, .supervisor = getpid()};
   o.log = open_log(i, log_start);
   o.config = open_config(i);
-  int rc = o.log < 0 ? o.log : o.config;
-  if (rc >= 0) {
+  int rc;
+  if (o.log < 0) {
+    rc = te_why_set(why, o.log, "cannot write to the folder %s: %s", i->folder,
+                    te_strerror(o.log));
+  } else if (o.config < 0) {
+    rc = te_why_set(why, o.config, "cannot tell redis-server its settings: %s",
+                    te_strerror(o.config));
+  } else {
     o.environment = make_environment();
     rc = spawn(i, &o, why);
     free_environment(o.environment);
-  } else {
-    te_why_set(why, rc, "cannot write to the folder %s: %s", i->folder,
-               te_strerror(rc));
   }
   if (o.log >= 0) close(o.log);
   if (o.config >= 0) close(o.config);
