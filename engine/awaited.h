@@ -15,10 +15,11 @@
 
 typedef struct te_awaited te_awaited;
 
-te_awaited *te_awaited_new(void);
+te_awaited *te_awaited_new(void);  // caller frees with te_awaited_free
 void te_awaited_free(te_awaited *a);
 
-// `id` has TE_ID_BYTES, here and below. False when it waits already.
+// `id` has TE_ID_BYTES, here and below, and is copied. False when it waits
+// already.
 bool te_awaited_add(te_awaited *a, te_slice id, te_child_ref child);
 // False when nobody is left who waits for it.
 bool te_awaited_remove(te_awaited *a, te_slice id, te_child_ref child);

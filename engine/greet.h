@@ -35,8 +35,8 @@ typedef struct te_greet_options {
   int64_t library_build;
 } te_greet_options;
 
-te_greet *te_greet_new(const te_greet_options *options);
-void te_greet_free(te_greet *g);  // NULL is fine
+te_greet *te_greet_new(const te_greet_options *options);  // caller frees
+void te_greet_free(te_greet *g);                          // NULL is fine
 
 // Writes the first commands on a new connection.
 void te_greet_start(te_greet *g, te_buf *out);

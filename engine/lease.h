@@ -30,9 +30,9 @@ typedef enum te_lease_state {
 } te_lease_state;
 
 typedef struct te_lease_events {
-  // Held; is_new: under a new name. Otherwise `held`, an array of strings: the
-  // number as of on_handed, then the fields that Redis has in flight for this
-  // worker.
+  // Held; is_new: under a new name, and `held` is NULL. Otherwise an array of
+  // strings, borrowed: the number as of on_handed, then the fields that Redis
+  // has in flight for this worker.
   void (*on_held)(void *arg, bool is_new, const te_reply *held);
   // Redis will not have this worker, and no error that passes says so (it is
   // asked again all the same). A sentence, borrowed.
@@ -76,8 +76,8 @@ typedef struct te_lease {
 } te_lease;
 
 // `redis` and `prefix` are borrowed until te_lease_close, which is called
-// once. Its cb comes when the timers have closed; replies still come to the
-// lease until `redis` has, too.
+// once; `events` is copied. The cb of that comes when the timers have closed;
+// replies still come to the lease until `redis` has, too.
 void te_lease_init(te_lease *l, uv_loop_t *loop, te_redis *redis,
                    const char *prefix, uint64_t ms,
                    const te_lease_events *events);

@@ -14,10 +14,12 @@
 
 typedef struct te_relay te_relay;
 
-te_relay *te_relay_new(te_pool *pool, te_queue *queue);  // keeps both
+// Keeps both until te_relay_close.
+te_relay *te_relay_new(te_pool *pool, te_queue *queue);
+// A child's call: `payload` is borrowed. te_pool_reply answers it, once.
 void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
                       te_slice payload);
-void te_relay_item(te_relay *r, te_slice item);
+void te_relay_item(te_relay *r, te_slice item);  // an outcome; borrowed
 void te_relay_forget_child(te_relay *r, te_child_ref child);  // it has died
 void te_relay_forget(te_relay *r);  // all who wait: they are to ask anew
 // NULL is fine. The memory goes with the last call that is under way.

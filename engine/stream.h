@@ -28,6 +28,7 @@ typedef struct te_stream_events {
   void *arg;
 } te_stream_events;
 
+// `events` is copied, here and wherever else such a table is handed over.
 te_stream *te_stream_new(uv_loop_t *loop, const te_stream_events *events);
 
 /*

@@ -42,7 +42,7 @@ typedef struct te_url {
  */
 int te_url_parse(te_slice text, te_url *out, char *why, size_t why_size);
 void te_url_free(te_url *url);  // an empty (zeroed) one is fine
-void te_url_copy(te_url *out, const te_url *url);
+void te_url_copy(te_url *out, const te_url *url);  // caller frees `out`
 
 // The URL for people: password replaced by ***. Caller frees with te_free.
 char *te_url_masked(const te_url *url);
