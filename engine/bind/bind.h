@@ -85,6 +85,7 @@ int te_bind_open_testing_frame(lua_State *L);
 int te_bind_open_testing_hand(lua_State *L);
 int te_bind_open_testing_handed(lua_State *L);
 int te_bind_open_testing_heap(lua_State *L);
+int te_bind_open_testing_held(lua_State *L);
 int te_bind_open_testing_id(lua_State *L);
 int te_bind_open_testing_list(lua_State *L);
 int te_bind_open_testing_log(lua_State *L);

@@ -180,6 +180,7 @@ int te_bind_open_testing(lua_State *L) {
       {"hand", te_bind_open_testing_hand},
       {"handed", te_bind_open_testing_handed},
       {"heap", te_bind_open_testing_heap},
+      {"held", te_bind_open_testing_held},
       {"id", te_bind_open_testing_id},
       {"list", te_bind_open_testing_list},
       {"log", te_bind_open_testing_log},
