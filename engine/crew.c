@@ -193,12 +193,10 @@ static int hear(child *c, const te_wire *w) {
   return 0;
 }
 
-static void on_frame(void *arg, te_slice frame) {
-  child *c = arg;
+static int on_frame(void *arg, te_slice frame) {
   te_wire w;
   int rc = te_wire_read(frame, &w);
-  if (rc == 0) rc = hear(c, &w);
-  if (rc < 0) te_proc_kill(c->proc, SIGKILL);
+  return rc < 0 ? rc : hear(arg, &w);
 }
 
 // The child is to blame for it, unlike one that kill_child ends: but not for

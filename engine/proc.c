@@ -59,11 +59,8 @@ static void hand_out_frames(te_proc *p) {
   te_slice frame;
   int rc = 0;
   while (!p->is_faulty && (rc = te_frame_next(p->frames, &frame)) > 0) {
-    if (frame.size == 0) {
-      rc = TE_EPROTO;
-      break;
-    }
-    p->events.on_frame(p->events.arg, frame);
+    rc = p->events.on_frame(p->events.arg, frame);
+    if (rc < 0) break;
   }
   te_frame_shrink(p->frames);
   if (rc < 0) fault(p, rc);
@@ -155,9 +152,9 @@ static void describe_end(char *why, size_t size, int64_t status, int signal) {
 
 static void on_child_exit(uv_process_t *process, int64_t status, int signal) {
   te_proc *p = process->data;
+  close_handle((uv_handle_t *)process);  // its pid may be another's now
   uv_read_stop((uv_stream_t *)&p->channel);
   read_rest(p);
-  close_handle((uv_handle_t *)&p->process);
   close_handle((uv_handle_t *)&p->channel);
   close_handle((uv_handle_t *)&p->prepare);
   char why[96];

@@ -20,9 +20,10 @@
 typedef struct te_proc te_proc;
 
 typedef struct te_proc_events {
-  void (*on_frame)(void *arg, te_slice frame);  // borrowed for the call
-  // The child broke the protocol, closed the channel, or does not read: it
-  // should be killed. It may be about to end by itself.
+  // Borrowed for the call. Negative: it breaks the protocol, see on_fault.
+  int (*on_frame)(void *arg, te_slice frame);
+  // Nothing more is read. The child broke the protocol, closed the channel, or
+  // does not read: it should be killed. It may be about to end by itself.
   void (*on_fault)(void *arg, int code);
   // `why`: "killed by signal 9 (Killed)", "exited with status 1"; borrowed.
   void (*on_end)(void *arg, const char *why);
@@ -36,11 +37,12 @@ typedef struct te_proc_options {
   int claims_fd;     // becomes TE_WIRE_CLAIMS_FD
 } te_proc_options;
 
-// 0, or why it could not be started; caller frees with te_proc_free.
+// 0, or why it could not be started; caller frees with te_proc_free. The
+// options are borrowed for the call.
 int te_proc_new(uv_loop_t *loop, const te_proc_options *options,
                 const te_proc_events *events, te_proc **out);
 
-// Frames go here (te_frame_begin, te_frame_end), then flush.
+// Frames go here (te_frame_begin, te_frame_end), then flush. Borrowed.
 te_buf *te_proc_out(te_proc *p);
 // Sends at the end of this turn of the loop, or at once when it is much.
 void te_proc_flush(te_proc *p);
