@@ -265,32 +265,35 @@ static int open_descriptors(te_claims **claims) {
   return 0;
 }
 
-int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
-                 te_child **out) {
-  te_claims *claims = NULL;
-  // Had the master died before this line, the channel would say so.
-  int rc = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
-  if (index >= TE_CHILDREN_MAX) rc = UV_EINVAL;
-  if (rc == 0) rc = open_descriptors(&claims);
-  if (rc < 0) {
-    te_claims_free(claims);
-    return rc;
-  }
-  te_child *c = te_alloc_zero(1, sizeof(*c));
-  c->events = *events;
-  c->claims = claims;
-  c->index = index;
-  c->concurrency = 1;
-  c->frames = te_frame_new();
-  c->began_us = te_alloc_zero(TE_CLAIMS_MAX, sizeof(*c->began_us));
-  te_list_init(&c->queue);
-  uv_poll_init(loop, &c->poll, TE_WIRE_CHANNEL_FD);
+static void start_handles(te_child *c, uv_loop_t *loop) {
   uv_prepare_init(loop, &c->prepare);
   c->poll.data = c->prepare.data = c;
   c->open_handles = 2;
   uv_prepare_start(&c->prepare, on_prepare);
   uv_unref((uv_handle_t *)&c->prepare);
   uv_poll_start(&c->poll, UV_READABLE, on_readable);
+}
+
+int te_child_new(uv_loop_t *loop, unsigned index, const te_child_events *events,
+                 te_child **out) {
+  if (index >= TE_CHILDREN_MAX) return UV_EINVAL;
+  // Had the master died before this line, the channel would say so.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return -errno;
+  te_child *c = te_alloc_zero(1, sizeof(*c));
+  int rc = open_descriptors(&c->claims);
+  if (rc == 0) rc = uv_poll_init(loop, &c->poll, TE_WIRE_CHANNEL_FD);
+  if (rc < 0) {
+    te_claims_free(c->claims);
+    te_free(c);
+    return rc;
+  }
+  c->events = *events;
+  c->index = index;
+  c->concurrency = 1;
+  c->frames = te_frame_new();
+  c->began_us = te_alloc_zero(TE_CLAIMS_MAX, sizeof(*c->began_us));
+  te_list_init(&c->queue);
+  start_handles(c, loop);
   *out = c;
   return 0;
 }
