@@ -62,10 +62,10 @@ static int sys_end_with_parent(lua_State *L) {
 
 /***
 The user that this process acts for.
-@function getuid
+@function euid
 @treturn int
 */
-static int sys_getuid(lua_State *L) {
+static int sys_euid(lua_State *L) {
   lua_pushinteger(L, geteuid());
   return 1;
 }
@@ -339,7 +339,7 @@ static const luaL_Reg functions[] = {
     {"hostname", sys_hostname},
     {"pid", sys_pid},
     {"end_with_parent", sys_end_with_parent},
-    {"getuid", sys_getuid},
+    {"euid", sys_euid},
     {"ncpus", sys_ncpus},
     {"monotonic", sys_monotonic},
     {"wall", sys_wall},

@@ -139,7 +139,7 @@ describe("A full disk", function()
           -- Another reason for which a file cannot be made, for root as well.
           why = "permission denied"
           shell = 'chmod 500 "$XDG_RUNTIME_DIR/taskengine/workers"; exec '
-            .. (core.sys.getuid() == 0
+            .. (core.sys.euid() == 0
               and "setpriv --bounding-set=-all --inh-caps=-all " or "")
             .. '"$@"'
         end

@@ -27,7 +27,7 @@ describe("taskengine.core.sys", function()
   it("knows the host and the process", function()
     assert.equal(output("uname -n"), sys.hostname())
     assert.equal(output("echo $PPID"), tostring(sys.pid()))
-    assert.equal(tonumber(output("id -u")), sys.getuid())
+    assert.equal(tonumber(output("id -u")), sys.euid())
     assert.equal(tonumber(output("nproc")), sys.ncpus())
   end)
 
@@ -76,7 +76,7 @@ describe("taskengine.core.sys", function()
     os.execute(("cd %s && printf hello >file && chmod 640 file"
       .. " && touch -d @1234567890.5 file && mkfifo fifo"):format(folder))
     assert.same({ type = "file", size = 5, mtime = 1234567890.5,
-      uid = sys.getuid(), mode = 416,
+      uid = sys.euid(), mode = 416,
       inode = tonumber(output(("stat -c %%i %s/file"):format(folder))),
     }, sys.stat(folder .. "/file"))
     assert.equal("directory", sys.stat(folder).type)

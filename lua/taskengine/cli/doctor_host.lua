@@ -103,7 +103,7 @@ local function obstacle(path)
     path = above(path)
     stat = core.sys.stat(path ~= "" and path or "/")
   until stat or path == ""
-  local uid = core.sys.getuid()
+  local uid = core.sys.euid()
   if not stat or stat.type ~= "directory" then
     return path .. " is no folder"
   elseif uid ~= 0 and stat.mode & (uid == stat.uid and OWNER_MAY_WRITE
@@ -129,7 +129,7 @@ local function check_folder(list, name, path, what)
   elseif stat.type ~= "directory" then
     list:fail(name, ("%s: %s is no folder"):format(what, path),
       "remove it, or move it away")
-  elseif stat.uid ~= core.sys.getuid() then
+  elseif stat.uid ~= core.sys.euid() then
     list:fail(name, ("%s: %s belongs to another user"):format(what, path),
       "chown it, or set XDG_RUNTIME_DIR and XDG_STATE_HOME")
   elseif stat.mode & OTHERS_MAY_WRITE ~= 0 then

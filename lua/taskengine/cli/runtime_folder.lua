@@ -55,7 +55,7 @@ function runtime_folder.make(path)
     return nil, ("%s: %s"):format(path, errors.sentence(why))
   end
   local stat = assert(core.sys.stat(path))
-  if stat.uid ~= core.sys.getuid() or stat.mode & OTHERS_MAY_WRITE ~= 0 then
+  if stat.uid ~= core.sys.euid() or stat.mode & OTHERS_MAY_WRITE ~= 0 then
     return nil, path .. ": others may write there"
   end
   return path
