@@ -39,8 +39,8 @@ static ssize_t write_some(te_slice bytes) {
   for (;;) {
     ssize_t n = write(STDERR_FILENO, bytes.data, bytes.size);
     if (n > 0) return n;
-    if (n == 0) return -1;  // a device that takes nothing, and says no more
-    if (errno == EAGAIN) {  // whoever shares it made it non-blocking
+    if (n == 0) return -EIO;  // a device that takes nothing, and says no more
+    if (errno == EAGAIN) {    // whoever shares it made it non-blocking
       struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
       poll(&writable, 1, -1);
     } else if (errno != EINTR) {
