@@ -62,6 +62,7 @@ typedef struct te_crew_options {
   int claims_fd;
 } te_crew_options;
 
+// Copies the options; te_crew_free frees it.
 te_crew *te_crew_new(uv_loop_t *loop, const te_crew_options *options,
                      const te_crew_events *events);
 // What children are told to load: MessagePack, copied. Before start.

@@ -57,6 +57,7 @@ typedef struct te_pool_options {
   const char *program;  // run as: program child INDEX
 } te_pool_options;
 
+// Copies the options, and keeps the claims; te_pool_free frees it.
 te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
                      const te_pool_events *events, te_claims *claims);
 // What children are told to load: MessagePack, copied. Before start.
