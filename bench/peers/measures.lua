@@ -132,8 +132,39 @@ local function first_task(bench, system)
   stop(bench, system, workers, 1)
 end
 
+-- Of all that goes there and back to Redis, the floor.
+local function ping(bench, system)
+  local text = process.run({ "redis-benchmark", "-s", bench.server.socket,
+    "-c", "1", "-n", tostring(bench.sizes.calls), "-t", "ping_mbulk", "--csv" })
+  bench.note(system, "ping", tonumber(text:match('"PING_MBULK","([%d.]+)"')))
+end
+
+-- A core with nothing to do sleeps, and to wake it takes longer than the work
+-- that one call is. On a busy machine it is awake: here by processes that run
+-- only when nobody else wants to.
+local function with_cores_awake(measure)
+  local count = math.tointeger(tonumber(setup.output_of("nproc")))
+  return function(bench, system)
+    local marked = setmetatable({
+      note = function(of, row, value)
+        bench.note(of, "awake_" .. row, value)
+      end,
+    }, { __index = bench })
+    local idlers = {}
+    for i = 1, count do
+      idlers[i] = process.start { "chrt", "-i", "0", "lua5.4", "-e",
+        "while true do end" }
+    end
+    measure(marked, system)
+    for _, idler in ipairs(idlers) do
+      idler:stop()
+    end
+  end
+end
+
 --- For every system, in the order in which they run.
-measures.of_each = { drain, bulk, single, idle, first_task }
+measures.of_each = { drain, bulk, single, idle, first_task,
+  with_cores_awake(single), with_cores_awake(idle) }
 
 -- Nanoseconds on a processor, from here on.
 local function cpu_meter(worker)
@@ -231,6 +262,6 @@ local function primes(bench, system)
 end
 
 --- For taskengine alone.
-measures.of_ours = { deep, primes }
+measures.of_ours = { ping, with_cores_awake(ping), deep, primes }
 
 return measures
