@@ -1,19 +1,28 @@
 local wakes = require("bench.wakes")
 
+local function waking(who, us, comm, pid)
+  return ("  %s [000] d..5. 1.%06d: sched_waking: comm=%s pid=%d prio=120"
+    .. " target_cpu=001\n"):format(who, us, comm, pid)
+end
+
+local function switch(who, us, from, to)
+  return ("  %s [000] d..2. 1.%06d: sched_switch: prev_comm=x prev_pid=%d"
+    .. " prev_prio=120 prev_state=S ==> next_comm=y next_pid=%d"
+    .. " next_prio=120\n"):format(who, us, from, to)
+end
+
 -- Two calls: a client (10) wakes Redis (20), once on a core that was idle, and
 -- is woken by it.
-local TRACE <const> = [[
-# tracer: nop
-  lua5.4-10  [000] d..5. 1.000000: sched_waking: comm=redis pid=20 prio=120 target_cpu=001
-  lua5.4-10  [000] d..2. 1.000010: sched_switch: prev_comm=lua5.4 prev_pid=10 prev_prio=120 prev_state=S ==> next_comm=swapper/0 next_pid=0 next_prio=120
-  <idle>-0   [001] d..2. 1.000040: sched_switch: prev_comm=swapper/1 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=redis next_pid=20 next_prio=120
-  redis-20   [001] d..5. 1.000060: sched_waking: comm=lua5.4 pid=10 prio=120 target_cpu=000
-  redis-20   [001] d..2. 1.000065: sched_switch: prev_comm=redis prev_pid=20 prev_prio=120 prev_state=S ==> next_comm=swapper/1 next_pid=0 next_prio=120
-  <idle>-0   [000] d..2. 1.000100: sched_switch: prev_comm=swapper/0 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=lua5.4 next_pid=10 next_prio=120
-  lua5.4-10  [000] d..5. 1.000120: sched_waking: comm=redis pid=20 prio=120 target_cpu=000
-  lua5.4-10  [000] d..5. 1.000121: sched_waking: comm=sshd pid=99 prio=120 target_cpu=000
-  lua5.4-10  [000] d..2. 1.000124: sched_switch: prev_comm=lua5.4 prev_pid=10 prev_prio=120 prev_state=S ==> next_comm=redis next_pid=20 next_prio=120
-]]
+local TRACE <const> = "# tracer: nop\n"
+  .. waking("lua5.4-10", 0, "redis", 20)
+  .. switch("lua5.4-10", 10, 10, 0)
+  .. switch("<idle>-0", 40, 0, 20)
+  .. waking("redis-20", 60, "lua5.4", 10)
+  .. switch("redis-20", 65, 20, 0)
+  .. switch("<idle>-0", 100, 0, 10)
+  .. waking("lua5.4-10", 120, "redis", 20)
+  .. waking("lua5.4-10", 121, "sshd", 99)
+  .. switch("lua5.4-10", 124, 10, 20)
 
 describe("bench.wakes", function()
   local found, ran = wakes.read(TRACE, { [10] = "client", [20] = "Redis" })
