@@ -72,7 +72,7 @@ describe("What a task raises", function()
   -- A pattern of the message, and the value that comes with it.
   local cases = {
     text = { "Error", "^tasks.lua:3: out of order$" },
-    none = { "Error", "^nil$" },
+    none = { "Error", "^nil was raised, an error without a message$" },
     no = { "Error", "^false$", false },
     number = { "Error", "^42$", 42 },
     bare = { "Error", "^{ 1, 2 }$", { 1, 2 } },
