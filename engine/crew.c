@@ -232,7 +232,11 @@ static void on_end(void *arg, const char *why) {
     fail_reload(crew, te_slice_str(why));
     c->is_killed = true;  // the reason has been told
   }
-  te_death death = {why, m->is_ready, c->is_killed, c->is_dismissed};
+  te_death death = {.why = why,
+                    .pid = te_proc_pid(c->proc),
+                    .was_ready = m->is_ready,
+                    .is_killed = c->is_killed,
+                    .is_dismissed = c->is_dismissed};
   te_child_ref who = ref_of(c);
   te_proc_free(c->proc);
   c->proc = NULL;

@@ -27,6 +27,7 @@ typedef struct te_crew te_crew;
 // How a child died.
 typedef struct te_death {
   const char *why;  // "killed by signal 9 (Killed)"; borrowed
+  int pid;          // it had
   bool was_ready;
   bool is_killed;     // by the master
   bool is_dismissed;  // was told to end

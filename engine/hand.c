@@ -129,7 +129,7 @@ static const te_task *find_culprit(const te_hand *h, const te_claims *claims) {
   return begun == 1 ? only : NULL;
 }
 
-static void judge(te_task *t, te_claims *claims, bool is_culprit,
+static void judge(te_task *t, te_claims *claims, bool is_culprit, int pid,
                   const char *why) {
   te_slice outcome;
   if (t->end != TE_END_NONE) return;  // its time was up
@@ -137,18 +137,18 @@ static void judge(te_task *t, te_claims *claims, bool is_culprit,
     te_task_set_outcome(t, outcome);
   } else if (is_culprit) {
     te_task_fail(t, TE_END_LOST, "WorkerLost",
-                 "the process that ran it ended: %s", why);
+                 "the process that ran it ended: %s, pid %d", why, pid);
   } else {
     te_task_end(t, TE_END_BACK, te_slice_str(NULL));
   }
 }
 
-void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed,
+void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed, int pid,
                    const char *why) {
   const te_task *culprit = is_killed ? NULL : find_culprit(h, claims);
   te_list_each (link, &h->tasks) {
     te_task *t = te_container_of(link, te_task, link);
-    judge(t, claims, t == culprit, why);
+    judge(t, claims, t == culprit, pid, why);
   }
 }
 

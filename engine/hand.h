@@ -82,7 +82,7 @@ te_task *te_hand_take_ended(te_hand *h, te_claims *claims, uint64_t now_ms);
  * how it ends. To blame is the one that the child was executing, or else the
  * only one that had begun, if any; with is_killed, by the master, none is.
  */
-void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed,
+void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed, int pid,
                    const char *why);
 
 te_task *te_hand_take_first(te_hand *h, uint64_t now_ms);  // NULL: empty

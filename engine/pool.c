@@ -295,7 +295,7 @@ static void on_end(void *arg, te_child_ref child, const te_death *death) {
   te_hand *h = hand(p, child.index);
   te_task *t;
   te_dispatch_withdraw(&p->dispatch, child.index);
-  te_hand_judge(h, p->claims, death->is_killed, death->why);
+  te_hand_judge(h, p->claims, death->is_killed, death->pid, death->why);
   while ((t = te_hand_take_first(h, te_clock_ms())) != NULL)
     end_task(p, t, 0);
   te_claims_reset_child(p->claims, child.index);

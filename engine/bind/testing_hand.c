@@ -299,12 +299,14 @@ Says how the tasks of a dead child end.
 @function hand:judge
 @tparam boolean is_killed by the master
 @tparam string why
+@tparam[opt=1] int pid
 @treturn table from fields to operations
 */
 static int hand_judge(lua_State *L) {
   hand_handle *h = check_hand(L);
   const char *why = luaL_checkstring(L, 3);
-  te_hand_judge(&h->hand, h->claims, lua_toboolean(L, 2), why);
+  int pid = (int)luaL_optinteger(L, 4, 1);
+  te_hand_judge(&h->hand, h->claims, lua_toboolean(L, 2), pid, why);
   lua_newtable(L);
   te_list_each (link, &h->hand.tasks) {
     const te_task *t = te_container_of(link, te_task, link);

@@ -238,12 +238,13 @@ describe("hand", function()
       offer(3, { 1, 2, 3 })
       child:execute(CHILD, tokens[2])
       assert.same({ [field(1)] = BACK, [field(2)] = LOST, [field(3)] = BACK },
-        h:judge(false, "killed by signal 9 (Killed)"))
+        h:judge(false, "killed by signal 9 (Killed)", 71))
       h:take_first(1)
       local _, _, record = h:take_first(1)
       assert.same({
         kind = "WorkerLost",
-        message = "the process that ran it ended: killed by signal 9 (Killed)",
+        message = "the process that ran it ended: killed by signal 9 (Killed),"
+          .. " pid 71",
       }, core.codec.decode(record:sub(2)))
     end)
 
