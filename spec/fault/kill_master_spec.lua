@@ -42,15 +42,7 @@ describe("A worker that is killed and started again", function()
   end)
 
   describe("takes over", function()
-    local site
-
-    before_each(function()
-      site = workers.site()
-    end)
-
-    after_each(function()
-      site:close()
-    end)
+    local site = workers.for_each_spec {} -- each with its own Redis
 
     local function kill(worker)
       local children = workers.children(worker)
@@ -114,24 +106,23 @@ describe("A worker that is killed and started again", function()
     end)
 
     it("again, when Redis was lost on the way", function()
-      local own = site
-      site = workers.site { config = { "appendonly yes",
-        "appendfsync always" } }
-      own:close()
-      local worker = site:worker { "-P", "1" }
-      site:send("busy_until_file", "go", "notes")
-      site:wait_lines("notes", 1)
+      local kept <close> = workers.site { config = {
+        "appendonly yes", "appendfsync always",
+      } }
+      local worker = kept:worker { "-P", "1" }
+      kept:send("busy_until_file", "go", "notes")
+      kept:wait_lines("notes", 1)
       kill(worker)
       -- It finds the dead one only now that Redis refuses to hear of it.
-      site.server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
-      local heir = site:start { "-P", "1", "-Q", "other" }
+      kept.server:cli("CONFIG", "SET", "min-replicas-to-write", "1")
+      local heir = kept:start { "-P", "1", "-Q", "other" }
       heir:heard("stderr", "Redis refuses")
-      site.server:kill("KILL")
-      site.server:restart()
+      kept.server:kill("KILL")
+      kept.server:restart()
       wait_until(function()
-        return #site:ready() == 1
+        return #kept:ready() == 1
       end)
-      assert.equal(1, site:ready()[1].reaps)
+      assert.equal(1, kept:ready()[1].reaps)
     end)
 
     -- The names of what lies with the claims of a site's workers.

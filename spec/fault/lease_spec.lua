@@ -8,15 +8,7 @@ local LEASE_S <const> = 1
 local SLACK_S <const> = 5
 
 describe("A lease", function()
-  local site
-
-  before_each(function()
-    site = workers.site()
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec {} -- each with its own Redis
 
   -- A worker on a host of its own: its claims lie where no other looks.
   local function start(host, words)

@@ -18,20 +18,20 @@ end)
 ]]
 
 describe("The dead, for a program,", function()
-  local server, place, app
+  local server = redis_server.for_all_specs()
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = TASKS },
+  }
+  local app
 
   before_each(function()
-    server = redis_server.start()
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", TASKS)
     place:worker { "tasks.lua", "-P", "1" }
     app = te.app("client", { broker = server.url })
   end)
 
   after_each(function()
     app:close()
-    place:close()
-    server:stop()
   end)
 
   local function fail(...)

@@ -28,17 +28,14 @@ return app
 
 describe("taskengine dead", function()
   local server = redis_server.for_all_specs()
-  local place, worker
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = TASKS },
+  }
+  local worker
 
   before_each(function()
-    server:cli("FLUSHALL")
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", TASKS)
     worker = place:worker { "tasks.lua", "-P", "1" }
-  end)
-
-  after_each(function()
-    place:close()
   end)
 
   local function run(...)

@@ -3,15 +3,7 @@ local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
 
 describe("taskengine doctor", function()
-  local place
-
-  before_each(function()
-    place = program.place()
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec()
 
   local function run(...)
     return place:run { "doctor", ... }

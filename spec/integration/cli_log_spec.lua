@@ -25,17 +25,10 @@ app:task("die", function() os.exit(3) end)
 
 describe("--log-format json:", function()
   local server = redis_server.for_all_specs()
-  local place
-
-  before_each(function()
-    server:cli("FLUSHALL")
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", TASKS)
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = TASKS },
+  }
 
   -- All lines of a text, each of which has to be an object like the others.
   local function objects(text)

@@ -6,16 +6,7 @@ local PREFIX <const> = "te:{default.0}:"
 
 describe("taskengine", function()
   local server = redis_server.for_all_specs()
-  local place
-
-  before_each(function()
-    server:cli("FLUSHALL")
-    place = program.place { broker = server.url }
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec { server = server }
 
   local function run(...)
     return place:run { ... }

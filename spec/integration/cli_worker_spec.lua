@@ -24,16 +24,7 @@ local function read(path)
 end
 
 describe("taskengine worker", function()
-  local place
-
-  before_each(function()
-    place = program.place()
-    place:write("tasks.lua", TASKS)
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec { files = { ["tasks.lua"] = TASKS } }
 
   local function worker(...)
     return place:run { "worker", ... }
@@ -386,16 +377,7 @@ end)
 describe("taskengine worker, on a Redis with a password,", function()
   local PASSWORD <const> = "s3cret"
   local server = redis_server.for_all_specs { password = PASSWORD, tcp = true }
-  local place
-
-  before_each(function()
-    place = program.place()
-    place:write("tasks.lua", TASKS)
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec { files = { ["tasks.lua"] = TASKS } }
 
   local function everything_shown_of(process)
     local shown = { process:stderr(), process:stdout() }

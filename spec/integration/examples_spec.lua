@@ -6,15 +6,7 @@ local program = require("spec.support.program")
 local FOLDER <const> = core.sys.realpath("examples")
 
 describe("the example", function()
-  local place
-
-  before_each(function()
-    place = program.place()
-  end)
-
-  after_each(function()
-    place:close()
-  end)
+  local place = program.for_each_spec()
 
   -- In the three ways that there are: `run`; plain Lua with a worker
   -- elsewhere, or without one.

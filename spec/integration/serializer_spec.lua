@@ -30,12 +30,14 @@ end)
 ]]
 
 describe("the serializer", function()
-  local server, place, json_app, plain_app
+  local server = redis_server.for_all_specs { tcp = true }
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = TASKS },
+  }
+  local json_app, plain_app
 
   before_each(function()
-    server = redis_server.start { tcp = true }
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", TASKS)
     json_app = te.app("json", { broker = server.url, serializer = "json" })
     plain_app = te.app("plain", { broker = server.url })
   end)
@@ -43,8 +45,6 @@ describe("the serializer", function()
   after_each(function()
     json_app:close()
     plain_app:close()
-    place:close()
-    server:stop()
   end)
 
   local function start_worker(serializer)

@@ -30,18 +30,15 @@ return app
 ]]
 
 describe("A worker", function()
-  local server, place, worker
+  local server = redis_server.for_all_specs()
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = FILE },
+  }
+  local worker
 
   before_each(function()
-    server = redis_server.start()
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", FILE)
     worker = place:worker { "tasks.lua", "-P", "1" }
-  end)
-
-  after_each(function()
-    place:close()
-    server:stop()
   end)
 
   local function call(...)

@@ -37,17 +37,14 @@ return app
 
 describe("A worker's log", function()
   local server = redis_server.for_all_specs()
-  local place, worker
+  local place = program.for_each_spec {
+    server = server,
+    files = { ["tasks.lua"] = FILE },
+  }
+  local worker
 
   before_each(function()
-    server:cli("FLUSHALL")
-    place = program.place { broker = server.url }
-    place:write("tasks.lua", FILE)
     worker = place:worker { "tasks.lua", "-P", "1", "-c", "2" }
-  end)
-
-  after_each(function()
-    place:close()
   end)
 
   it("says why a task failed, on one line", function()

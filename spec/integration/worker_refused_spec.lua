@@ -3,15 +3,7 @@ local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker that Redis refuses", function()
-  local site
-
-  before_each(function()
-    site = workers.site()
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec {} -- each with its own Redis
 
   -- What to start a worker with as a user who has only these rights.
   local function as_user(...)

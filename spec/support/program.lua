@@ -1,15 +1,17 @@
 --- Runs the program that was built, as a user does.
 --
---     local place <close> = program.place()
---     place:write("tasks.lua", "...")
---     local worker = place:worker { "tasks.lua" }
---     local ended = place:run { "call", "addition", "[4, 6]", "--wait" }
---     assert.same({ 0, "10\n" }, { ended.code, ended.stdout })
+--     local place = program.for_each_spec { files = { ["tasks.lua"] = "..." } }
+--     it("adds", function()
+--       local worker = place:worker { "tasks.lua" }
+--       local ended = place:run { "call", "addition", "[4, 6]", "--wait" }
+--       assert.same({ 0, "10\n" }, { ended.code, ended.stdout })
+--     end)
 --
 -- A place is a folder with files, in which the program runs, and a home of its
 -- own for the embedded Redis. Closing it ends all that was started there.
 -- @module spec.support.program
 
+local busted = require("busted")
 local core = require("taskengine.core")
 local files = require("spec.support.files")
 local processes = require("spec.support.processes")
@@ -88,20 +90,45 @@ end
 local Place = {}
 Place.__index = Place
 
+local function open(self, broker)
+  self.home = support.home()
+  self.home:setenv("TASKENGINE_PROGRAM", nil) -- the supervisor is the program
+  self.dir = self.home.path .. "/files"
+  self.started = {}
+  self.env = { TASKENGINE_BROKER = broker or false }
+  assert(core.sys.mkdir_p(self.dir))
+end
+
 --- Makes a place.
 -- @tparam[opt] table opts
 -- @tparam[opt] string opts.broker for all that runs there
 -- @treturn Place
 function program.place(opts)
-  local home = support.home()
-  home:setenv("TASKENGINE_PROGRAM", nil) -- the supervisor is the program
-  local self = setmetatable({
-    home = home,
-    dir = home.path .. "/files",
-    started = {},
-    env = { TASKENGINE_BROKER = opts and opts.broker or false },
-  }, Place)
-  assert(core.sys.mkdir_p(self.dir))
+  local self = setmetatable({}, Place)
+  open(self, opts and opts.broker)
+  return self
+end
+
+--- Makes a place before each spec of a block and closes it behind it.
+-- @tparam[opt] table opts
+-- @tparam[opt] Server opts.server the broker, which is emptied for each
+-- @tparam[opt] {[string]=string,...} opts.files what is written there, by name
+-- @treturn Place of the spec that runs
+function program.for_each_spec(opts)
+  opts = opts or {}
+  local self = setmetatable({}, Place)
+  busted.before_each(function()
+    if opts.server then
+      opts.server:cli("FLUSHALL")
+    end
+    open(self, opts.server and opts.server.url)
+    for name, text in pairs(opts.files or {}) do
+      self:write(name, text)
+    end
+  end)
+  busted.after_each(function()
+    self:close()
+  end)
   return self
 end
 

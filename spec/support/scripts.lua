@@ -7,7 +7,6 @@
 --
 -- @module spec.support.scripts
 
-local busted = require("busted")
 local core = require("taskengine.core")
 local program = require("spec.support.program")
 
@@ -102,15 +101,9 @@ scripts.TEXT = SCRIPT
 --- Opens a site before each spec of a block and closes it behind it.
 -- @treturn Site of the spec that runs
 function scripts.for_each_spec()
-  local self = setmetatable({}, Site)
-  busted.before_each(function()
-    self.place = program.place()
-    self.place:write("script.lua", SCRIPT)
-  end)
-  busted.after_each(function()
-    self.place:close()
-  end)
-  return self
+  return setmetatable({
+    place = program.for_each_spec { files = { ["script.lua"] = SCRIPT } },
+  }, Site)
 end
 
 --- Runs a script to its end.

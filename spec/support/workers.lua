@@ -56,19 +56,15 @@ function workers.site(opts)
   return self
 end
 
---- Opens a site before each spec of a block and closes it behind it; they all
--- share one Redis, which is emptied for each.
+--- Opens a site before each spec of a block and closes it behind it.
+-- @tparam[opt] table opts as for @{workers.site}; without it they all share
+-- one Redis, which is emptied for each
 -- @treturn Site of the spec that runs
-function workers.for_each_spec()
-  local self, server = setmetatable({}, Site), nil
-  busted.setup(function()
-    server = redis_server.start()
-  end)
-  busted.teardown(function()
-    server:stop()
-  end)
+function workers.for_each_spec(opts)
+  local self = setmetatable({}, Site)
+  opts = opts or { server = redis_server.for_all_specs() }
   busted.before_each(function()
-    open(self, { server = server })
+    open(self, opts)
   end)
   busted.after_each(function()
     self:close()
