@@ -78,8 +78,11 @@ end
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Client:send(message, args, extra)
   check_open(self, { name = message.name })
-  local inbox = message.is_plain and message.keeps_result
-    and self.waits:anticipate() or nil
+  local inbox, ahead = nil, nil
+  if message.is_plain and message.keeps_result then
+    inbox, ahead = self.waits:anticipate()
+  end
+  local _ <close> = ahead
   local id, problem, wanted_id = scheduler.await("enqueueing", function(wake)
     local sent, why, code = self.producer:send(message, args, extra, wake,
       inbox)

@@ -18,6 +18,17 @@ local ID_BYTES <const> = 20
 local SILENCE_MS <const>, SILENCE_MS_MAX <const> = 2000, 60000
 local LOOK_MAX <const> = 250 -- ids in one question after a silence
 
+-- The enqueues under way that say where the outcome is to come to. It may
+-- come ahead of the answer that tells the id.
+local Ahead = {}
+
+function Ahead:__close()
+  self.count = self.count - 1
+  if self.count == 0 and next(self.early) then
+    self.early = {}
+  end
+end
+
 --- The waits of one client.
 -- @type Waits
 local Waits = {}
@@ -42,6 +53,10 @@ function waits.new(transport, requests, timeout_ms)
     asking = 0, -- calls under way
     to_end = {}, -- ids that nobody waits for any more
     to_look = {}, -- ids for the next silences
+    ahead = setmetatable({
+      count = 0,
+      early = {}, -- id to what the inbox had of it
+    }, Ahead),
   }, Waits)
   self.silence = silence.new(SILENCE_MS, SILENCE_MS_MAX, function()
     return self:look()
@@ -259,17 +274,21 @@ end
 --- Where the outcome of the task that is sent next should come to. Who waited
 -- at once for the one before will wait for this one, too: a question less.
 -- @treturn ?string our inbox
+-- @treturn ?table with an inbox: to be closed when what was sent is noted
 function Waits:anticipate()
   self.is_eager = self.is_eager and self.newest == nil
-  return self.is_eager and self.transport.asks_ahead
-    and self.transport:inbox() or nil
+  if self.is_eager and self.transport.asks_ahead then
+    self.ahead.count = self.ahead.count + 1
+    return self.transport:inbox(), self.ahead
+  end
 end
 
 --- Notes a task that was sent.
 -- @tparam string id
 -- @tparam boolean is_told Redis knows that we wait for it
 function Waits:note_sent(id, is_told)
-  self.newest, self.is_newest_told, self.early = id, is_told, nil
+  self.newest, self.is_newest_told = id, is_told
+  self.early = self.ahead.early[id]
 end
 
 -- Whether Redis has to be told that we wait for a task.
@@ -327,6 +346,8 @@ function Waits:on_item(item)
   local id, record = item:sub(1, ID_BYTES), item:sub(ID_BYTES + 1)
   if id == self.newest then
     self.early = record
+  elseif self.ahead.count > 0 and not self.listeners[id] then
+    self.ahead.early[id] = record
   elseif record ~= ">" then
     deliver(self, id, record)
   elseif self.listeners[id] then

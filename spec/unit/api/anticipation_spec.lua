@@ -1,63 +1,20 @@
-local client = require("taskengine.client")
 local core = require("taskengine.core")
-local loop = require("taskengine.core").loop
-local message = require("taskengine.message")
-local result = require("taskengine.result")
 local shard = require("spec.support.shard")
-local shard_transport = require("spec.support.shard_transport")
+local shard_client = require("spec.support.shard_client")
 local te = require("taskengine")
 
-local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
+local success = shard_client.success
 
 describe("Who waits at once for what was sent", function()
-  local s, transport, way
+  local site = shard_client.for_each_spec()
 
   before_each(function()
-    s = shard.new()
-    transport = shard_transport.new(s)
-    transport.asks_ahead = true
-    way = client.new(transport, {
-      broker_timeout = 5,
-      message_bytes_max = 1000000,
-      result_expires = 3600,
-    })
-    s:register("w1")
+    site.transport.asks_ahead = true
   end)
 
-  local function send(value, opts)
-    local m = message.new("add", {}, opts or {}, SETTINGS)
-    local id = way:send(m, { value })
-    return result.new(way, id, {
-      name = "add",
-      engine_id = id,
-      keeps_result = m.keeps_result,
-    })
-  end
-
-  local function finish(value)
-    local field = s:take("w1", 1)[1]
-    s:finish("w1", "o", field, "S" .. core.codec.encode(value))
-  end
-
-  local function later(fn, ...)
-    local args = table.pack(...)
-    loop.timer(1, function()
-      fn(table.unpack(args, 1, args.n))
-      transport:deliver()
-    end)
-  end
-
-  local function calls(name)
-    local count = 0
-    for _, call in ipairs(transport.calls) do
-      count = count + (call.name == name and 1 or 0)
-    end
-    return count
-  end
-
   local function send_and_get(value)
-    local r = send(value)
-    later(finish, value)
+    local r = site:send()
+    site:finish_later(1, 1, success(value))
     assert.equal(value, r:get())
   end
 
@@ -65,84 +22,148 @@ describe("Who waits at once for what was sent", function()
     for i = 1, 5 do
       send_and_get(i)
     end
-    assert.equal(1, calls("te1_await"))
-    assert.equal(5, calls("te1_enqueue"))
-    assert.equal(0, s:redis("EXISTS", "y", shard.PREFIX .. "yt"))
+    assert.equal(1, site:calls("te1_await"))
+    assert.equal(5, site:calls("te1_enqueue"))
+    assert.equal(0, site.shard:redis("EXISTS", "y", shard.PREFIX .. "yt"))
   end)
 
   it("asks again for what it did not wait for at once", function()
     send_and_get(1)
-    local old = send(2)
-    local new = send(3)
-    finish(2)
-    finish(3)
+    local old = site:send()
+    local new = site:send()
+    site:finish(1, success(2))
+    site:finish(1, success(3))
     assert.equal(3, new:get())
     assert.equal(2, old:get())
     -- Nobody waited for the one before this at once.
-    local count = calls("te1_await")
-    send(4)
-    later(finish, 4)
-    local r = send(5)
-    assert.equal(count, calls("te1_await"))
-    later(finish, 5)
+    local count = site:calls("te1_await")
+    site:send()
+    site:finish_later(1, 1, success(4))
+    local r = site:send()
+    assert.equal(count, site:calls("te1_await"))
+    site:finish_later(1, 1, success(5))
     assert.equal(5, r:get())
-    assert.equal(count + 1, calls("te1_await"))
+    assert.equal(count + 1, site:calls("te1_await"))
   end)
 
   it("gets an outcome that came before it waited", function()
     send_and_get(1)
     local slow = te.spawn(function()
-      return send(2):get()
+      return site:send():get()
     end)
     te.sleep(0)
-    local r = send(3)
-    local stays = s:take("w1", 1)[1] -- the slow one's
-    finish(3)
-    transport:deliver()
+    local r = site:send()
+    local stays = site:take(1)[1] -- the slow one's
+    site:finish(1, success(3))
+    site.transport:deliver()
     assert.equal(3, r:get())
-    s:finish("w1", "o", stays, "S" .. core.codec.encode(2))
-    transport:deliver()
+    site:end_one(stays, success(2))
+    site.transport:deliver()
     assert.equal(2, slow:get())
+  end)
+
+  describe("gets an outcome that is there with the answer to its enqueue,",
+    function()
+      -- It comes ahead of the answer or right behind it, and nobody knows the
+      -- id before the loop has turned.
+      local function bring(value, is_ahead)
+        local fcall = site.transport.fcall
+        function site.transport:fcall(name, args, callback)
+          fcall(self, name, args, name ~= "te1_enqueue" and callback
+            or function(...)
+              if not is_ahead then
+                callback(...)
+              end
+              site:finish(1, success(value))
+              for _, item in ipairs(site.shard:heard(self:inbox())) do
+                self.on_item(item)
+              end
+              if is_ahead then
+                callback(...)
+              end
+            end)
+        end
+      end
+
+      for name, is_ahead in pairs { before = true, behind = false } do
+        it(name .. " that", function()
+          site.way.waits.silence.min_ms = 60000
+          send_and_get(1)
+          bring(2, is_ahead)
+          assert.equal(2, site:send():get { timeout = 10 })
+          assert.equal(1, site:calls("te1_await"))
+          site:assert_no_waits()
+        end)
+
+        it(name .. " that, one of several", function()
+          site.way.waits.silence.min_ms = 60000
+          send_and_get(1)
+          bring(2, is_ahead)
+          local all = {}
+          for i = 1, 3 do
+            all[i] = te.spawn(function()
+              return site:send():get { timeout = 10 }
+            end)
+          end
+          local values = {}
+          site:finish_later(5, 2, success(2))
+          for i, one in ipairs(all) do
+            values[i] = one:get()
+          end
+          assert.same({ 2, 2, 2 }, values)
+        end)
+      end
+    end)
+
+  it("keeps no outcome of a task that it did not come to know", function()
+    send_and_get(1)
+    function site.transport.decide()
+      return "refused"
+    end
+    assert.is_false((pcall(site.send, site)))
+    assert.equal(0, site.way.waits.ahead.count)
+    site.way.waits:on_item(("x"):rep(20) .. success(2))
+    assert.same({}, site.way.waits.ahead.early)
   end)
 
   it("asks when it is not certain that Redis was told", function()
     send_and_get(1)
-    local count = calls("te1_await")
+    local count = site:calls("te1_await")
     local lost = false
-    function transport.decide(name)
+    function site.transport.decide(name)
       if name == "te1_enqueue" and not lost then
         lost = true
-        loop.timer(1, function()
-          transport:restore()
+        core.loop.timer(1, function()
+          site.transport:restore()
         end)
         return "answer lost"
       end
       return "done"
     end
-    local r = send(2)
+    local r = site:send()
     assert.is_true(lost)
-    later(finish, 2)
+    site:finish_later(1, 1, success(2))
     assert.equal(2, r:get())
-    assert.equal(count + 1, calls("te1_await"))
+    assert.equal(count + 1, site:calls("te1_await"))
   end)
 
   it("is told nothing ahead of what leaves no result", function()
     send_and_get(1)
-    send(2, { ignore_result = true })
-    assert.equal(0, s:redis("EXISTS", "y"))
+    site:send(1, { ignore_result = true })
+    assert.equal(0, site.shard:redis("EXISTS", "y"))
   end)
 
   it("tells Redis of the very task when that gets another number", function()
     send_and_get(1)
     -- As if Redis had forgotten the producer.
-    for _, key in ipairs(s:keys()) do
+    for _, key in ipairs(site.shard:keys()) do
       if key:sub(1, 2) == "i:" then
-        s:redis("DEL", key)
+        site.shard:redis("DEL", key)
       end
     end
-    local r = send(2)
-    assert.same({ r.id }, s:redis("HKEYS", "y"))
-    later(finish, 2)
+    local r = site:send()
+    assert.same({ r.id }, site.shard:redis("HKEYS", "y"))
+    site:finish_later(1, 1, success(2))
     assert.equal(2, r:get())
   end)
 end)
