@@ -9,8 +9,12 @@ describe("taskengine doctor", function()
     return place:run { "doctor", ... }
   end
 
-  local function all(...)
-    local ended = run("--json", ...)
+  -- Where nobody answers it is not to wait for long.
+  local HASTE <const> = { env = { TASKENGINE_BROKER_TIMEOUT = "0.5" } }
+
+  local function all(words, opts)
+    local ended = place:run({ "doctor", "--json", table.unpack(words or {}) },
+      opts)
     assert.equal("", ended.stderr)
     return assert(core.json.decode(ended.stdout)), ended.code
   end
@@ -36,7 +40,7 @@ describe("taskengine doctor", function()
   end)
 
   it("looks at one that runs", function()
-    place:run { "status" }
+    place.home:ready("default")
     local report, code = all()
     assert.equal(0, code)
     assert.matches("last second", find(report, "persistence").text)
@@ -58,7 +62,7 @@ describe("taskengine doctor", function()
   it("tells why a Redis cannot be used", function()
     local server <close> = redis_server.start { config = {
       "maxmemory 100mb", "maxmemory-policy allkeys-lru" } }
-    local report, code = all("-b", server.url)
+    local report, code = all { "-b", server.url }
     assert.equal(3, code)
     local finding = find(report, "broker")
     assert.matches("set maxmemory-policy noeviction", finding.text, 1, true)
@@ -77,15 +81,15 @@ describe("taskengine doctor", function()
     server:cli("ACL", "SETUSER", "weak", "on", ">secret", "~te:*", "+@all",
       "-zadd")
     local url = server.url:gsub("redis%+unix://", "redis+unix://weak:secret@")
-    local report, code = all("-b", url)
+    local report, code = all { "-b", url }
     assert.equal(1, code)
     local finding = find(report, "permissions")
     assert.same({ "fail", "as an administrator: ACL SETUSER weak ~te:*"
       .. " +zadd" }, { finding.level, finding.advice })
     server:cli("ACL", "SETUSER", "weak", "+zadd")
-    assert.equal("ok", find((all("-b", url)), "permissions").level)
+    assert.equal("ok", find((all { "-b", url }), "permissions").level)
     server:cli("ACL", "SETUSER", "weak", "resetkeys", "%R~te:*")
-    finding = find((all("-b", url)), "permissions")
+    finding = find((all { "-b", url }), "permissions")
     assert.same({ "fail", "as an administrator: ACL SETUSER weak ~te:*" },
       { finding.level, finding.advice })
   end)
@@ -93,7 +97,7 @@ describe("taskengine doctor", function()
   it("looks at the rest when Redis cannot be reached", function()
     for _, url in ipairs { "redis://127.0.0.1:1",
       "redis+unix://" .. place.dir .. "/nothing" } do
-      local report, code = all("-b", url)
+      local report, code = all({ "-b", url }, HASTE)
       assert.equal(3, code)
       assert.equal("fail", find(report, "broker").level)
       assert.matches("^is Redis running there%? %-b URL",
@@ -166,7 +170,7 @@ describe("taskengine doctor", function()
     local server <close> = redis_server.start()
     local worker = place:worker { "script.lua", "-P", "1", "-b", server.url }
     local function claims()
-      local report = all("-b", server.url)
+      local report = all { "-b", server.url }
       for _, finding in ipairs(report.findings) do
         if finding.name == "claims" then
           return finding.text

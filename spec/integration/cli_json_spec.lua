@@ -41,7 +41,10 @@ local CALLS <const> = {
   },
   doctor = {
     { "doctor" },
-    { "doctor", "-b", "redis://127.0.0.1:1", code = 3 },
+    {
+      "doctor", "-b", "redis://127.0.0.1:1", code = 3,
+      env = { TASKENGINE_BROKER_TIMEOUT = "0.5" },
+    },
   },
   env = { { "env" } },
 }
@@ -74,7 +77,7 @@ describe("--json:", function()
   local function check(words)
     local with_json = table.move(words, 1, #words, 1, {})
     with_json[#with_json + 1] = "--json"
-    local ended = place:run(with_json)
+    local ended = place:run(with_json, { env = words.env })
     assert.equal(words.code or 0, ended.code, ended.stderr)
     assert.matches("^[^\n]+\n$", ended.stdout)
     assert.equal("table", type(core.json.decode(ended.stdout)))
