@@ -27,8 +27,7 @@ typedef enum stage {
 struct te_worker {
   uv_loop_t *loop;
   te_log_level task_level;
-  uint64_t grace_ms;  // 0 until it is connected: nothing runs before
-  uint32_t time_limit_ms;
+  te_terms *terms;  // NULL until it is connected: nothing runs before
   te_worker_events events;
   char *claims_dir;   // NULL for none
   char *claims_path;  // NULL for none
@@ -42,11 +41,7 @@ struct te_worker {
   int open_handles;
   stage stage;
   char wid[TE_ID_PRODUCER_BYTES];
-  te_buf description;
   te_childlog childlog;
-  char **queue_names;
-  te_slice *queues;  // of queue_names
-  size_t queue_count;
   bool has_served;    // has held the lease
   bool is_refused;    // it was not given, and not for the moment
   bool is_fenced;     // waits for its children to be gone
@@ -159,7 +154,7 @@ static void on_limit(uv_timer_t *timer) {
 
 void te_worker_stop(te_worker *w, bool is_cold) {
   if (w->stage == LOADING || w->stage == RUNNING) {
-    enter(w, DRAINING, w->grace_ms);
+    enter(w, DRAINING, w->terms != NULL ? w->terms->grace_ms : 0);
     if (w->queue != NULL) te_queue_stop_fetching(w->queue);
     te_pool_drain(w->pool);
   }
@@ -175,8 +170,8 @@ void te_worker_stop(te_worker *w, bool is_cold) {
 static void incarnate(te_worker *w) {
   te_id_producer(w->wid);
   te_claims_set_owner(w->claims, w->wid);
-  te_queue_start(w->queue, w->wid, te_buf_slice(&w->description), w->queues,
-                 w->queue_count);
+  te_queue_start(w->queue, w->wid, w->terms->description, w->terms->queues,
+                 w->terms->queue_count);
 }
 
 static void rise_again(te_worker *w) {
@@ -292,8 +287,9 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
 static void on_task(void *arg, te_task *t) {
   te_worker *w = arg;
   if (w->stage == RUNNING) {
-    if (t->envelope.time_limit_ms == 0)
-      t->envelope.time_limit_ms = w->time_limit_ms;
+    te_envelope *e = &t->envelope;
+    if (e->time_limit_ms == 0)
+      e->time_limit_ms = te_terms_time_limit(w->terms, e->name);
     te_pool_submit(w->pool, t);
   } else {  // fetched while stopping
     te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
@@ -336,34 +332,17 @@ static void on_refused(void *arg, const char *why) {
 
 /* Life. */
 
-static void forget_terms(te_worker *w) {
-  te_buf_clear(&w->description);
-  for (size_t i = 0; i < w->queue_count; i++)
-    te_free(w->queue_names[i]);
-  te_free(w->queue_names);
-  te_free(w->queues);
-}
-
-static void keep_terms(te_worker *w, const te_worker_terms *terms) {
-  forget_terms(w);
-  w->grace_ms = terms->grace_ms;
-  w->time_limit_ms = terms->time_limit_ms;
+static void keep_terms(te_worker *w, const te_terms *terms) {
+  te_terms_free(w->terms);
+  w->terms = te_terms_new(terms);
   te_pool_set_limits(w->pool, &terms->limits);
-  te_buf_add_slice(&w->description, terms->description);
-  w->queues = te_alloc_zero(terms->queue_count, sizeof(*w->queues));
-  w->queue_names = te_alloc_zero(terms->queue_count, sizeof(char *));
-  for (size_t i = 0; i < terms->queue_count; i++) {
-    w->queue_names[i] = te_slice_dup(terms->queues[i]);
-    w->queues[i] = te_slice_of(w->queue_names[i], terms->queues[i].size);
-  }
-  w->queue_count = terms->queue_count;
 }
 
-void te_worker_set_terms(te_worker *w, const te_worker_terms *terms) {
+void te_worker_set_terms(te_worker *w, const te_terms *terms) {
   assert(w->queue != NULL);
   keep_terms(w, terms);
-  te_queue_describe(w->queue, te_buf_slice(&w->description), w->queues,
-                    w->queue_count);
+  te_queue_describe(w->queue, w->terms->description, w->terms->queues,
+                    w->terms->queue_count);
 }
 
 void te_worker_reload(te_worker *w) {
@@ -459,8 +438,7 @@ size_t te_worker_in_hand(const te_worker *w) {
 static void on_handle_close(uv_handle_t *handle) {
   te_worker *w = handle->data;
   if (--w->open_handles > 0) return;
-  forget_terms(w);
-  te_buf_free(&w->description);
+  te_terms_free(w->terms);
   te_childlog_free(&w->childlog);
   te_free(w->claims_dir);
   te_free(w->claims_path);

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "pool.h"
 #include "redis.h"
+#include "terms.h"
 
 typedef struct te_worker te_worker;
 
@@ -52,22 +53,12 @@ typedef struct te_worker_events {
   void *arg;
 } te_worker_events;
 
-// What may change while it runs.
-typedef struct te_worker_terms {
-  uint64_t grace_ms;       // for the tasks that run when it stops
-  uint32_t time_limit_ms;  // of tasks without one; 0: none
-  te_wear_limits limits;   // of the children
-  te_slice description;    // for `inspect`: MessagePack
-  const te_slice *queues;
-  size_t queue_count;
-} te_worker_terms;
-
 typedef struct te_worker_plan {
   te_redis_options redis;  // callbacks unused; all it points to is kept alive
   const char *prefix;      // "te:{default.0}:"
   const char *service;     // its heirs serve this too; TE_CLAIMS_SERVICE_BYTES
   uint64_t lease_ms;
-  te_worker_terms terms;
+  te_terms terms;
 } te_worker_plan;
 
 // 0, or why not. What options point to must outlive the call, only.
@@ -76,7 +67,7 @@ int te_worker_new(uv_loop_t *loop, const te_worker_options *options,
 int te_worker_start(te_worker *w);  // on failure: stop it, cold
 void te_worker_connect(te_worker *w, const te_worker_plan *plan);
 // Others, once it is connected; Redis is told. All copied.
-void te_worker_set_terms(te_worker *w, const te_worker_terms *terms);
+void te_worker_set_terms(te_worker *w, const te_terms *terms);
 // Loads the files anew; nothing when it does not serve.
 void te_worker_reload(te_worker *w);
 size_t te_worker_in_hand(const te_worker *w);  // tasks fetched and not ended

@@ -15,7 +15,7 @@ local layers = {
   "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew",
   "wear", "turnover", "dispatch", "pool", "childlog", "report",
   "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
-  "child", "awaited", "relay", "worker", "main",
+  "child", "awaited", "relay", "terms", "worker", "main",
 }
 
 -- Which files may include a library's headers.

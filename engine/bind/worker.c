@@ -235,9 +235,31 @@ static te_redis_options redis_options(lua_State *L, handle *h) {
   return o;
 }
 
-// Pushes what keeps the queues alive.
-static te_worker_terms check_terms(lua_State *L, int table) {
-  te_worker_terms t = {.description = needed_bytes(L, table, "description")};
+static size_t count_fields(lua_State *L, int table) {
+  size_t count = 0;
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
+    count++;
+  return count;
+}
+
+// Of the table at the top of the stack, which keeps the names alive.
+static te_time_limit *check_time_limits(lua_State *L, size_t *count) {
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int table = lua_gettop(L);
+  *count = count_fields(L, table);
+  te_time_limit *limits = lua_newuserdatauv(L, *count * sizeof(*limits), 0);
+  te_time_limit *at = limits;
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1), at++) {
+    luaL_argexpected(L, lua_type(L, -2) == LUA_TSTRING, 2, "names");
+    at->task = te_bind_check_slice(L, -2);
+    at->ms = (uint32_t)integer_field(L, table, at->task.data, 1, UINT32_MAX);
+  }
+  return limits;
+}
+
+// Pushes what keeps the queues and the names alive.
+static te_terms check_terms(lua_State *L, int table) {
+  te_terms t = {.description = needed_bytes(L, table, "description")};
   t.grace_ms = (uint64_t)integer_field(L, table, "grace_ms", 0, 86400000);
   t.time_limit_ms =
       (uint32_t)integer_field(L, table, "time_limit_ms", 0, UINT32_MAX);
@@ -247,6 +269,8 @@ static te_worker_terms check_terms(lua_State *L, int table) {
       (uint64_t)integer_field(L, table, "child_memory_max", 0, INT64_MAX);
   lua_getfield(L, table, "queues");
   t.queues = check_queues(L, &t.queue_count);
+  lua_getfield(L, table, "time_limits");
+  t.time_limits = check_time_limits(L, &t.time_limit_count);
   return t;
 }
 
@@ -289,15 +313,16 @@ static int worker_connect(lua_State *L) {
 /***
 Changes the terms of a worker that is connected; Redis is told.
 @function worker:set_terms
-@tparam table terms `description`, `queues`, `grace_ms`; `time_limit_ms` of
-tasks without one, 0 for none; `child_tasks_max`, `child_memory_max` (bytes):
-beyond them a child is replaced, 0 for never
+@tparam table terms `description`, `queues`, `grace_ms`; `time_limits`, tasks'
+own in ms by their names, and `time_limit_ms` of those without one, 0 for none;
+`child_tasks_max`, `child_memory_max` (bytes): beyond them a child is replaced,
+0 for never
 */
 static int worker_set_terms(lua_State *L) {
   handle *h = check_running(L);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_argcheck(L, h->is_connected, 1, "is not connected");
-  te_worker_terms terms = check_terms(L, 2);
+  te_terms terms = check_terms(L, 2);
   te_worker_set_terms(h->worker, &terms);
   return 0;
 }

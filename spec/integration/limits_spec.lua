@@ -105,6 +105,45 @@ describe("A worker's process", function()
     end)
   end)
 
+  describe("with a hard time limit", function()
+    it("takes the call's before the task's before the setting", function()
+      start("-P", "1", "--time-limit", "0.1")
+      local function limit_of(...)
+        local ok, e = site:apply(...):wait(20)
+        return not ok and e.message:match("time limit of (%S+) s")
+      end
+      assert.equal("0.1", limit_of("does", { "compute", 30 }))
+      assert.equal("0.2", limit_of("ends", { "compute", 30 }))
+      assert.equal("0.2", limit_of("ends", { "sleep", 30 }))
+      assert.equal("0.3", limit_of("ends", { "compute", 30 },
+        { time_limit = 0.3 }))
+    end)
+
+    it("takes the one of each task, and a new one after a reload", function()
+      local function write(limits)
+        local lines = { 'local app = require("taskengine").app("loops")' }
+        for name, seconds in pairs(limits) do
+          lines[#lines + 1] = ("app:task('%s', { time_limit = %s }, function()"
+            .. " while true do end end)"):format(name, seconds)
+        end
+        return site.place:write("loops.lua", table.concat(lines, "\n"))
+      end
+      local function limit_of(name)
+        return select(2, site:apply(name):wait(20)).message:match("of (%S+) s")
+      end
+      local limits = { a = 0.11, ab = 0.12, abc = 0.13, b = 0.14 }
+      local worker = site.place:worker { write(limits), "-P", "2" }
+      for name, seconds in pairs(limits) do
+        assert.equal(tostring(seconds), limit_of(name))
+      end
+      write { ab = 0.21, b = 0.22 }
+      worker:kill("HUP")
+      worker:heard("stderr", " reloaded ")
+      assert.equal("0.21", limit_of("ab"))
+      assert.equal("0.22", limit_of("b"))
+    end)
+  end)
+
   describe("with a memory limit", function()
     it("refuses a task more, and replaces the process", function()
       local worker = start("-P", "1", "--memory-limit", "16M")

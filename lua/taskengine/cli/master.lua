@@ -76,6 +76,16 @@ local function describe(self)
   })
 end
 
+-- The tasks' own, for those that were sent without one: by name, from where
+-- nobody knew what is defined here.
+local function time_limits_of(tasks)
+  local limits = {}
+  for name, task in pairs(tasks) do
+    limits[name] = task.time_limit and math.ceil(task.time_limit * 1000)
+  end
+  return limits
+end
+
 -- What may change while it runs, see core.worker.
 local function terms_of(self)
   local settings = self.settings
@@ -84,6 +94,7 @@ local function terms_of(self)
     description = describe(self),
     grace_ms = math.floor(settings.grace * 1000),
     time_limit_ms = math.ceil((settings.time_limit or 0) * 1000),
+    time_limits = time_limits_of(self.tasks),
     child_tasks_max = settings.max_tasks_per_child or 0,
     child_memory_max = settings.max_memory_per_child
       and size.bytes(settings.max_memory_per_child) or 0,

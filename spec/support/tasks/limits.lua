@@ -65,6 +65,11 @@ app:task("does_limited", { soft_time_limit = 0.2 }, function(what, seconds)
   return "done"
 end)
 
+app:task("ends", { time_limit = 0.2 }, function(what, seconds)
+  work[what](seconds)
+  return "done"
+end)
+
 app:task("tidies_up", function(what, seconds, depth)
   return caught(in_coroutines, depth or 0, work[what], seconds)
 end)
