@@ -138,6 +138,10 @@ static void judge(te_task *t, te_claims *claims, bool is_culprit, int pid,
   } else if (is_culprit) {
     te_task_fail(t, TE_END_LOST, "WorkerLost",
                  "the process that ran it ended: %s, pid %d", why, pid);
+  } else if ((t->envelope.flags & TE_FLAG_LOST_FAILS) != 0) {
+    te_task_fail(t, TE_END_OUTCOME, "WorkerLost",
+                 "it is not to be started again, and its process ended: %s",
+                 why);
   } else {
     te_task_end(t, TE_END_BACK, te_slice_str(NULL));
   }

@@ -81,6 +81,7 @@ te_task *te_hand_take_ended(te_hand *h, te_claims *claims, uint64_t now_ms);
  * The child has died and what had not begun was withdrawn: says of each task
  * how it ends. To blame is the one that the child was executing, or else the
  * only one that had begun, if any; with is_killed, by the master, none is.
+ * What is not to be started again (TE_FLAG_LOST_FAILS) fails in any case.
  */
 void te_hand_judge(te_hand *h, te_claims *claims, bool is_killed, int pid,
                    const char *why);

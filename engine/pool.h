@@ -11,8 +11,8 @@
  *
  * A child that dies is replaced at once. Of its tasks the one that it was
  * executing is lost (TE_END_LOST) unless the master killed it, others that
- * had begun go back (TE_END_BACK), and those that had not begun are given to
- * another child.
+ * had begun go back (TE_END_BACK) if they may be started again, and those that
+ * had not begun are given to another child.
  *
  * A child that has done enough (turnover.h), or is of before a reload, leaves:
  * what it has not begun is given to others, and it ends when the rest has

@@ -135,7 +135,8 @@ end
 -- @{taskengine.task.Task:apply_async}
 -- @tparam[opt=true] boolean opts.acks_late
 -- @tparam[opt=true] boolean opts.reject_on_worker_lost when either is false,
--- a task whose worker is lost fails as WorkerLost and is not run again
+-- a task whose process or worker ends before it does fails as WorkerLost and is
+-- not run again
 -- @tparam function run
 -- @treturn Task
 -- @raise when the name is taken or none, or an option is unknown or wrong

@@ -6,9 +6,9 @@ describe("A worker", function()
   local site = workers.for_each_spec()
 
   describe("that stops", function()
-    local function stops_with(worker, code)
+    local function stops_with(worker, code, signal)
       local children = workers.children(worker)
-      local ended = site:stop(worker)
+      local ended = site:stop(worker, signal)
       assert.same({ code, 0 }, { ended.code, ended.signal })
       workers.wait_gone(children, 1)
       return ended
@@ -66,6 +66,25 @@ describe("A worker", function()
       assert.is_true(te.now() - began >= 0.29)
       assert.equal(0, site:ready()[1].deaths)
       assert.same({ "r:default" }, site:leftovers())
+    end)
+
+    it("fails what is not to be started again", function()
+      local worker = site:worker { "-P", "1", "-c", "2" }
+      local charge = site.app:task("nap", { reject_on_worker_lost = false },
+        print)
+      local charged = charge:delay(30, "notes", "a")
+      site:wait_lines("notes", 1)
+      site:apply("compute", { 30, "notes", "b" })
+      site:wait_lines("notes", 2)
+      local waiting = charge:delay(30, "notes", "c")
+      stops_with(worker, 0, "QUIT")
+      local ok, e = charged:wait(10)
+      assert.same({ false, "WorkerLost" }, { ok, ok == false and e.kind })
+      assert.matches("it is not to be started again", e.message, 1, true)
+      -- The others had not begun, or may begin again.
+      assert.equal("PENDING", waiting:state())
+      assert.equal(2, #site:ready())
+      assert.same({ 1, 0 }, { site:count("failed"), site:count("lost") })
     end)
 
     it("hands back what its dying child was running", function()

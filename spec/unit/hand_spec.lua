@@ -8,6 +8,7 @@ local CHILD <const> = 3
 local AHEAD_US <const>, AHEAD_MAX <const> = 3000, 1000
 local STALL_MS <const> = 10
 local WAITING_MAX <const> = 5
+local LOST_FAILS <const> = 2 -- of an envelope's flags
 
 local function id(n)
   return envelope.id("AbcdefGHI012", n)
@@ -264,6 +265,22 @@ describe("hand", function()
       child:execute(CHILD, tokens[2])
       assert.same({ [field(1)] = BACK, [field(2)] = BACK },
         h:judge(true, "why"))
+    end)
+
+    it("fails what had begun and is not to be started again", function()
+      tokens[1] = h:offer(envelope.new { id = id(1), flags = LOST_FAILS }, 0)
+      offer(1)
+      for n = 1, 2 do
+        assert.is_true(child:take(tokens[n]))
+      end
+      assert.same({ [field(1)] = OUTCOME, [field(2)] = BACK },
+        h:judge(true, "killed by signal 9 (Killed)"))
+      local _, _, record = h:take_first(1)
+      assert.same({
+        kind = "WorkerLost",
+        message = "it is not to be started again, and its process ended:"
+          .. " killed by signal 9 (Killed)",
+      }, core.codec.decode(record:sub(2)))
     end)
 
     it("blames none for what another child executes", function()
