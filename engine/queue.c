@@ -35,6 +35,7 @@ struct te_queue {
   bool sleeps;         // Redis has it among the sleepers
   bool stops;          // fetches nothing more
   bool is_refused;     // Redis answered with an error: wait for on_work
+  bool is_in_doubt;    // what was told to have ended was not in flight here
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
   size_t coming;       // tasks of the last fetch, until they are handed out
@@ -86,7 +87,9 @@ static void tell_again(te_queue *q) {
 }
 
 static void end_of_call(te_queue *q) {
-  if (--q->under_way == 0) te_queue_wake(q);
+  if (--q->under_way > 0) return;
+  if (q->is_in_doubt) te_queue_compare(q);
+  te_queue_wake(q);
 }
 
 // A reply to a call of this round. Others came too late: on_down or on_lost
@@ -104,8 +107,14 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   int rc;
   if (!is_of_round(q, status, reply, &rc)) return;
   if (rc == 0) {
-    te_list_each (link, &q->told)
+    int64_t found = reply->count > 0 ? reply->item[0]->integer : 0;
+    te_list_each (link, &q->told) {
       forget_task(q, task_of(link));
+      found--;
+    }
+    // What came out of the bell may have been damaged there: what is in flight
+    // is another task, that nobody runs.
+    if (found < 0) q->is_in_doubt = true;
   } else {
     tell_again(q);
   }
@@ -134,7 +143,8 @@ static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
     return;
   }
   t = te_task_malformed(bytes, delivery);
-  if (t == NULL) return;  // te1_fetch lets none of those pass
+  // Out of the bell: te1_fetch lets none of those pass.
+  if (t == NULL) return te_queue_compare(q);
   te_map_set(&q->held, field_of(t), t);
   te_queue_end(q, t);
 }
@@ -305,6 +315,7 @@ static void hand_back_unknown(te_queue *q, const te_reply *held) {
 static void on_held(void *arg, bool is_new, const te_reply *held) {
   te_queue *q = arg;
   q->under_way = 0;
+  q->is_in_doubt = false;
   q->sleeps = !is_new;  // perhaps: the next fetch says what is so
   if (is_new) {
     te_handed_init(&q->handed);
@@ -472,25 +483,10 @@ static void on_turn_close(uv_handle_t *handle) {
   on_part_closed(handle->data);
 }
 
-// What was not told stays in its claim, for an heir to tell.
-static void leave_to_heir(te_queue *q, te_list *list) {
-  te_list_each (link, list) {
-    te_task *t = task_of(link);
-    te_list_remove(link);
-    if (t->has_claim && t->end == TE_END_OUTCOME) {
-      te_claims_end(q->claims, t->token,
-                    te_slice_of(t->record, t->record_size));
-    } else if (t->has_claim && t->end != TE_END_LOST) {
-      te_claims_clear(q->claims, t->token);  // goes back unspent
-    }
-    te_task_free(t);
-  }
-}
-
 void te_queue_close(te_queue *q) {
   if (uv_is_closing((uv_handle_t *)&q->turn)) return;
-  leave_to_heir(q, &q->ended);
-  leave_to_heir(q, &q->told);
+  te_report_leave(&q->ended, q->claims);
+  te_report_leave(&q->told, q->claims);
   te_bell_close(q->bell);
   q->bell = NULL;
   uv_close((uv_handle_t *)&q->turn, on_turn_close);

@@ -55,6 +55,25 @@ describe("A task that is handed over to a worker", function()
     return bytes:sub(1, 20)
   end
 
+  it("and damaged on the way is run as it was", function()
+    site:worker { "-P", "2" }
+    wait_asleep()
+    local wid = site:wids()[1]
+    for number, damaged in ipairs {
+      "short",
+      ("another task's id, and what is none"):rep(9),
+      envelope.new { id = envelope.id("nobodyatall1", 1), name = "add" },
+    } do
+      lose_one(wid, number)
+      site:key("RPUSH", "b:" .. wid, "!" .. (">I4"):pack(FIRST + number)
+        .. damaged)
+      wait_until(function()
+        return site:count("done") == number
+      end, 4, "its end") -- no heartbeat is so soon
+      assert.equal(0, #site:in_flight())
+    end
+  end)
+
   it("and lost is missed at a heartbeat, and run", function()
     site:worker({ "-P", "2" }, SHORT_LEASE)
     wait_asleep()
