@@ -1,22 +1,27 @@
 local chaos = require("spec.support.chaos")
+local program = require("spec.support.program")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
 local SHALLOW <const> = 10000
 local DEEP <const> = chaos.size(100000, 1000000)
-local DUE <const> = chaos.size(20000, 1000000)
+local DUE <const> = chaos.size(100000, 1000000)
 local ROUNDS <const>, FETCHES <const>, FETCHED <const> = 5, 12, 100
+local FETCHED_MAX <const> = 1000 -- by one call
 local BATCH <const> = 5000
 -- What the same call may cost more, for a busy machine.
 local RATIO_MAX <const> = 2
-local RATE_MIN <const> = chaos.size(5000, 20000) -- promoted a second
+local RATE_MIN <const> = 20000 -- promoted a second
 local CALL_MS_MAX <const> = 10
--- In which something else had the processor: of a few hundred calls, some.
-local LONG_SHARE_MAX <const> = chaos.size(0.1, 0.01)
+local LEAD_S <const> = chaos.size(5, 90) -- to send what is due then
+-- In which something else had the processor: of a thousand calls, some.
+local LONG_SHARE_MAX <const> = 0.01
 local QUEUES <const> = 1000
+local IDLE_CPU_MAX <const> = 0.01
 -- For the look at the queues that begins with the wait at the bell.
 local SETTLED_S <const> = 0.5
 local IDLE_S <const> = 4
+local TICKS <const> = 100 -- of a second, in /proc
 local WID <const> = "workerAAAAAA"
 
 describe("Very much at a time", function()
@@ -43,6 +48,17 @@ describe("Very much at a time", function()
 
   local function fcall(name, ...)
     return run.site:call("FCALL", "te1_" .. name, 1, "te:{default.0}:", ...)
+  end
+
+  -- Milliseconds of a processor that Redis has used, in its main thread.
+  local function used_ms()
+    local stats = run.site:call("INFO", "cpu")
+    local ms = 0
+    for _, name in ipairs { "sys", "user" } do
+      ms = ms + 1000 * tonumber(stats:match("used_cpu_" .. name
+        .. "_main_thread:([%d.]+)"))
+    end
+    return ms
   end
 
   local delivery = 0
@@ -91,17 +107,48 @@ describe("Very much at a time", function()
     return count / calls, longest
   end
 
-  it("becomes due at one instant, and no call is long", function()
-    run:start()
-    run.site:call("CONFIG", "SET", "slowlog-log-slower-than",
-      CALL_MS_MAX * 1000)
-    run.site:call("CONFIG", "SET", "slowlog-max-len", 1000)
-    local due = te.now() + chaos.size(2, 150)
+  -- Waits until so many tasks are due, all at once.
+  local function fill_due()
+    local due = te.now() + LEAD_S
     fill(DUE, { eta = due })
     assert.equal(DUE, run.site:key("ZCARD", "z"))
     wait_until(function()
       return te.now() >= due
-    end, chaos.size(4, 160), "the instant")
+    end, LEAD_S + 2, "the instant")
+    return due
+  end
+
+  -- Nobody else has calls of Redis, so that what it used is that call's.
+  it("becomes due at one instant, and no call takes long", function()
+    fill(1)
+    run.site:key("DEL", "r:default")
+    fcall("register", WID, 60000, "", "default")
+    fill_due()
+    local calls, longest, all_ms, fetched = 0, 0, 0, 0
+    while fetched < DUE do
+      delivery = delivery + 1
+      local before = used_ms()
+      local reply = fcall("fetch", WID, 60000, FETCHED_MAX, delivery, 0,
+        "default")
+      local ms = used_ms() - before
+      calls, fetched = calls + 1, fetched + #reply - 2
+      longest, all_ms = math.max(longest, ms), all_ms + ms
+      assert.is_true(#reply > 2, "nothing was due")
+      run.site:key("DEL", "f:" .. WID)
+    end
+    io.write(("[F29, due n=%d calls=%d longest=%.1f ms rate=%.0f/s of a"
+      .. " processor]"):format(DUE, calls, longest, DUE / all_ms * 1000))
+    assert.equal(DUE, fetched)
+    assert.is_true(longest <= CALL_MS_MAX)
+    assert.is_true(DUE / all_ms * 1000 >= RATE_MIN)
+  end)
+
+  it("becomes due at one instant, and is soon done", function()
+    run:start()
+    run.site:call("CONFIG", "SET", "slowlog-log-slower-than",
+      CALL_MS_MAX * 1000)
+    run.site:call("CONFIG", "SET", "slowlog-max-len", 1000)
+    local due = fill_due()
     run.site:call("SLOWLOG", "RESET")
     run.site:call("CONFIG", "RESETSTAT")
     wait_until(function()
@@ -120,6 +167,19 @@ describe("Very much at a time", function()
     assert.same({ 0, {} }, { ended.code, ended.left })
   end)
 
+  -- Seconds of processors that a worker has used, its children and Redis.
+  local function processor_s(pid)
+    local ticks = 0
+    for _, one in ipairs { run.site.server.pid, pid,
+      table.unpack(program.children(pid)) } do
+      local file <close> = assert(io.open(("/proc/%d/stat"):format(one)))
+      local user, system = file:read("a"):match("%) %a"
+        .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+      ticks = ticks + tonumber(user) + tonumber(system)
+    end
+    return ticks / TICKS
+  end
+
   it("of queues costs nothing while they are empty", function()
     local names = {}
     for i = 1, QUEUES do
@@ -133,7 +193,9 @@ describe("Very much at a time", function()
     end)
     chaos.pause(SETTLED_S, SETTLED_S)
     run.site:call("CONFIG", "RESETSTAT")
+    local before_s = processor_s(worker.pid)
     chaos.pause(IDLE_S, IDLE_S)
+    local share = (processor_s(worker.pid) - before_s) / IDLE_S
     local stats = run.site:call("INFO", "commandstats")
     local calls, inside = 0, 0
     for name, n in stats:gmatch("cmdstat_([%w|]+):calls=(%d+)") do
@@ -143,9 +205,10 @@ describe("Very much at a time", function()
         inside = inside + tonumber(n)
       end
     end
-    io.write(("[F29, %d empty queues calls=%d inside=%d in %d s]"):format(
-      QUEUES, calls, inside, IDLE_S))
+    io.write(("[F29, %d empty queues calls=%d inside=%d cpu=%.2f%% in %d s]")
+      :format(QUEUES, calls, inside, 100 * share, IDLE_S))
     assert.is_true(calls <= IDLE_S)
+    assert.is_true(share <= IDLE_CPU_MAX)
     -- Which do not ask for every queue.
     assert.is_true(inside < QUEUES / 10)
     local r = run.site.app:send_task("nothing", {}, { queue = "q500" })

@@ -2,7 +2,7 @@ local chaos = require("spec.support.chaos")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
-local MEGABYTES <const> = chaos.size(16, 64)
+local MEGABYTES <const> = 64
 local PAD <const> = ("x"):rep(4096)
 local REFUSED_MIN <const> = 200
 local HELD <const> = 2
@@ -79,7 +79,9 @@ describe("Redis whose memory is full", function()
 end)
 
 local KEYS <const> = chaos.size(60, 600)
-local WAITS <const> = chaos.size(1500, 20000)
+local WAITS <const>, EACH_S <const> = chaos.size(1500, 20000), 0.001
+-- After the last one, besides what is left to be done.
+local SETTLED_S <const> = 5 + WAITS * EACH_S
 
 describe("Redis that throws keys away", function()
   -- Waits for tasks of every kind; `ends` counts how they ended.
@@ -90,7 +92,7 @@ describe("Redis that throws keys away", function()
         countdown = number % 3 == 0 and math.random() or nil,
       }
       local r = run.site.app:send_task("wait",
-        { number, run.ledger.path, 0.001 }, options)
+        { number, run.ledger.path, EACH_S }, options)
       te.spawn(function()
         local ok, value = r:wait()
         local how = ok and "done" or value.kind
@@ -118,16 +120,19 @@ describe("Redis that throws keys away", function()
       throw_away(run, list)
       chaos.pause(0, 0.02)
     end
+    local began = te.now()
     wait_until(function()
       return ends.all == WAITS
     end, 90, "an end of every wait")
+    local settled_s = te.now() - began
     local parts = {}
     for name, n in pairs(ends) do
       parts[#parts + 1] = ("%s=%d"):format(name, n)
     end
     table.sort(parts)
-    io.write(("[F11, evicted TE_SEED=%d keys=%d %s]"):format(chaos.SEED, KEYS,
-      table.concat(parts, " ")))
+    io.write(("[F11, evicted TE_SEED=%d keys=%d settled=%.1fs %s]"):format(
+      chaos.SEED, KEYS, settled_s, table.concat(parts, " ")))
+    assert.is_true(settled_s <= SETTLED_S)
     for name in pairs(ends) do
       assert.truthy(({ all = 1, done = 1, Forgotten = 1, Malformed = 1,
         NotRegistered = 1 })[name], name)

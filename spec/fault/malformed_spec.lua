@@ -1,11 +1,15 @@
 local chaos = require("spec.support.chaos")
 local core = require("taskengine.core")
 local envelope = require("spec.support.envelope")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
-local TASKS <const> = chaos.size(3000, 100000)
+local TASKS <const> = chaos.size(10000, 100000)
 local LOT <const> = 500
+-- So many at a time are kept of what is malformed, and of the dead.
+local KEPT_MAX <const>, DEAD_MAX <const> = 10000, 10000
+local ENOUGH <const> = KEPT_MAX - 4 * LOT
 local BODY <const> = "\x91\x92\x01\xa5hello" -- [[1, "hello"]]
 -- Where what is in no ready list ends up.
 local COUNTERS <const> = { "done", "failed", "revoked", "expired" }
@@ -45,50 +49,136 @@ local DAMAGES <const> = {
   function(bytes) return bytes:sub(1, -#BODY - 1) .. random_bytes(9) end,
 }
 
+-- As te1_enqueue does with one that is sound, for a worker that sleeps.
+-- P, wid, id, bytes -> 0 when it does not take any now
+local HAND_OVER <const> = [[
+  local P, wid, id, bytes = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+  if redis.call("EXISTS", P .. "b:" .. wid) == 1
+    or redis.call("HEXISTS", P .. "hn", wid) == 0 then
+    return 0
+  end
+  local number = struct.pack(">I4", redis.call("HINCRBY", P .. "hn", wid, 1))
+  redis.call("HSET", P .. "f:" .. wid, id .. number, bytes)
+  return redis.call("RPUSH", P .. "b:" .. wid, "!" .. number .. bytes)
+]]
+
 describe("Redis with what is no task among the tasks", function()
   local run
+  local put -- the damaged ones, as they came
+  local taken -- that stay among the dead: another has their id
+  local kept -- what was malformed, and how many
 
   before_each(function()
     run = chaos.run { processes = 2 }
+    put, taken, kept = {}, 0, { count = 0 }
   end)
 
   after_each(function()
     run:close()
   end)
 
-  -- Into the places of tasks that wait, by chance: ready, urgent, due.
-  local function put(id, bytes)
-    local place = math.random(3)
-    if place == 1 then
-      run.site:key("RPUSH", "r:default", bytes)
-    else
-      run.site:key("HSET", "t", id, bytes)
-      run.site:key("ZADD", place == 2 and "p:default" or "z",
-        math.random(0, 10), id)
+  local function fcall(name, ...)
+    return run.site:call("FCALL", "te1_" .. name, 1, workers.PREFIX, ...)
+  end
+
+  -- Among those that wait for their turn.
+  local function put_ready(_, bytes)
+    run.site:key("RPUSH", "r:default", bytes)
+  end
+
+  local function put_by_id(set, id, bytes, score)
+    run.site:key("HSET", "t", id, bytes)
+    run.site:key("ZADD", set, score or math.random(0, 10), id)
+  end
+
+  local function put_urgent(id, bytes)
+    put_by_id("p:default", id, bytes)
+  end
+
+  local function put_due(id, bytes)
+    put_by_id("z", id, bytes)
+  end
+
+  -- Among the dead, from where somebody takes it.
+  local function put_dead(id, bytes)
+    run.site:key("HSET", "e", id, "F\x80")
+    put_by_id("x", id, bytes, math.floor(te.now() * 1000))
+    taken = taken + (fcall("requeue", id, "")[1] == "taken" and 1 or 0)
+  end
+
+  -- In flight at a worker that is lost.
+  local function put_in_flight(id, bytes)
+    local wid = core.envelope.new_producer()
+    fcall("register", wid, 60000, "", "nothing")
+    run.site:key("HSET", "f:" .. wid, envelope.field(id, 1), bytes)
+    assert.equal(1, fcall("reap", wid, "1", "F\x80", "-"))
+  end
+
+  -- On its way to a worker that lives, straight into its bell.
+  local function hand_over(id, bytes)
+    local wid = chaos.pick(run.site:wids())
+    if run.site:call("EVAL", HAND_OVER, 1, workers.PREFIX, wid, id, bytes) == 0
+    then
+      put_ready(id, bytes)
     end
   end
+
+  local PLACES <const> = {
+    put_ready, put_urgent, put_due, put_dead, put_in_flight, hand_over,
+  }
 
   local function put_damaged(count)
     for _ = 1, count do
       -- No bit that flips makes one of another.
       local id = envelope.id(core.envelope.new_producer(), 1)
-      put(id, chaos.pick(DAMAGES)(envelope.new {
+      local bytes = chaos.pick(DAMAGES)(envelope.new {
         id = id, name = "nothing", body = BODY,
-      }))
+      })
+      put[bytes] = true
+      chaos.pick(PLACES)(id, bytes)
     end
+  end
+
+  -- Somebody looks through what is malformed, when there are so many.
+  local function collect(enough)
+    if run.site:key("LLEN", "m") < enough then
+      return
+    end
+    run.site:key("RENAME", "m", workers.PREFIX .. "collected")
+    for _, bytes in ipairs(run.site:key("LRANGE", "collected", 0, -1)) do
+      kept.count = kept.count + 1
+      kept[kept.count] = bytes
+    end
+    run.site:key("DEL", "collected")
+  end
+
+  local function sum_of(pattern, count)
+    local sum = 0
+    for _, key in ipairs(run.site:call("KEYS", workers.PREFIX .. pattern)) do
+      sum = sum + count(key:sub(#workers.PREFIX + 1))
+    end
+    return sum
+  end
+
+  local function count_in_flight()
+    return sum_of("f:*", function(key)
+      return run.site:key("HLEN", key)
+    end)
   end
 
   -- How many tasks and what is none are where. Some are left in a queue: for
   -- a newer version, or in one that no worker serves.
   local function account()
-    local found = { malformed = run.site:key("LLEN", "m"), left = 0 }
+    local found = { malformed = kept.count + run.site:key("LLEN", "m") }
     for _, name in ipairs(COUNTERS) do
-      found[name] = run.site:count(name)
+      found[name] = sum_of("s:*", function(key)
+        return tonumber(run.site:key("HGET", key, name) or 0)
+      end)
     end
-    found.left = run.site:key("HLEN", "t") - run.site:key("ZCARD", "x")
-    for _, queue in ipairs(run.site:key("SMEMBERS", "q")) do
-      found.left = found.left + run.site:key("LLEN", "r:" .. queue)
-    end
+    found.left = taken + run.site:key("HLEN", "t") - run.site:key("ZCARD", "x")
+      + sum_of("r:*", function(key)
+        return run.site:key("LLEN", key)
+      end)
     return found
   end
 
@@ -105,11 +195,16 @@ describe("Redis with what is no task among the tasks", function()
     for _ = 1, TASKS // LOT do
       put_damaged(LOT)
       run:send("work", LOT, 0.0002)
+      collect(ENOUGH)
     end
     local all = 2 * run.sent
     local is_done, why = pcall(wait_until, function()
-      return run.site:key("ZCARD", "z") == 0 and sum(account()) >= all
-    end, chaos.size(20, 600), "all that was sent")
+      collect(ENOUGH)
+      chaos.pause(0.05, 0.05)
+      return run.site:key("ZCARD", "z") == 0 and count_in_flight() == 0
+        and select(2, run.ledger:starts()) >= run.sent
+        and sum(account()) >= all
+    end, chaos.size(60, 600), "all that was sent")
     local found = account()
 
     local starts = run:report("F15", 0, ("malformed=%d left=%d failed=%d"
@@ -122,11 +217,17 @@ describe("Redis with what is no task among the tasks", function()
     assert.is_true(found.malformed > run.sent / 3)
     assert.is_true(found.left > 0)
     -- What failed is kept as it came: its envelope could be read.
-    assert.equal(found.failed, run.site:key("ZCARD", "x"))
+    assert.equal(math.min(found.failed + taken, DEAD_MAX),
+      run.site:key("ZCARD", "x"))
     assert.is_nil(run.worker.ended)
     local shown = run.site.place:run { "status" }
     assert.same({ 0, "" }, { shown.code, shown.stderr })
-    assert.matches("malformed " .. found.malformed, shown.stdout)
+    assert.matches("malformed " .. found.malformed - kept.count, shown.stdout)
+    collect(1)
+    assert.equal(found.malformed, kept.count)
+    for _, bytes in ipairs(kept) do
+      assert.is_true(put[bytes], "not as it came: " .. ("%q"):format(bytes))
+    end
     assert.equal(0, run:stop().code)
   end)
 
@@ -185,8 +286,8 @@ describe("Redis with what is no task among the tasks", function()
     assert.matches("Malformed: its outcome cannot be read", ended.stderr)
     -- Foreign keys stay; those in the place of ours are where this says.
     assert.equal("junk", run.site:key("GET", "no key of ours"))
-    local kept = table.concat(run.site:key("LRANGE", "m", 0, -1), "\n")
-    local place = kept:match("r:broken was a string: it is now (%S+)")
+    local lines = table.concat(run.site:key("LRANGE", "m", 0, -1), "\n")
+    local place = lines:match("r:broken was a string: it is now (%S+)")
     assert.equal("junk", run.site:call("GET", place))
     assert.equal(0, run:stop().code)
   end)

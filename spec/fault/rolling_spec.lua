@@ -6,7 +6,8 @@ local workers = require("spec.support.workers")
 
 -- Three workers are replaced one after the other, under load.
 describe("A rolling restart", function()
-  local ROUNDS <const> = chaos.size(2, 20)
+  local ROUNDS <const> = chaos.size(3, 20)
+  local EACH <const> = chaos.size(200, 800) -- before each stop
   local site, book, producers, list
 
   before_each(function()
@@ -68,7 +69,7 @@ describe("A rolling restart", function()
     send(200)
     for _ = 1, ROUNDS do
       for i = 1, 3 do
-        send(100)
+        send(EACH)
         local successor = start()
         stop(running[i], "TERM")
         running[i] = successor

@@ -46,6 +46,12 @@ end
 local poisons = {
   segfault = native("poison_segfault"),
   abort = native("poison_abort"),
+  bus = native("poison_bus"),
+  ill = native("poison_ill"),
+  fpe = native("poison_fpe"),
+  exit_native = native("poison_exit"),
+  stop = native("poison_stop"),
+  block = native("poison_block"),
   close_all = native("poison_close_all"),
 
   exit_0 = function()
@@ -118,6 +124,9 @@ local poisons = {
   raise_table = function()
     error({})
   end,
+  raise_userdata = function()
+    error(io.stdout)
+  end,
   raise_throwing = function()
     error(object_with(error))
   end,
@@ -138,6 +147,12 @@ local poisons = {
   end,
   return_function = function()
     return { print }
+  end,
+  return_thread = function()
+    return coroutine.create(loop)
+  end,
+  return_userdata = function()
+    return { file = io.stdout }
   end,
   return_large = function()
     return ("x"):rep((16 << 20) + 1)
@@ -175,11 +190,11 @@ app:task("poison", function(kind, path, bytes)
 end)
 
 -- The same, with the time at which it began.
-app:task("timed_poison", function(kind, notes)
+app:task("timed_poison", function(kind, path, notes)
   local file <close> = assert(io.open(notes, "w"))
   file:write(te.now(), "\n")
   file:close()
-  return poisons[kind]()
+  return poisons[kind](path)
 end)
 
 app:task("good", function(x, y)
