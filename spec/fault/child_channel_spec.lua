@@ -9,6 +9,7 @@ local ABUSES <const> = chaos.size(140, 1000)
 local PROCESSES <const> = 3
 local DEATHS <const> = 3 -- of one task, and it is given up
 local HALF_MB <const> = 32
+local LARGE_MB <const> = 15 -- a result
 -- Of the master: what it keeps of a child, some of it twice.
 -- ASan keeps 256 MB of what was freed, and marks each eighth byte.
 local IS_ASAN <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
@@ -74,6 +75,27 @@ app:task("steal", function(claims, generations)
       channel.write(string.pack(">s4", "W" .. token .. "\1"))
       channel.write(string.pack(">s4", "D" .. token .. "\0\0\0\1S\xa6stolen"))
     end
+  end
+end)
+
+app:task("large", function(bytes)
+  return ("x"):rep(bytes)
+end)
+
+-- Asks for a large result again and again, and reads no answer; but for the
+-- second time.
+app:task("hoard", function(id, count, path)
+  if io.open(path) then
+    return "no more"
+  end
+  io.open(path, "w"):close()
+  local args = string.pack(">s4s4", "te1_outcome", id)
+  for request = 1, count do
+    channel.write(string.pack(">s4", "A" .. string.pack(">I4", request)
+      .. args))
+  end
+  while true do
+    math.random()
   end
 end)
 
@@ -222,6 +244,19 @@ describe("A child that talks nonsense to its master", function()
     local ok, e = run.site:outcome("write", table.concat(lies))
     assert.same({ false, "Malformed" }, { ok, e.kind })
     assert.equal("the process that ran it told nonsense of its end", e.message)
+  end)
+
+  it("is killed when it reads nothing, and nobody is to blame", function()
+    local large = run.site:send("large", LARGE_MB << 20)
+    assert.is_string(large:get { timeout = 60 })
+    -- More than 256 MB, of which its socket takes next to nothing.
+    local count = 256 // LARGE_MB + 2
+    assert.equal("no more", run.site:send("hoard", large.id, count,
+      run.site.dir .. "/hoarded"):get { timeout = 60 })
+    assert.matches("reads nothing while too much waits for it",
+      run.worker:stderr())
+    assert.equal(0, run.site:count("lost"))
+    assert.equal(0, run:stop().code)
   end)
 
   it("has only so many calls under way", function()
