@@ -184,7 +184,6 @@ static int spawn(te_proc *p, uv_loop_t *loop, const te_proc_options *o) {
   uv_process_options_t options = {
       .file = o->file,
       .args = o->args,
-      .env = o->env,
       .exit_cb = on_child_exit,
       .stdio = stdio,
       .stdio_count = 5,

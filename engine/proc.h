@@ -33,7 +33,6 @@ typedef struct te_proc_events {
 typedef struct te_proc_options {
   const char *file;  // the program
   char **args;       // NULL-terminated; args[0] too
-  char **env;        // NULL-terminated; NULL: the master's
   int claims_fd;     // becomes TE_WIRE_CLAIMS_FD
 } te_proc_options;
 
