@@ -50,7 +50,8 @@ void te_log_flush(void);
 // progress bar there.
 void te_log_set_erases(bool whether);
 
-// Each line is an object from now on, which names the worker (may be empty).
+// Each line is an object from now on, which names the worker: copied, and may
+// be empty.
 void te_log_set_json(bool whether, te_slice worker);
 
 // In a process that was forked without executing a program: as at a start.
