@@ -96,6 +96,22 @@ describe("make install", function()
     assert.equals("", run(("find '%s/usr' ! -perm -o+r"):format(destdir)))
   end)
 
+  it("leaves a system its own folders, also where they are empty", function()
+    local prefix = folder .. "/above/local"
+    run(("mkdir -p '%s' && cd '%s' && mkdir -p bin lib share/man/man1"):format(
+      prefix, prefix))
+    local list = ("find '%s' | sort"):format(prefix)
+    local before = run(list)
+    assert.equal("", run(("MAKEFLAGS= make -s install uninstall BUILD='%s'"
+      .. " PREFIX='%s'"):format(release, prefix)))
+    assert.equal(before, run(list))
+    -- Above DESTDIR nothing is ours either.
+    local above = folder .. "/above/that"
+    assert.equal("", run(("MAKEFLAGS= make -s install uninstall BUILD='%s'"
+      .. " DESTDIR='%s/dest/' PREFIX=/usr"):format(release, above)))
+    assert.equal(above, run(("find '%s'"):format(above)))
+  end)
+
   it("is undone by uninstall, which leaves what is not ours", function()
     os.execute(("rm -rf '%s/usr' && mkdir -p '%s/usr/share/man/man1'"
       .. " && touch '%s/usr/share/man/man1/other.1'"):format(folder, folder,
