@@ -95,10 +95,11 @@ describe("taskengine", function()
   end)
 
   it("says when nobody can read what it says", function()
-    -- The second is larger than the buffer, and lost before the end.
-    for _, words in ipairs { "--version", "worker --help" } do
+    -- The others are larger than the buffer, and lost before the end.
+    for _, words in ipairs { "--version", "env", "env --json" } do
       local ended = place:run({ "-c", ("%s %s >/dev/full"):format(
-        program.PATH, words) }, { program = "sh" })
+        program.PATH, words) }, { program = "sh", env = {
+          LUA_PATH = ("x"):rep(100000) } })
       assert.same({ 1, "taskengine: stdout cannot be written to: No space left"
         .. " on device\n" }, { ended.code, ended.stderr })
     end

@@ -23,7 +23,7 @@ link.FILE = {
 
 -- Loads a file. What it prints meanwhile is none of the command's data.
 local function run_beside_stdout(path)
-  local print_before, output_before = print, io.output()
+  local print_before, output_before = _G.print, io.output()
   io.output(io.stderr)
   function _G.print(...)
     local texts = table.pack(...)

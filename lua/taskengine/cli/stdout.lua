@@ -25,22 +25,36 @@ local function note(file, ...)
   return ...
 end
 
---- Watches the functions that write, from now on.
+local function watch_library(library)
+  for _, name in ipairs { "write", "flush" } do
+    local before = library[name]
+    rawset(library, name, function(...)
+      return note(io.output(), before(...))
+    end)
+  end
+end
+
+local function watch_methods(methods)
+  for _, name in ipairs { "write", "flush" } do
+    local before = methods[name]
+    methods[name] = function(file, ...)
+      return note(file, before(file, ...))
+    end
+  end
+end
+
+--- Watches the functions that write, from now on: those that commands have,
+-- and those that scripts have.
 function stdout.watch()
   if is_watched then
     return
   end
   is_watched = true
-  local methods = getmetatable(io.stdout).__index
-  for _, name in ipairs { "write", "flush" } do
-    local of_io, of_file = io[name], methods[name]
-    rawset(_G.io, name, function(...)
-      return note(io.output(), of_io(...))
-    end)
-    methods[name] = function(any, ...)
-      return note(any, of_file(any, ...))
-    end
+  watch_library(io)
+  if _G.io ~= io then
+    watch_library(_G.io)
   end
+  watch_methods(getmetatable(io.stdout).__index)
   -- The one of Lua tells nobody.
   function _G.print(...)
     local texts = table.pack(...)
