@@ -137,6 +137,11 @@ describe("--log-format json:", function()
       local list = objects(ended.stderr)
       assert.equal("error", list[#list].level)
     end
+    local refused = place:run { "worker", "--wrong", "tasks.lua",
+      "--log-format", "json" }
+    assert.equal(2, refused.code)
+    assert.matches("unknown option '--wrong'",
+      objects(refused.stderr)[1].message, 1, true)
     local ended = place:run({ "worker", "--log-format=json", "tasks.lua", "-b",
       "redis://127.0.0.1:1" }, { env = { TASKENGINE_BROKER_TIMEOUT = "0.3" } })
     assert.equal(3, ended.code)

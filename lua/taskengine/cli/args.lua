@@ -157,6 +157,21 @@ local function check_operands(spec, given)
   end
 end
 
+-- Goes on behind a mistake: how that is to be said may stand there
+-- (--log-format). Returns the first one, or nil.
+local function read_words(self)
+  local problem
+  while self.at <= #self.words and not self.given.help do
+    local ok, raised = pcall(take, self, self.words[self.at])
+    if not ok and not exit.is(raised) then
+      error(raised, 0)
+    end
+    problem = problem or not ok and raised or nil
+    self.at = self.at + 1
+  end
+  return problem
+end
+
 --- Reads the words of a command.
 -- @tparam table spec what the command takes
 -- @tparam {string,...} words
@@ -171,11 +186,10 @@ function args.read(spec, words)
     by_word = index(spec),
     given = {},
   }, Reader)
-  while self.at <= #words and not self.given.help do
-    take(self, words[self.at])
-    self.at = self.at + 1
-  end
-  if not self.given.help then
+  local problem = read_words(self)
+  if problem then
+    error(problem, 0)
+  elseif not self.given.help then
     check_operands(spec, self.given)
   end
   return self.given

@@ -57,6 +57,19 @@ describe("taskengine.cli.args", function()
       args.read(SPEC, { "x", "--tools=a=b" }))
   end)
 
+  it("says the first of several mistakes, and reads what follows", function()
+    local seen
+    local spec = { name = "x", options = {
+      { long = "how", value = "HOW", read = function(text)
+        seen = text
+        return text
+      end },
+    } }
+    assert.matches("unknown option '%-%-one'",
+      (refusal(spec, "--one", "--two", "--how", "loud")))
+    assert.equal("loud", seen)
+  end)
+
   it("lets the last of two win", function()
     assert.equal(4, args.read(SPEC, { "x", "-n", "2", "--coats", "4" }).coats)
   end)
