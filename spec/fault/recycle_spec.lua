@@ -5,15 +5,11 @@ local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker that replaces its children", function()
-  local site, book
+  local site = workers.for_each_spec {} -- each with its own Redis
+  local book
 
   before_each(function()
-    site = workers.site()
     book = ledger.new(site.dir .. "/ledger")
-  end)
-
-  after_each(function()
-    site:close()
   end)
 
   local function send(name, count, ...)

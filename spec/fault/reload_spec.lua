@@ -46,15 +46,8 @@ local SCRIPT <const> = [[
 ]]
 
 describe("A worker that loads its files anew", function()
-  local site, worker, versions
-
-  before_each(function()
-    site = workers.site()
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec {} -- each with its own Redis
+  local worker, versions
 
   -- Complete before anybody can see it.
   local function replace(name, text)

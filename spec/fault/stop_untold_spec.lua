@@ -2,15 +2,9 @@ local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 describe("A worker that stops while Redis", function()
-  local site
-
-  before_each(function()
-    site = workers.site { config = { "appendonly yes", "appendfsync always" } }
-  end)
-
-  after_each(function()
-    site:close()
-  end)
+  local site = workers.for_each_spec {
+    config = { "appendonly yes", "appendfsync always" },
+  }
 
   it("is gone says what it could not tell, and leaves it to the next",
     function()

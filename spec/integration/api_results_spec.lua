@@ -151,7 +151,9 @@ describe("an app on a real Redis", function()
       answer = adder, namespace = "shop",
     })
     assert.equal(3, add:delay(1, 2):get { timeout = 10 })
-    for key in server:cli("KEYS", "*"):gmatch("[^\n]+") do
+    local keys = server:cli("KEYS", "*")
+    assert.matches("te:{shop.0}:v:", keys, 1, true)
+    for key in keys:gmatch("[^\n]+") do
       assert.matches("^te:{shop%.0}:", key)
     end
   end)

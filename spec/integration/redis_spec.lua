@@ -233,7 +233,7 @@ describe("taskengine.core.redis", function()
 
     it("answered after the end changes nothing", function()
       local ready
-      local c = open:connect(server.url, {
+      local c, told = open:connect(server.url, {
         prepare = function(fn)
           ready = fn
         end,
@@ -245,6 +245,8 @@ describe("taskengine.core.redis", function()
       ready(true)
       wait_until_idle()
       ready(nil, "EDOWN: late", "EDOWN")
+      wait_until_idle()
+      assert.same({}, told)
     end)
   end)
 
