@@ -6,7 +6,7 @@
 #include "fcall.h"
 #include "handed.h"
 #include "lease.h"
-#include "map.h"
+#include "ledger.h"
 #include "report.h"
 
 #define FETCH_MAX  1000
@@ -25,7 +25,6 @@ struct te_queue {
   te_queue_events events;
   te_redis_options redis_options;
   te_redis *redis;
-  te_claims *claims;
   te_bell *bell;
   te_lease lease;
   char *prefix;
@@ -40,51 +39,14 @@ struct te_queue {
   size_t wanted;       // by the fetch under way
   size_t coming;       // tasks of the last fetch, until they are handed out
   te_handed handed;
-  te_map held;       // every task of this worker, by field
-  te_list ended;     // to be told
-  te_list told;      // in the round under way
-  size_t unsettled;  // in these two
+  te_ledger tasks;
   uv_prepare_t turn;
   int open_handles;
   void (*on_left)(void *arg, bool has_left);
   void *left_arg;
 };
 
-static te_task *task_of(te_list *link) {
-  return te_container_of(link, te_task, link);
-}
-
-static te_slice field_of(const te_task *t) {
-  return te_slice_of(t->field, TE_FIELD_BYTES);
-}
-
-static void free_task(te_queue *q, te_task *t) {
-  te_list_remove(&t->link);
-  if (t->has_claim) te_claims_clear(q->claims, t->token);
-  te_task_free(t);
-}
-
-static void free_tasks(te_queue *q, te_list *list) {
-  te_list_each (link, list)
-    free_task(q, task_of(link));
-}
-
 /* Rounds. */
-
-static void forget_task(te_queue *q, te_task *t) {
-  te_map_take(&q->held, field_of(t));
-  q->unsettled--;
-  free_task(q, t);
-}
-
-// Nobody knows whether it was carried out: it is told again, one by one.
-static void tell_again(te_queue *q) {
-  te_list *link;
-  while ((link = te_list_last(&q->told)) != NULL) {
-    te_list_remove(link);
-    te_list_add_first(&q->ended, link);
-  }
-}
 
 static void end_of_call(te_queue *q) {
   if (--q->under_way > 0) return;
@@ -107,16 +69,13 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   int rc;
   if (!is_of_round(q, status, reply, &rc)) return;
   if (rc == 0) {
-    int64_t found = reply->count > 0 ? reply->item[0]->integer : 0;
-    te_list_each (link, &q->told) {
-      forget_task(q, task_of(link));
-      found--;
-    }
     // What came out of the bell may have been damaged there: what is in flight
     // is another task, that nobody runs.
-    if (found < 0) q->is_in_doubt = true;
+    int64_t found = reply->count > 0 ? reply->item[0]->integer : 0;
+    int64_t told = (int64_t)te_ledger_forget_told(&q->tasks);
+    if (found < told) q->is_in_doubt = true;
   } else {
-    tell_again(q);
+    te_ledger_tell_again(&q->tasks);
   }
   end_of_call(q);
 }
@@ -126,11 +85,11 @@ static void add_report_arg(void *arg, te_slice s) {
 }
 
 static void send_finish(te_queue *q) {
-  size_t argc = te_report_take(&q->ended, &q->told);
+  size_t argc = te_ledger_tell(&q->tasks);
   te_fcall_begin(q->redis, q->prefix, "te1_finish", 2 + argc);
   te_fcall_add_str(q->redis, q->lease.wid);
   te_fcall_add_number(q->redis, q->lease.ms);
-  te_report_write(&q->told, add_report_arg, q->redis);
+  te_report_write(&q->tasks.told, add_report_arg, q->redis);
   te_redis_end(q->redis, 0, on_finished, q);
   q->under_way++;
 }
@@ -138,14 +97,14 @@ static void send_finish(te_queue *q) {
 static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   te_task *t = te_task_new(bytes, delivery);
   if (t != NULL) {
-    te_map_set(&q->held, field_of(t), t);
+    te_ledger_hold(&q->tasks, t);
     q->events.on_task(q->events.arg, t);
     return;
   }
   t = te_task_malformed(bytes, delivery);
   // Out of the bell: te1_fetch lets none of those pass.
   if (t == NULL) return te_queue_compare(q);
-  te_map_set(&q->held, field_of(t), t);
+  te_ledger_hold(&q->tasks, t);
   te_queue_end(q, t);
 }
 
@@ -208,7 +167,7 @@ static void send_fetch(te_queue *q, size_t room) {
 static void start_round(te_queue *q) {
   if (q->lease.state != TE_LEASE_HELD || q->under_way > 0) return;
   if (q->is_refused) return;
-  if (!te_list_is_empty(&q->ended)) send_finish(q);
+  if (!te_list_is_empty(&q->tasks.ended)) send_finish(q);
   if (q->stops ? !q->sleeps : !q->is_awake) return;
   size_t room = q->stops ? 0 : q->events.room(q->events.arg);
   room = room > q->coming ? room - q->coming : 0;
@@ -230,8 +189,7 @@ void te_queue_wake(te_queue *q) {
 }
 
 void te_queue_end(te_queue *q, te_task *t) {
-  te_list_add_last(&q->ended, &t->link);
-  q->unsettled++;
+  te_ledger_end(&q->tasks, t);
   te_queue_wake(q);
 }
 
@@ -284,7 +242,7 @@ static void ask(te_queue *q) {
 void te_queue_compare(te_queue *q) {
   if (q->lease.state != TE_LEASE_HELD) return;
   te_lease_pause(&q->lease);
-  tell_again(q);
+  te_ledger_tell_again(&q->tasks);
   q->under_way = 0;
   ask(q);
 }
@@ -304,10 +262,10 @@ static void hand_back_unknown(te_queue *q, const te_reply *held) {
   if (held->count > 0) te_handed_answered(&q->handed, held->item[0]->text);
   for (size_t i = 1; i < held->count; i++) {
     te_slice field = held->item[i]->text;
-    if (field.size != TE_FIELD_BYTES || te_map_find(&q->held, field) != NULL)
+    if (field.size != TE_FIELD_BYTES || te_ledger_holds(&q->tasks, field))
       continue;
     te_task *t = te_task_of_field(field);
-    te_map_set(&q->held, field_of(t), t);
+    te_ledger_hold(&q->tasks, t);
     te_queue_end(q, t);
   }
 }
@@ -335,10 +293,7 @@ static void on_lost(void *arg) {
   q->bell = NULL;
   size_t refused;
   te_queue_untold(q, &refused);
-  free_tasks(q, &q->told);
-  free_tasks(q, &q->ended);
-  q->unsettled = 0;
-  te_map_free(&q->held);
+  te_ledger_drop(&q->tasks);
   q->events.on_fenced(q->events.arg, refused);
 }
 
@@ -366,7 +321,7 @@ static void on_down(void *arg, te_redis *redis, int code, const char *why,
   (void)redis;
   te_queue *q = arg;
   te_lease_pause(&q->lease);
-  tell_again(q);
+  te_ledger_tell_again(&q->tasks);
   q->under_way = 0;
   q->events.on_link(q->events.arg, false, code, why, fatal);
 }
@@ -386,10 +341,7 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
   q->loop = loop;
   q->events = *events;
   q->prefix = te_strdup(options->prefix);
-  q->claims = options->claims;
-  te_map_init(&q->held);
-  te_list_init(&q->ended);
-  te_list_init(&q->told);
+  te_ledger_init(&q->tasks, options->claims);
   uv_prepare_init(loop, &q->turn);
   q->turn.data = q;
   q->open_handles = 3;  // turn, lease, connection
@@ -425,21 +377,13 @@ void te_queue_stop_fetching(te_queue *q) {
   te_queue_wake(q);
 }
 
-static size_t count_outcomes(const te_list *list) {
-  size_t outcomes = 0;
-  te_list_each (link, list)
-    if (task_of(link)->end == TE_END_OUTCOME) outcomes++;
-  return outcomes;
-}
-
 size_t te_queue_untold(const te_queue *q, size_t *outcomes) {
-  *outcomes = count_outcomes(&q->ended) + count_outcomes(&q->told);
-  return q->unsettled;
+  return te_ledger_untold(&q->tasks, outcomes);
 }
 
 bool te_queue_is_settled(const te_queue *q) {
   return q->lease.state == TE_LEASE_HELD && q->under_way == 0 &&
-         q->unsettled == 0;
+         q->tasks.unsettled == 0;
 }
 
 te_redis *te_queue_redis(te_queue *q) {
@@ -474,7 +418,6 @@ void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
 static void on_part_closed(void *arg) {
   te_queue *q = arg;
   if (--q->open_handles > 0) return;
-  te_map_free(&q->held);
   te_free(q->prefix);
   te_free(q);
 }
@@ -485,8 +428,7 @@ static void on_turn_close(uv_handle_t *handle) {
 
 void te_queue_close(te_queue *q) {
   if (uv_is_closing((uv_handle_t *)&q->turn)) return;
-  te_report_leave(&q->ended, q->claims);
-  te_report_leave(&q->told, q->claims);
+  te_ledger_leave_to_heir(&q->tasks);
   te_bell_close(q->bell);
   q->bell = NULL;
   uv_close((uv_handle_t *)&q->turn, on_turn_close);

@@ -124,16 +124,3 @@ void te_report_write(te_list *told, te_report_arg add, void *arg) {
   te_list_each (each, told)
     task_of(each)->is_told = true;
 }
-
-void te_report_leave(te_list *list, te_claims *claims) {
-  te_list_each (link, list) {
-    te_task *t = te_container_of(link, te_task, link);
-    te_list_remove(link);
-    if (t->has_claim && t->end == TE_END_OUTCOME) {
-      te_claims_end(claims, t->token, te_slice_of(t->record, t->record_size));
-    } else if (t->has_claim && t->end != TE_END_LOST) {
-      te_claims_clear(claims, t->token);  // goes back unspent
-    }
-    te_task_free(t);
-  }
-}

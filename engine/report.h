@@ -27,8 +27,4 @@ size_t te_report_take(te_list *ended, te_list *told);
 // Writes the arguments of all tasks in `told` and marks them as told.
 void te_report_write(te_list *told, te_report_arg add, void *arg);
 
-// Frees tasks that could not be told: what they ended with stays in their
-// claims, for an heir to tell.
-void te_report_leave(te_list *list, te_claims *claims);
-
 #endif

@@ -14,8 +14,8 @@ local layers = {
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew",
   "wear", "turnover", "dispatch", "pool", "childlog", "report",
-  "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue", "runtime",
-  "child", "awaited", "relay", "terms", "worker", "main",
+  "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue",
+  "runtime", "child", "awaited", "relay", "terms", "worker", "main",
 }
 
 -- Which files may include a library's headers.
