@@ -59,12 +59,12 @@ describe("A worker that is killed and started again", function()
     it("what had not begun, in its order and uncounted", function()
       -- The child computes in the first; the others have its slots.
       local slots = 20
-      local worker = site:worker { "-P", "1", "-c", tostring(slots) }
       site:send("busy_until_file", "go", "notes", "first")
-      site:wait_lines("notes", 1)
       for i = 1, 50 do
         site:send("note", "notes", i)
       end
+      local worker = site:worker { "-P", "1", "-c", tostring(slots) }
+      site:wait_lines("notes", 1)
       wait_until(function()
         return #site:in_flight() >= slots
       end)
