@@ -31,7 +31,7 @@ local WORKER <const> = "w1"
 local Site = {}
 Site.__index = Site
 
---- Makes one before each spec of a block.
+--- Makes one before each spec of a block and closes it behind it.
 -- @treturn Site of the spec that runs
 function shard_client.for_each_spec()
   local self = setmetatable({}, Site)
@@ -39,14 +39,20 @@ function shard_client.for_each_spec()
     self:open()
     self.shard:register(WORKER)
   end)
+  busted.after_each(function()
+    self.way:close()
+  end)
   return self
 end
 
---- Makes shard and client anew.
+--- Makes shard and client anew; the client before them is closed.
 -- @tparam[opt] table settings of the client: `broker_timeout`,
 -- `message_bytes_max`
 function Site:open(settings)
   settings = settings or {}
+  if self.way then
+    self.way:close()
+  end
   self.shard = shard.new()
   self.transport = shard_transport.new(self.shard)
   self.way = client.new(self.transport, {
