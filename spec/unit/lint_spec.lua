@@ -25,6 +25,8 @@ describe("tools/lint.lua", function()
       lint("lengths", { ["engine/a.c"] = ("\n"):rep(501) }))
     assert.equals("engine/bind/a.h:121: longer than 120 lines",
       lint("lengths", { ["engine/bind/a.h"] = ("\n"):rep(121) }))
+    assert.equals("spec/unit/a_spec.lua:501: longer than 500 lines",
+      lint("lengths", { ["spec/unit/a_spec.lua"] = ("\n"):rep(501) }))
     assert.equals("Makefile:151: longer than 150 lines",
       lint("lengths", { Makefile = ("\n"):rep(151) }))
   end)
