@@ -48,8 +48,9 @@ struct te_queue {
 
 /* Rounds. */
 
-static void end_of_call(te_queue *q) {
-  if (--q->under_way > 0) return;
+// After each reply: was it the last?
+static void end_round(te_queue *q) {
+  if (q->under_way > 0) return;
   if (q->is_in_doubt) te_queue_compare(q);
   te_queue_wake(q);
 }
@@ -68,6 +69,7 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   te_queue *q = arg;
   int rc;
   if (!is_of_round(q, status, reply, &rc)) return;
+  q->under_way--;
   if (rc == 0) {
     // What came out of the bell may have been damaged there: what is in flight
     // is another task, that nobody runs.
@@ -77,7 +79,7 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   } else {
     te_ledger_tell_again(&q->tasks);
   }
-  end_of_call(q);
+  end_round(q);
 }
 
 static void add_report_arg(void *arg, te_slice s) {
@@ -113,7 +115,7 @@ static void start_round(te_queue *q);
 // The next round goes out first, so that Redis works meanwhile.
 static void hand_out(te_queue *q, te_reply **envelopes, size_t count) {
   uint32_t delivery = q->lease.delivery;
-  if (count >= EARLY_FROM && q->under_way == 0) {
+  if (count >= EARLY_FROM && q->under_way == 0 && !q->is_in_doubt) {
     q->coming = count;
     start_round(q);
     q->coming = 0;
@@ -136,7 +138,7 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
                       reply->item[1]->integer);
     hand_out(q, reply->item + 2, got);
   }
-  if (q->under_way == 0) te_queue_wake(q);
+  end_round(q);
 }
 
 // Nothing may be handed over to one whose bell is not heard.

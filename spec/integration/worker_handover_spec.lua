@@ -55,24 +55,32 @@ describe("A task that is handed over to a worker", function()
     return bytes:sub(1, 20)
   end
 
-  it("and damaged on the way is run as it was", function()
-    site:worker { "-P", "2" }
-    wait_asleep()
-    local wid = site:wids()[1]
-    for number, damaged in ipairs {
-      "short",
-      ("another task's id, and what is none"):rep(9),
-      envelope.new { id = envelope.id("nobodyatall1", 1), name = "add" },
-    } do
-      lose_one(wid, number)
-      site:key("RPUSH", "b:" .. wid, "!" .. (">I4"):pack(FIRST + number)
-        .. damaged)
-      wait_until(function()
-        return site:count("done") == number
-      end, 4, "its end") -- no heartbeat is so soon
-      assert.equal(0, #site:in_flight())
-    end
-  end)
+  -- A worker that has no room left sleeps no more: it fetches.
+  for room, words in pairs {
+    ["leaves room"] = { "-P", "2" },
+    ["leaves no room"] = { "-P", "1", "-c", "1" },
+  } do
+    it("and damaged on the way is run as it was, where it " .. room, function()
+      site:worker(words)
+      -- Tasks take long, so none is taken beyond its slots.
+      assert.is_true((site:outcome("compute", 0.1, "notes")))
+      wait_asleep()
+      local wid, before = site:wids()[1], site:count("done")
+      for number, damaged in ipairs {
+        "short",
+        ("another task's id, and what is none"):rep(9),
+        envelope.new { id = envelope.id("nobodyatall1", 1), name = "add" },
+      } do
+        lose_one(wid, number)
+        site:key("RPUSH", "b:" .. wid, "!" .. (">I4"):pack(FIRST + number)
+          .. damaged)
+        wait_until(function()
+          return site:count("done") == before + number
+        end, 4, "its end") -- no heartbeat is so soon
+        assert.equal(0, #site:in_flight())
+      end
+    end)
+  end
 
   it("and lost is missed at a heartbeat, and run", function()
     site:worker({ "-P", "2" }, SHORT_LEASE)
