@@ -2,6 +2,8 @@ local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
+local assert_failed = workers.assert_failed
+
 -- What Redis kept for the worker of a release build is the same with a
 -- sanitizer, but everything takes longer there.
 local IS_SLOW <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
@@ -13,12 +15,6 @@ describe("A worker", function()
     wait_until(function()
       return #site:in_flight() == count
     end, 20, count .. " tasks in flight")
-  end
-
-  local function assert_failed(kind, message, ok, e)
-    assert.is_false(ok)
-    assert.equal(kind, e.kind)
-    assert.matches(message, e.message, 1, true)
   end
 
   describe("with a time limit", function()

@@ -3,14 +3,10 @@ local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
+local assert_failed = workers.assert_failed
+
 describe("A worker", function()
   local site = workers.for_each_spec()
-
-  local function assert_failed(kind, message, ok, e)
-    assert.is_false(ok)
-    assert.equal(kind, e.kind)
-    assert.matches(message, e.message, 1, true)
-  end
 
   describe("brings", function()
     it("values", function()

@@ -135,6 +135,17 @@ function Site:outcome(name, ...)
   return ok, value
 end
 
+--- An outcome has to be a failure.
+-- @tparam string kind
+-- @tparam string text that is in its message
+-- @tparam boolean ok
+-- @tparam TaskError e
+function workers.assert_failed(kind, text, ok, e)
+  busted.assert.is_false(ok)
+  busted.assert.equal(kind, e.kind)
+  busted.assert.matches(text, e.message, 1, true)
+end
+
 --- Calls Redis and waits for the reply.
 -- @tparam string ... the command
 -- @return the reply
