@@ -368,8 +368,7 @@ te_redis *te_redis_new(uv_loop_t *loop, const te_redis_options *options) {
   r->greet = te_greet_new(&greet);
   r->pipeline = te_pipeline_new(options->library_code != NULL);
   r->code = TE_EDOWN;
-  snprintf(r->why, sizeof(r->why), "not connected to Redis at %s yet",
-           r->place);
+  snprintf(r->why, sizeof(r->why), "no answer from Redis at %s yet", r->place);
   uv_timer_init(loop, &r->timer);
   uv_idle_init(loop, &r->turn);
   r->timer.data = r->turn.data = r;

@@ -106,6 +106,17 @@ describe("taskengine doctor", function()
     end
   end)
 
+  it("tells that a Redis does not answer", function()
+    local server <close> = redis_server.start()
+    server:kill("STOP")
+    local ended = place:run({ "doctor", "-b", server.url }, { env = {
+      TASKENGINE_BROKER_TIMEOUT = "0.3" } })
+    server:kill("CONT")
+    assert.equal(3, ended.code)
+    assert.matches("cannot be used: no answer within 0.3 s\n"
+      .. "      is Redis running there?", ended.stdout, 1, true)
+  end)
+
   it("looks at the rest when the settings are wrong", function()
     local ended = place:run({ "doctor" }, { env = { TASKENGINE_BROKR = "x" } })
     assert.equal(1, ended.code)

@@ -33,7 +33,7 @@ describe("taskengine.core.redis", function()
       assert.is_false(c:is_up())
       local message, name = c:why()
       assert.equal("EDOWN", name)
-      assert.equal("EDOWN: not connected to Redis at " .. server.socket
+      assert.equal("EDOWN: no answer from Redis at " .. server.socket
         .. " yet", message)
       wait_until(function()
         return c:is_up()

@@ -77,8 +77,7 @@ local function connect(url, timeout_ms)
       end
     end
     timer = core.loop.timer(timeout_ms, function()
-      local why = connection:why()
-      conclude(false, why or "it does not answer")
+      conclude(false)
     end)
     connection, problem = core.redis.connect(url, {
       name = "taskengine-doctor",
@@ -100,11 +99,11 @@ local function connect(url, timeout_ms)
   if up then
     return connection
   end
-  problem = problem or connection and connection:why()
   if connection then
     connection:close()
   end
-  return nil, problem and errors.sentence(problem) or "it does not answer"
+  return nil, problem and errors.sentence(problem)
+    or ("no answer within %.14g s"):format(timeout_ms / 1000)
 end
 
 -- A function that sends a command and waits for its reply.

@@ -175,10 +175,17 @@ local function check_queues(list, status)
     list:ok("queues", ("%d were ever used; none waits without a worker")
       :format(#status.queues))
   end
-  if status.malformed > 0 or status.dead > 0 then
-    list:warn("dead", ("%d tasks failed for good, %d envelopes are malformed")
-      :format(status.dead, status.malformed),
+  if status.dead > 0 then
+    list:warn("dead", status.dead == 1 and "1 task failed for good"
+      or ("%d tasks failed for good"):format(status.dead),
       "taskengine dead shows them; they go by themselves after 7 days")
+  end
+  if status.malformed > 0 then
+    list:warn("malformed", status.malformed == 1
+      and "1 entry that is no task was set aside"
+      or ("%d entries that are no tasks were set aside"):format(
+        status.malformed), "taskengine dead list --malformed shows them; they"
+      .. " go by themselves after 7 days")
   end
 end
 

@@ -164,9 +164,9 @@ describe("taskengine.cli.doctor_use", function()
     end
   end
 
-  local function status(queues, workers, dead)
-    return { ["FCALL te1_status"] = { 1000, 0, dead or 0, 0, queues, workers,
-      0 } }
+  local function status(queues, workers, dead, malformed)
+    return { ["FCALL te1_status"] = { 1000, 0, dead or 0, malformed or 0,
+      queues, workers, 0 } }
   end
 
   local function worker(deadline, text)
@@ -249,6 +249,23 @@ describe("taskengine.cli.doctor_use", function()
     assert.equal("warn", level)
     assert.matches("mail (4)", text, 1, true)
     assert.not_matches("other", text)
-    assert.equal("warn", (look("dead", status({}, {}, 2))))
+  end)
+
+  it("tells of what failed for good, and of what is no task", function()
+    for name, words in pairs {
+      dead = { "1 task failed for good", "2 tasks failed for good",
+        "taskengine dead shows them" },
+      malformed = { "1 entry that is no task was set aside",
+        "2 entries that are no tasks were set aside",
+        "taskengine dead list --malformed shows them" },
+    } do
+      for count = 1, 2 do
+        local level, text, advice = look(name, status({}, {},
+          name == "dead" and count or 0, name == "malformed" and count or 0))
+        assert.same({ "warn", words[count] }, { level, text })
+        assert.equal(words[3] .. "; they go by themselves after 7 days", advice)
+      end
+      assert.is_nil(look(name, status({}, {})))
+    end
   end)
 end)
