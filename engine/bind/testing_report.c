@@ -1,23 +1,15 @@
 /***
-Ended tasks as the arguments of te1_finish.
+Ended tasks as the arguments of te1_finish, and the ledger that they are in.
 @module taskengine.core.testing.report
 */
 #include "bind/bind.h"
+#include "ledger.h"
 #include "report.h"
 
 #define CLASS "taskengine.testing.report"
 
-typedef struct handle {
-  te_list ended;
-  te_list told;
-} handle;
-
-static handle *check(lua_State *L) {
+static te_ledger *check(lua_State *L) {
   return luaL_checkudata(L, 1, CLASS);
-}
-
-static te_task *task_of(te_list *link) {
-  return te_container_of(link, te_task, link);
 }
 
 /***
@@ -26,9 +18,8 @@ A report of nothing.
 @treturn report
 */
 static int report_new(lua_State *L) {
-  handle *h = lua_newuserdatauv(L, sizeof(*h), 0);
-  te_list_init(&h->ended);
-  te_list_init(&h->told);
+  // No task here has a claim.
+  te_ledger_init(lua_newuserdatauv(L, sizeof(te_ledger), 0), NULL);
   luaL_setmetatable(L, CLASS);
   return 1;
 }
@@ -41,7 +32,7 @@ Adds an ended task.
 @tparam ?string record
 */
 static int report_add(lua_State *L) {
-  handle *h = check(L);
+  te_ledger *l = check(L);
   te_slice envelope = te_bind_check_slice(L, 2);
   te_slice end = te_bind_check_slice(L, 3);
   te_slice record = {"", 0};
@@ -50,7 +41,8 @@ static int report_add(lua_State *L) {
   te_task *t = te_task_new(envelope, 1);
   luaL_argcheck(L, t != NULL, 2, "malformed");
   te_task_end(t, (te_end)end.data[0], record);
-  te_list_add_last(&h->ended, &t->link);
+  te_ledger_hold(l, t);
+  te_ledger_end(l, t);
   return 0;
 }
 
@@ -67,33 +59,25 @@ Takes what goes into one call, and writes it.
 @treturn {string,...} the arguments
 */
 static int report_write(lua_State *L) {
-  handle *h = check(L);
-  lua_pushinteger(L, (lua_Integer)te_report_take(&h->ended, &h->told));
+  te_ledger *l = check(L);
+  lua_pushinteger(L, (lua_Integer)te_ledger_tell(l));
   lua_newtable(L);
-  te_report_write(&h->told, add_arg, L);
+  te_report_write(&l->told, add_arg, L);
   return 2;
-}
-
-static void free_all(te_list *list) {
-  te_list_each (link, list) {
-    te_list_remove(link);
-    te_task_free(task_of(link));
-  }
 }
 
 /***
 Redis has confirmed the call.
 @function report:confirm
 @treturn int how many tasks are left to be told
+@treturn int how many it was
 */
 static int report_confirm(lua_State *L) {
-  handle *h = check(L);
-  free_all(&h->told);
-  lua_Integer n = 0;
-  te_list_each (link, &h->ended)
-    n++;
-  lua_pushinteger(L, n);
-  return 1;
+  size_t outcomes;
+  size_t told = te_ledger_forget_told(check(L));
+  lua_pushinteger(L, (lua_Integer)te_ledger_untold(check(L), &outcomes));
+  lua_pushinteger(L, (lua_Integer)told);
+  return 2;
 }
 
 /***
@@ -101,33 +85,53 @@ Nobody knows whether Redis has got the call: it is to be repeated.
 @function report:lose
 */
 static int report_lose(lua_State *L) {
-  handle *h = check(L);
-  te_list *link;
-  while ((link = te_list_last(&h->told)) != NULL) {
-    te_list_remove(link);
-    te_list_add_first(&h->ended, link);
-  }
+  te_ledger_tell_again(check(L));
   return 0;
 }
 
-static int report_free(lua_State *L) {
-  handle *h = check(L);
-  free_all(&h->ended);
-  free_all(&h->told);
+/***
+How many tasks are yet to be told, or their telling to be confirmed.
+@function report:untold
+@treturn int
+@treturn int how many of them with an outcome
+*/
+static int report_untold(lua_State *L) {
+  size_t outcomes;
+  lua_pushinteger(L, (lua_Integer)te_ledger_untold(check(L), &outcomes));
+  lua_pushinteger(L, (lua_Integer)outcomes);
+  return 2;
+}
+
+/***
+Whether a task is there.
+@function report:holds
+@tparam string field
+@treturn boolean
+*/
+static int report_holds(lua_State *L) {
+  lua_pushboolean(L, te_ledger_holds(check(L), te_bind_check_slice(L, 2)));
+  return 1;
+}
+
+/***
+The lease is lost: all tasks are somebody else's.
+@function report:drop
+*/
+static int report_drop(lua_State *L) {
+  te_ledger_drop(check(L));
   return 0;
 }
 
 static const luaL_Reg methods[] = {
-    {"add", report_add},
-    {"write", report_write},
-    {"confirm", report_confirm},
-    {"lose", report_lose},
-    {NULL, NULL},
+    {"add", report_add},         {"write", report_write},
+    {"confirm", report_confirm}, {"lose", report_lose},
+    {"untold", report_untold},   {"holds", report_holds},
+    {"drop", report_drop},       {NULL, NULL},
 };
 
 static const luaL_Reg meta[] = {
-    {"__gc", report_free},
-    {"__close", report_free},
+    {"__gc", report_drop},
+    {"__close", report_drop},
     {NULL, NULL},
 };
 
