@@ -11,7 +11,8 @@ local FETCHED_MAX <const> = 1000 -- by one call
 local BATCH <const> = 5000
 -- What the same call may cost more, for a busy machine.
 local RATIO_MAX <const> = 2
-local RATE_MIN <const> = 20000 -- promoted a second
+local IS_ASAN <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
+local RATE_MIN <const> = IS_ASAN and 5000 or 20000 -- promoted a second
 local CALL_MS_MAX <const> = 10
 local LEAD_S <const> = chaos.size(5, 90) -- to send what is due then
 -- In which something else had the processor: of a thousand calls, some.

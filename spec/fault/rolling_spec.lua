@@ -7,7 +7,7 @@ local workers = require("spec.support.workers")
 -- Three workers are replaced one after the other, under load.
 describe("A rolling restart", function()
   local ROUNDS <const> = chaos.size(3, 20)
-  local EACH <const> = chaos.size(200, 800) -- before each stop
+  local EACH <const> = chaos.size(200, 850) -- before each stop
   local site, book, producers, list
 
   before_each(function()
