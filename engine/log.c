@@ -94,7 +94,8 @@ static bool tell_dropped(void) {
   te_buf line;
   te_buf_init(&line);
   add_line(&line, TE_LOG_WARN, NULL, te_slice_str(text));
-  bool is_told = te_scribe_add(te_buf_slice(&line)) == 0;
+  te_slice bytes = te_buf_slice(&line);
+  bool is_told = te_scribe_add(&bytes) == 0;
   te_buf_free(&line);
   if (is_told) dropped = 0;
   return is_told;
@@ -102,12 +103,12 @@ static bool tell_dropped(void) {
 
 static void write_stderr(te_slice text) {
   if (!has_gathered) {
-    te_scribe_write(text);
+    te_scribe_write(&text);
     return;
   }
   int rc = 0;
   bool may_write = tell_dropped();
-  if (may_write && text.size > 0) rc = te_scribe_add(text);
+  if (may_write && text.size > 0) rc = te_scribe_add(&text);
   if (may_write && rc == 0) return;
   if (rc < 0) drop_code = rc;
   dropped += count_lines(text);

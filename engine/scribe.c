@@ -57,25 +57,33 @@ static size_t span_of_lines(te_slice bytes) {
   return end == NULL ? PIPE_BUF : (size_t)(end + 1 - bytes.data);
 }
 
-static int write_all(te_slice lines, char *last) {
+static void skip(te_slice *lines, size_t size) {
+  lines->data += size;
+  lines->size -= size;
+}
+
+static int write_all(te_slice *lines, char *last) {
   bool is_pipe = is_of_kind(S_IFIFO);
-  while (lines.size > 0) {
-    te_slice piece = lines;
-    if (is_pipe) piece.size = span_of_lines(lines);
+  while (lines->size > 0) {
+    te_slice piece = *lines;
+    if (is_pipe) piece.size = span_of_lines(piece);
     ssize_t n = write_some(piece);
     if (n < 0) return (int)n;
-    if (n > 0) *last = lines.data[n - 1];
-    lines.data += n;
-    lines.size -= (size_t)n;
+    *last = lines->data[n - 1];
+    skip(lines, (size_t)n);
   }
   return 0;
 }
 
 // A log that cannot be written is no reason to stop.
-int te_scribe_write(te_slice lines) {
+int te_scribe_write(te_slice *lines) {
   static char last = '\n';  // that a disk had room for
-  int rc = last == '\n' ? 0 : write_all(te_slice_str("\n"), &last);
-  return rc < 0 ? rc : write_all(lines, &last);
+  te_slice end = te_slice_str("\n");
+  int rc = last == '\n' ? 0 : write_all(&end, &last);
+  if (rc == 0) rc = write_all(lines, &last);
+  // Of a line that lacks nothing but its end, that comes with the next one.
+  if (lines->size > 0 && lines->data[0] == '\n') skip(lines, 1);
+  return rc;
 }
 
 /* The thread. */
@@ -94,7 +102,8 @@ static void *run(void *arg) {
     is_full = false;
     is_writing = true;
     pthread_mutex_unlock(&mutex);
-    te_scribe_write(te_buf_slice(&taken));
+    te_slice lines = te_buf_slice(&taken);
+    te_scribe_write(&lines);
     te_buf_clear(&taken);
     pthread_mutex_lock(&mutex);
     is_writing = false;
@@ -134,13 +143,13 @@ static bool start(void) {
 
 /* The caller's side. */
 
-int te_scribe_add(te_slice lines) {
+int te_scribe_add(te_slice *lines) {
   if (!is_running && (is_of_kind(S_IFREG) || !start()))
     return te_scribe_write(lines);
   pthread_mutex_lock(&mutex);
   size_t waiting = te_buf_size(&queue);
-  bool is_taken = !is_full && lines.size <= QUEUE_BYTES_MAX - waiting;
-  if (is_taken) te_buf_add_slice(&queue, lines);
+  bool is_taken = !is_full && lines->size <= QUEUE_BYTES_MAX - waiting;
+  if (is_taken) te_buf_add_slice(&queue, *lines);
   // Nothing may slip in behind what found no room. Where nothing waits the
   // thread has no reason to say that there is room again.
   is_full = !is_taken && waiting > 0;

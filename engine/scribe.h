@@ -22,13 +22,14 @@
 #define TE_SCRIBE_BYTES_MAX ((size_t)1024 * 1024)
 
 // Blocks until stderr has taken it all, or cannot: the code of the failure,
-// or 0. What follows a line that was cut off starts on a line of its own.
-int te_scribe_write(te_slice lines);
+// or 0; what it has not taken is left in `lines`. What follows a line that was
+// cut off starts on a line of its own.
+int te_scribe_write(te_slice *lines);
 
 // Has whole lines written, in time. 0, or why they are not: UV_ENOBUFS when
 // too much waits, and nothing is taken until that is on its way; or they alone
 // are more than may wait; or a file's code, as te_scribe_write has it.
-int te_scribe_add(te_slice lines);
+int te_scribe_add(te_slice *lines);
 
 // Waits until nothing waits any more, for so long at most.
 void te_scribe_settle(unsigned limit_ms);

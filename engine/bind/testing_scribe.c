@@ -10,10 +10,14 @@ Has lines written.
 @function add
 @tparam string lines
 @treturn boolean false when there is no room for them
+@treturn int how many bytes a file had no room for
 */
 static int scribe_add(lua_State *L) {
-  lua_pushboolean(L, te_scribe_add(te_bind_check_slice(L, 1)) == 0);
-  return 1;
+  te_slice lines = te_bind_check_slice(L, 1);
+  bool is_taken = te_scribe_add(&lines) == 0;
+  lua_pushboolean(L, is_taken);
+  lua_pushinteger(L, is_taken ? 0 : (lua_Integer)lines.size);
+  return 2;
 }
 
 /***

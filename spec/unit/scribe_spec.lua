@@ -28,6 +28,21 @@ describe("scribe", function()
     ]]))
   end)
 
+  it("says what a file has no room for, after what it has", function()
+    local folder <close> = script.folder { ["main.lua"] = [[
+      local scribe = require("taskengine.core").testing.scribe
+      local line = ("x"):rep(99) .. "\n"
+      io.write(select(2, scribe.add(line:rep(10))))
+    ]] }
+    -- The fourth line lacks nothing but its end, and is none that was left out.
+    for room, left in pairs { [250] = "750", [300] = "700", [399] = "600" } do
+      local program <close> = assert(io.popen(("cd %s && rm -f written &&"
+        .. " trap '' XFSZ && exec prlimit --fsize=%d lua5.4 main.lua 2>written")
+        :format(folder.dir, room)))
+      assert.equal(left, program:read("a"))
+    end
+  end)
+
   it("leaves out what never has room, and goes on", function()
     assert.same({ "before\nbehind\n", "false" }, { run [[
       assert(scribe.add("before\n"))
