@@ -197,6 +197,15 @@ describe("taskengine worker", function()
       .. " +addition,brew,broker,gate,spin\n", text)
   end)
 
+  it("is shown by status with some of its tasks when it has many", function()
+    place:write("many.lua", [[
+      local app = require("taskengine").app("many")
+      for i = 10, 29 do app:task("t" .. i, print) end]])
+    place:worker { "many.lua", "-P", "1" }
+    assert.matches(" t10,t11,[t%d,]*t19 and 10 more\n",
+      place:run({ "status" }).stdout)
+  end)
+
   it("has the crashes in its status, which says what that is", function()
     local process = place:worker { "tasks.lua", "-P", "1" }
     place:run { "call", "gate", '["open"]' }

@@ -40,6 +40,8 @@ local QUEUE_COLUMNS <const> = {
   "expired", "redelivered", "crashes",
 }
 
+local SHOWN_MAX <const> = 10
+
 local WORKER_COLUMNS <const> = {
   "worker", "host", "pid", "processes", "in flight", "queues", "tasks",
 }
@@ -80,12 +82,18 @@ local function write_queues(queues)
   grid.write(rows, is_number)
 end
 
+-- Of many no more than fit on a line; --json has all.
 local function names_in(list, is_map)
   local names = {}
   for key, value in pairs(list or {}) do
     names[#names + 1] = grid.text(is_map and key or value)
   end
   table.sort(names)
+  local left_out = #names - SHOWN_MAX
+  if left_out > 0 then
+    return ("%s and %d more"):format(table.concat(names, ",", 1, SHOWN_MAX),
+      left_out)
+  end
   return #names > 0 and table.concat(names, ",") or "-"
 end
 
