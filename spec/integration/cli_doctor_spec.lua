@@ -151,14 +151,16 @@ describe("taskengine doctor", function()
   it("tells of folders that cannot be made", function()
     place:write("file", "")
     local locked = place.dir .. "/locked"
-    assert(os.execute(("mkdir -m 555 '%s'; chmod 755 '%s'"):format(locked,
-      place.home.path)))
+    -- Root may write anywhere; and the program may lie where others may not
+    -- look.
+    local copy = place.dir .. "/copy"
+    assert(os.execute(("mkdir -m 555 '%s' && cp '%s' '%s' && chmod 755 '%s'")
+      :format(locked, program.PATH, copy, place.home.path)))
     for folder, why in pairs {
       [place.dir .. "/file"] = "/file is no folder",
       [locked] = "this user may not write to " .. locked,
     } do
-      -- Root may write anywhere.
-      local ended = place:run({ "--reuid=65534", "--clear-groups", program.PATH,
+      local ended = place:run({ "--reuid=65534", "--clear-groups", copy,
         "doctor", "--json" }, { program = "setpriv", env = {
           XDG_STATE_HOME = folder .. "/state", XDG_RUNTIME_DIR = folder } })
       assert.equal(1, ended.code, ended.stderr)
