@@ -11,7 +11,7 @@
 #include "task.h"
 
 #define TE_HAND_AHEAD_US  3000  // of work behind a child's slots
-#define TE_HAND_AHEAD_MAX 1000  // tasks behind a child's slots
+#define TE_HAND_AHEAD_MAX 500   // tasks behind a child's slots
 #define TE_HAND_STALL_MS  10    // one that ends nothing for so long is slow
 // Of envelopes. A child that computes reads nothing: what it is given lies
 // here and in its channel until then.

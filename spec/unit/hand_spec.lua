@@ -5,7 +5,7 @@ local claims = core.testing.claims
 local hand = core.testing.hand
 
 local CHILD <const> = 3
-local AHEAD_US <const>, AHEAD_MAX <const> = 3000, 1000
+local AHEAD_US <const>, AHEAD_MAX <const> = 3000, 500
 local STALL_MS <const> = 10
 local WAITING_MAX <const> = 5
 local LOST_FAILS <const> = 2 -- of an envelope's flags
