@@ -64,11 +64,17 @@ local function bench_queue()
     return first > 0
   end, "the first task", 1)
   start = setup.now()
+  local master, children = setup.worker_cpu_s(worker.process:pid())
   setup.wait(function()
     return server:done() == TASKS
   end, "the last task", 5)
-  note("drain", (TASKS - first) / (setup.now() - start))
+  local took = setup.now() - start
+  local master_end, children_end = setup.worker_cpu_s(worker.process:pid())
+  note("drain", (TASKS - first) / took)
+  note("drain_us", took / (TASKS - first) * 1e6)
   note("drain_redis_us", (server:cpu_s() - cpu) / TASKS * 1e6)
+  note("drain_master_us", (master_end - master) / (TASKS - first) * 1e6)
+  note("drain_children_us", (children_end - children) / (TASKS - first) * 1e6)
   note("drain_fcall_us", server:fcall_us() / TASKS)
   note("kept_bytes", (server:memory() - before) / TASKS)
   worker.stop()
@@ -116,8 +122,11 @@ end
 local ROWS <const> = {
   { "yardstick", "redis-benchmark -P 32 lpush", "/s", "%.0f" },
   { "drain", "drain, no-op, results kept", "/s", "%.0f", "100,000" },
+  { "drain_us", "  time a task", "us", "%.2f" },
   { "drain_redis_us", "  Redis CPU a task", "us", "%.2f", "5" },
   { "drain_fcall_us", "  of it inside functions", "us", "%.2f" },
+  { "drain_master_us", "  master's CPU a task", "us", "%.2f" },
+  { "drain_children_us", "  children's CPU a task, both", "us", "%.2f" },
   { "kept_bytes", "  Redis memory a kept result", "B", "%.0f" },
   { "enqueue", "bulk enqueue add(x, y)", "/s", "%.0f", "400,000" },
   { "enqueue_redis_us", "  Redis CPU a task", "us", "%.2f" },

@@ -157,6 +157,40 @@ function setup.worker(server)
   return worker
 end
 
+--- The processes that one has started.
+-- @tparam int pid
+-- @treturn {int,...}
+function setup.children_of(pid)
+  local list = {}
+  for child in setup.output_of(
+    ("cat /proc/%d/task/*/children"):format(pid)):gmatch("%d+") do
+    table.insert(list, math.tointeger(child))
+  end
+  return list
+end
+
+-- What the threads of a process have had of a processor, in seconds.
+local function cpu_of(pid)
+  local sum = 0
+  for ns in setup.output_of(
+    ("cat /proc/%d/task/*/schedstat"):format(pid)):gmatch("(%d+) %d+ %d+") do
+    sum = sum + tonumber(ns)
+  end
+  return sum / 1e9
+end
+
+--- Processor time of a worker so far.
+-- @tparam int pid
+-- @treturn number seconds of the master
+-- @treturn number seconds of its children
+function setup.worker_cpu_s(pid)
+  local sum = 0
+  for _, child in ipairs(setup.children_of(pid)) do
+    sum = sum + cpu_of(child)
+  end
+  return cpu_of(pid), sum
+end
+
 local function pss_kb(pid)
   local file <close> = assert(io.open("/proc/" .. pid .. "/smaps_rollup"))
   return tonumber(file:read("a"):match("\nPss:%s+(%d+)"))
@@ -165,8 +199,7 @@ end
 --- Proportional set size of a process and its children, in MB.
 function setup.pss_mb(pid)
   local sum = pss_kb(pid)
-  local children = setup.output_of(("cat /proc/%d/task/*/children"):format(pid))
-  for child in children:gmatch("%d+") do
+  for _, child in ipairs(setup.children_of(pid)) do
     sum = sum + pss_kb(child)
   end
   return sum / 1024

@@ -47,10 +47,8 @@ local function names_of(server, worker)
       "Redis",
     [worker.process:pid()] = "master",
   }
-  local children = setup.output_of(("cat /proc/%d/task/*/children"):format(
-    worker.process:pid()))
-  for pid in children:gmatch("%d+") do
-    names[tonumber(pid)] = "child"
+  for _, pid in ipairs(setup.children_of(worker.process:pid())) do
+    names[pid] = "child"
   end
   return names
 end

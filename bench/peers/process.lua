@@ -58,9 +58,8 @@ end
 function Process:family()
   local found = { self.pid }
   for _, pid in ipairs(found) do
-    for child in setup.output_of(
-      ("cat /proc/%d/task/*/children"):format(pid)):gmatch("%d+") do
-      table.insert(found, math.tointeger(child))
+    for _, child in ipairs(setup.children_of(pid)) do
+      table.insert(found, child)
     end
   end
   return found
