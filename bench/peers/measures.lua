@@ -133,13 +133,6 @@ local function first_task(bench, system)
   stop(bench, system, workers, 1)
 end
 
--- Of all that goes there and back to Redis, the floor.
-local function ping(bench, system)
-  local text = process.run({ "redis-benchmark", "-s", bench.server.socket,
-    "-c", "1", "-n", tostring(bench.sizes.calls), "-t", "ping_mbulk", "--csv" })
-  bench.note(system, "ping", tonumber(text:match('"PING_MBULK","([%d.]+)"')))
-end
-
 -- A core with nothing to do sleeps, and to wake it takes longer than the work
 -- that one call is. On a busy machine it is awake: here by processes that run
 -- only when nobody else wants to.
@@ -263,6 +256,6 @@ local function primes(bench, system)
 end
 
 --- For taskengine alone.
-measures.of_ours = { ping, with_cores_awake(ping), deep, primes }
+measures.of_ours = { deep, primes }
 
 return measures
