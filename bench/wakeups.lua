@@ -12,7 +12,8 @@ local wakes = require("bench.wakes")
 
 local CALLS <const>, WARM <const> = 500, 1000
 local TRACING <const> = "/sys/kernel/tracing/"
-local EVENTS <const> = { "sched/sched_waking", "sched/sched_switch" }
+local EVENTS <const> = { "sched/sched_waking", "sched/sched_switch",
+  "syscalls/sys_exit_epoll_wait" }
 
 local function set(file, value)
   local handle <close> = assert(io.open(TRACING .. file, "w"))
