@@ -175,18 +175,27 @@ local function check_queues(list, status)
     list:ok("queues", ("%d were ever used; none waits without a worker")
       :format(#status.queues))
   end
+end
+
+-- What is kept for a while for people to look at.
+local function check_kept(list, status)
   if status.dead > 0 then
     list:warn("dead", status.dead == 1 and "1 task failed for good"
       or ("%d tasks failed for good"):format(status.dead),
       "taskengine dead shows them; they go by themselves after 7 days")
   end
-  if status.malformed > 0 then
-    list:warn("malformed", status.malformed == 1
-      and "1 entry that is no task was set aside"
-      or ("%d entries that are no tasks were set aside"):format(
-        status.malformed), "taskengine dead list --malformed shows them; they"
-      .. " go by themselves after 7 days")
+  if status.malformed == 0 then
+    return
   end
+  local text = status.malformed == 1
+    and "1 entry that is no task was set aside"
+    or ("%d entries that are no tasks were set aside"):format(status.malformed)
+  if status.malformed_dropped > 0 then
+    text = ("%s; there was no room for %d more, the oldest"):format(text,
+      status.malformed_dropped)
+  end
+  list:warn("malformed", text, "taskengine dead list --malformed shows them;"
+    .. " they go by themselves after 7 days")
 end
 
 --- Looks at how a Redis is used.
@@ -206,6 +215,7 @@ function doctor_use.check(list, ask, prefix)
   local status = link.read_status(reply)
   check_workers(list, status)
   check_queues(list, status)
+  check_kept(list, status)
 end
 
 return doctor_use

@@ -139,8 +139,9 @@ end
 
 --- Reads what `te1_status` replies.
 -- @tparam table reply
--- @treturn table `due`, `dead`, `malformed`, and `buried`: revoked, and dropped
--- when they come out of their queue, where they count as ready; `queues`, each
+-- @treturn table `due`, `dead`, `malformed` (of which `malformed_dropped` more
+-- found no room), and `buried`: revoked, and dropped when they come out of
+-- their queue, where they count as ready; `queues`, each
 -- with `name`, `ready`, `workers` and counters; `workers`, each with `id`,
 -- `alive`, `in_flight` and what it says: `about`
 function link.read_status(reply)
@@ -149,6 +150,7 @@ function link.read_status(reply)
     dead = reply[3],
     malformed = reply[4],
     buried = reply[7],
+    malformed_dropped = reply[8] or 0, -- older functions do not say
     queues = {},
     workers = {},
   }

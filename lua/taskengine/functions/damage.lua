@@ -5,13 +5,13 @@ local MALFORMED_EACH_BYTES_MAX = 65536
 -- How long an outcome is kept of a task that cannot say so any more.
 local RECORD_MS = 86400 * 1000
 
--- Keeps what is no task of ours for people to look at, the newest. A list that
--- is new starts the count of its bytes.
+-- Keeps what is no task of ours for people to look at, the newest, and counts
+-- what there is no room for. A list that is new starts the counts.
 function te.keep_malformed(P, bytes)
   local m, n = P .. "m", P .. "n"
   bytes = sub(bytes, 1, MALFORMED_EACH_BYTES_MAX)
   if call("LPUSH", m, bytes) == 1 then
-    call("HDEL", n, "malformed")
+    call("HDEL", n, "malformed", "dropped")
   end
   local total = call("HINCRBY", n, "malformed", #bytes)
   while total > MALFORMED_BYTES_MAX or call("LLEN", m) > MALFORMED_MAX do
@@ -20,6 +20,7 @@ function te.keep_malformed(P, bytes)
       break
     end
     total = call("HINCRBY", n, "malformed", 0 - #oldest)
+    call("HINCRBY", n, "dropped", "1")
   end
   call("PEXPIRE", m, te.KEPT_MS)
 end

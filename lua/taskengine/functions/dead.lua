@@ -283,7 +283,7 @@ te.register("drop_malformed", function(keys, args)
     call("HINCRBY", n, "malformed", 0 - found * #args[i])
   end
   if call("EXISTS", m) == 0 then
-    call("HDEL", n, "malformed")
+    call("HDEL", n, "malformed", "dropped")
   end
   return dropped
 end)

@@ -139,9 +139,10 @@ local function queue_status(P, queue)
   return row
 end
 
--- now, due, dead, malformed, queues, workers, buried; a queue: name, ready,
--- prioritised, workers, counters; a worker: wid, lease end, in flight,
--- description. The buried are revoked and still stand in some ready list.
+-- now, due, dead, malformed, queues, workers, buried, dropped; a queue: name,
+-- ready, prioritised, workers, counters; a worker: wid, lease end, in flight,
+-- description. The buried are revoked and still stand in some ready list; the
+-- dropped were malformed and found no room.
 te.register("status", function(keys)
   local P = keys[1]
   local queues, workers = call("SMEMBERS", P .. "q"), {}
@@ -159,5 +160,6 @@ te.register("status", function(keys)
   return {
     te.now(), call("ZCARD", P .. "z"), call("ZCARD", P .. "x"),
     call("LLEN", P .. "m"), queues, workers, call("ZCARD", P .. "cx"),
+    tonumber(call("HGET", P .. "n", "dropped") or 0) or 0,
   }
 end, { "no-writes" })

@@ -164,9 +164,9 @@ describe("taskengine.cli.doctor_use", function()
     end
   end
 
-  local function status(queues, workers, dead, malformed)
+  local function status(queues, workers, dead, malformed, dropped)
     return { ["FCALL te1_status"] = { 1000, 0, dead or 0, malformed or 0,
-      queues, workers, 0 } }
+      queues, workers, 0, dropped or 0 } }
   end
 
   local function worker(deadline, text)
@@ -267,5 +267,11 @@ describe("taskengine.cli.doctor_use", function()
       end
       assert.is_nil(look(name, status({}, {})))
     end
+  end)
+
+  it("tells how much of what is no task found no room", function()
+    local _, text = look("malformed", status({}, {}, 0, 10000, 7))
+    assert.equal("10000 entries that are no tasks were set aside; there was no"
+      .. " room for 7 more, the oldest", text)
   end)
 end)

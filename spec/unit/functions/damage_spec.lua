@@ -264,6 +264,39 @@ describe("The functions", function()
       s:fetch(A, 1)
       assert.equal(65536, #malformed()[1])
     end)
+
+    local function dropped()
+      return s:call("status")[8]
+    end
+
+    it("keep the newest 10,000, and count what is dropped for them", function()
+      local junk = {}
+      for i = 1, 1000 do
+        junk[i] = "junk"
+      end
+      for _ = 1, 10 do
+        s:redis("RPUSH", "r:default", table.unpack(junk))
+        s:fetch(A, 1)
+      end
+      assert.equal(10000, s:redis("LLEN", "m"))
+      assert.equal(0, dropped())
+      s:redis("RPUSH", "r:default", "newest", "junk")
+      s:fetch(A, 1)
+      assert.equal(10000, s:redis("LLEN", "m"))
+      assert.equal(2, dropped())
+      assert.equal("newest", s:redis("LINDEX", "m", 1))
+    end)
+
+    it("count anew when all of it was deleted", function()
+      local junk = ("x"):rep(65536)
+      for _ = 1, 257 do -- 16 MiB, and one
+        s:redis("RPUSH", "r:default", junk)
+      end
+      s:fetch(A, 1)
+      assert.equal(1, dropped())
+      assert.equal(256, s:call("drop_malformed", junk))
+      assert.equal(0, dropped())
+    end)
   end)
 
   describe("with what is no worker among the workers", function()

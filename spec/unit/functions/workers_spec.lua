@@ -413,12 +413,12 @@ describe("Workers:", function()
           { "mail", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 },
         },
         { { A, tostring(s:now() + LEASE_MS), 1, "about A" } },
-        1,
+        1, 0,
       }, s:call("status"))
     end)
 
     it("says that there is nothing", function()
-      assert.same({ s:now(), 0, 0, 0, {}, {}, 0 }, s:call("status"))
+      assert.same({ s:now(), 0, 0, 0, {}, {}, 0, 0 }, s:call("status"))
     end)
   end)
 end)
