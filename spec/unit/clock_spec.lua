@@ -23,7 +23,8 @@ describe("clock", function()
     local before = os.time()
     local _, _, wall_ms = testing.clock()
     assert.is_true(wall_ms >= before * 1000)
-    assert.is_true(wall_ms < (os.time() + 1) * 1000)
+    -- os.time reads a clock that is some milliseconds behind.
+    assert.is_true(wall_ms < (os.time() + 2) * 1000)
   end)
 
   it("stands where a spec puts it, until it is let go", function()
