@@ -18,6 +18,8 @@ enum {
   AT_SOFT_TIME_LIMIT = 50,
   AT_RESULT_TTL = 54,
   AT_FLOW = 58,
+  AT_NODE = 78,
+  AT_UNIQUE = 82,
   AT_LENGTHS = 98,
   AT_NAMES = 102,
 };
@@ -36,6 +38,13 @@ static te_slice take_name(const char **at, char size) {
   te_slice name = te_slice_of(*at, (unsigned char)size);
   *at += name.size;
   return name;
+}
+
+// Empty when there are only zeros.
+static te_slice read_optional(const char *at, size_t size) {
+  for (size_t i = 0; i < size; i++)
+    if (at[i] != 0) return te_slice_of(at, size);
+  return te_slice_of(at, 0);
 }
 
 static size_t names_size(const char *lengths) {
@@ -62,6 +71,9 @@ int te_envelope_read(te_slice bytes, te_envelope *out) {
   out->time_limit_ms = te_read_u32(h + AT_TIME_LIMIT);
   out->soft_time_limit_ms = te_read_u32(h + AT_SOFT_TIME_LIMIT);
   out->result_ttl_s = te_read_u32(h + AT_RESULT_TTL);
+  out->flow = read_optional(h + AT_FLOW, TE_ID_BYTES);
+  out->node = te_read_u32(h + AT_NODE);
+  out->unique = read_optional(h + AT_UNIQUE, TE_UNIQUE_BYTES);
 
   const char *at = h + AT_NAMES;
   out->queue = take_name(&at, h[AT_LENGTHS]);
@@ -73,7 +85,9 @@ int te_envelope_read(te_slice bytes, te_envelope *out) {
 }
 
 void te_envelope_add_template(te_buf *out, const te_envelope *e) {
-  static const char zeros[AT_LENGTHS - AT_FLOW] = {0};
+  static const char zeros[AT_NODE - AT_FLOW] = {0};
+  assert(e->flow.size == 0 || e->flow.size == TE_ID_BYTES);
+  assert(e->unique.size == 0 || e->unique.size == TE_UNIQUE_BYTES);
   assert(e->queue.size <= TE_NAME_BYTES_MAX);
   assert(e->name.size <= TE_NAME_BYTES_MAX);
   assert(e->limit_key.size <= TE_NAME_BYTES_MAX);
@@ -91,7 +105,11 @@ void te_envelope_add_template(te_buf *out, const te_envelope *e) {
   te_buf_add_u32(out, e->time_limit_ms);
   te_buf_add_u32(out, e->soft_time_limit_ms);
   te_buf_add_u32(out, e->result_ttl_s);
-  te_buf_add(out, zeros, sizeof(zeros));  // no flow, no unique digest
+  te_buf_add_slice(out, e->flow);
+  te_buf_add(out, zeros, AT_NODE - AT_FLOW - e->flow.size);
+  te_buf_add_u32(out, e->node);
+  te_buf_add_slice(out, e->unique);
+  te_buf_add(out, zeros, AT_LENGTHS - AT_UNIQUE - e->unique.size);
   te_buf_add_u8(out, (uint8_t)e->queue.size);
   te_buf_add_u8(out, (uint8_t)e->name.size);
   te_buf_add_u8(out, (uint8_t)e->limit_key.size);

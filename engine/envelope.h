@@ -14,6 +14,7 @@
 
 #define TE_ENVELOPE_VERSION   1
 #define TE_ENVELOPE_BYTES_MIN 102  // the header
+#define TE_UNIQUE_BYTES       16
 
 enum te_envelope_flag {
   TE_FLAG_NO_RESULT = 1,
@@ -37,6 +38,9 @@ typedef struct te_envelope {
   uint32_t time_limit_ms;       // 0: none
   uint32_t soft_time_limit_ms;  // 0: none
   uint32_t result_ttl_s;
+  te_slice flow;    // TE_ID_BYTES, or empty: it is of none
+  uint32_t node;    // in that flow
+  te_slice unique;  // TE_UNIQUE_BYTES, or empty: others like it may be sent
   te_slice queue;
   te_slice name;
   te_slice limit_key;

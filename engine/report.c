@@ -9,7 +9,8 @@
 static bool is_plain(const te_task *t) {
   return t->end == TE_END_OUTCOME && !t->is_told &&
          te_record_is_success(te_slice_of(t->record, t->record_size)) &&
-         t->envelope.alias.size == 0 &&
+         t->envelope.alias.size == 0 && t->envelope.flow.size == 0 &&
+         t->envelope.unique.size == 0 &&
          (t->envelope.flags & TE_FLAG_HAS_PAST) == 0;
 }
 

@@ -46,14 +46,27 @@ static te_slice name_field(lua_State *L, const char *name, bool may_be_empty) {
   return s;
 }
 
+// Bytes of that size, or none.
+static te_slice bytes_field(lua_State *L, const char *name, size_t size) {
+  te_bind_raw_field(L, 1, name);
+  te_slice s = {"", 0};
+  if (!lua_isnil(L, -1)) {
+    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "%s: no string", name);
+    s.data = lua_tolstring(L, -1, &s.size);
+    if (s.size != size) luaL_error(L, "%s: not %d bytes", name, (int)size);
+  }
+  lua_pop(L, 1);
+  return s;
+}
+
 /***
 The header and names that tasks of one kind share.
 @function template
 @tparam table fields `queue`, `name`; and where they are not zero `priority`,
   `flags`, `attempt`, `time_limit_ms`, `soft_time_limit_ms`, `result_ttl_s`,
-  `limit_key`, `alias`
+  `limit_key`, `alias`, and as bytes `flow` with `node`, and `unique`
 @treturn string
-@raise when a field is no valid name or number
+@raise when a field is no valid name or number, or not of its size
 */
 static int envelope_template(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -62,6 +75,9 @@ static int envelope_template(lua_State *L) {
   e.name = name_field(L, "name", false);
   e.limit_key = name_field(L, "limit_key", true);
   e.alias = name_field(L, "alias", true);
+  e.flow = bytes_field(L, "flow", TE_ID_BYTES);
+  e.node = (uint32_t)integer_field(L, "node", 0, UINT32_MAX);
+  e.unique = bytes_field(L, "unique", TE_UNIQUE_BYTES);
   e.priority = (uint8_t)integer_field(L, "priority", 0, 9);
   e.flags = (uint8_t)integer_field(L, "flags", 0, UINT8_MAX);
   e.attempt = (uint8_t)integer_field(L, "attempt", 0, UINT8_MAX);
@@ -223,13 +239,16 @@ static int envelope_read(lua_State *L) {
   te_envelope e;
   int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
   if (rc < 0) return te_bind_fail(L, rc);
-  lua_createtable(L, 0, 18);
+  lua_createtable(L, 0, 21);
   set_slice(L, "id", e.id);
   set_slice(L, "queue", e.queue);
   set_slice(L, "name", e.name);
   set_slice(L, "limit_key", e.limit_key);
   set_slice(L, "alias", e.alias);
+  set_slice(L, "flow", e.flow);
+  set_slice(L, "unique", e.unique);
   set_slice(L, "body", e.body);
+  set_integer(L, "node", e.node);
   set_integer(L, "version", e.version);
   set_integer(L, "flags", e.flags);
   set_integer(L, "attempt", e.attempt);

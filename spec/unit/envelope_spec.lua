@@ -13,6 +13,8 @@ local function full()
     deaths = 2, reaps = 9, priority = 5, delivery = 0xfffffffe,
     expiry_ms = 1795342350123, sent_ms = 1795342350000,
     time_limit_ms = 0xfffffffd, soft_time_limit_ms = 250, ttl_s = 86401,
+    flow = reference.id(PRODUCER, 0), node = 0xfffffffc,
+    digest = "\0unique digest\0\1",
     queue = "mail", name = "send.it", limit_key = "per-user",
     alias = "order-7", body = "\x91\x93\x01\xc0\xa1x",
   }
@@ -21,6 +23,7 @@ end
 local function read_by_engine(bytes)
   local got = assert(envelope.read(bytes))
   got.ttl_s, got.result_ttl_s = got.result_ttl_s, nil
+  got.digest, got.unique = got.unique, nil
   return got
 end
 
@@ -43,6 +46,13 @@ describe("taskengine.core.envelope", function()
       parts[name] = name:sub(1, 1):rep(255)
     end
     assert.same(parts, read_by_engine(reference.new(parts)))
+  end)
+
+  it("says nothing of a flow and a digest that are not there", function()
+    local parts = full()
+    parts.flow, parts.digest, parts.node = nil, nil, nil
+    local got = read_by_engine(reference.new(parts))
+    assert.same({ "", "", 0 }, { got.flow, got.digest, got.node })
   end)
 
   it("refuses every truncation, whatever stands behind it", function()
@@ -97,7 +107,8 @@ describe("taskengine.core.envelope", function()
       alias = parts.alias, priority = parts.priority, flags = parts.flags,
       attempt = parts.attempt, time_limit_ms = parts.time_limit_ms,
       soft_time_limit_ms = parts.soft_time_limit_ms,
-      result_ttl_s = parts.ttl_s,
+      result_ttl_s = parts.ttl_s, flow = parts.flow, node = parts.node,
+      unique = parts.digest,
     }
     local bytes = assert(envelope.pack(template, parts.id, { 1, nil, "x",
       n = 3 }))

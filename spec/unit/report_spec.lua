@@ -74,6 +74,8 @@ describe("report", function()
     add("o", "S\7", { alias = "order-7" })
     add("o", "S\8", { flags = HAS_PAST })
     add("o", "S\9")
+    add("o", "S\10", { flow = envelope.id("FlowfGHI0123", 0), node = 1 })
+    add("o", "S\11", { digest = ("d"):rep(16) })
     assert.same({
       "s", "default", "86400", "1", field(1), "S\1",
       "o", field(2), "Fx",
@@ -84,6 +86,8 @@ describe("report", function()
       "o", field(7), "S\7",
       "o", field(8), "S\8",
       "s", "default", "86400", "1", field(9), "S\9",
+      "o", field(10), "S\10",
+      "o", field(11), "S\11",
     }, write())
   end)
 

@@ -3,7 +3,7 @@
 
 -- How many arguments an operation has, its letter among them; nil when they
 -- are not as they must be.
-local SIZES = {
+te.SIZES = {
   s = function(args, i)
     local ttl_s, n = tonumber(args[i + 2]), tonumber(args[i + 3])
     return ttl_s and ttl_s >= 0 and n and n > 0 and n <= te.BATCH_MAX
@@ -25,7 +25,7 @@ local SIZES = {
 local function parse(args)
   local starts, i = {}, 3
   while i <= #args do
-    local size = SIZES[args[i]] and SIZES[args[i]](args, i)
+    local size = te.SIZES[args[i]] and te.SIZES[args[i]](args, i)
     if not size then
       return nil
     end
@@ -81,7 +81,7 @@ end
 
 -- Operations: each returns how many tasks were still this worker's. What
 -- goes back to its queue is gathered in state.back.
-local OPERATIONS = {}
+te.OPERATIONS = {}
 
 -- Takes n tasks out of flight, all at once. Returns how many were there.
 local function take_all(state, args, first, last, step)
@@ -96,7 +96,7 @@ end
 -- this worker's, because it sends them so only once (a repeat in doubt is
 -- sent as `o`). Outcomes of one chunk are written together. Should only some
 -- be there all the same, the outcome that was written first stays.
-function OPERATIONS.s(state, args, i)
+function te.OPERATIONS.s(state, args, i)
   local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
   local own, n = take_all(state, args, first, last, 2)
   if own == 0 then
@@ -127,7 +127,7 @@ function OPERATIONS.s(state, args, i)
 end
 
 -- queue, n, fields: those who wait learn that nothing was kept
-function OPERATIONS.d(state, args, i)
+function te.OPERATIONS.d(state, args, i)
   local first, last, own = i + 3, i + 2 + tonumber(args[i + 2]), 0
   if state.some_wait then
     for k = first, last do
@@ -146,7 +146,7 @@ function OPERATIONS.d(state, args, i)
 end
 
 -- The operations on one task: what is done with its envelope.
-local function single(act)
+function te.single(act)
   return function(state, args, i)
     local outcome = args[i] == "o" and args[i + 2] or nil
     local env = take(state.P, state.wid, args[i + 1], outcome)
@@ -162,14 +162,14 @@ local function back(state, env)
   state.back[#state.back + 1] = env
 end
 
-OPERATIONS.h = single(back)
+te.OPERATIONS.h = te.single(back)
 
-OPERATIONS.b = single(function(state, env)
+te.OPERATIONS.b = te.single(function(state, env)
   te.count(state.P, te.queue(env), "redelivered", 1)
   back(state, env)
 end)
 
-OPERATIONS.o = single(function(state, env, outcome)
+te.OPERATIONS.o = te.single(function(state, env, outcome)
   te.settle(state.P, env, outcome, state.now)
 end)
 
@@ -191,7 +191,7 @@ local function lost(state, env, outcome, what)
   end
 end
 
-OPERATIONS.l = single(function(state, env, outcome)
+te.OPERATIONS.l = te.single(function(state, env, outcome)
   lost(state, env, outcome, CHILD)
 end)
 
@@ -209,7 +209,7 @@ end
 local REFUSED_MS_MAX, REFUSED_PAUSE_MS = 60000, 250
 local REFUSALS_MS = 3600 * 1000
 
-OPERATIONS.n = single(function(state, env, outcome)
+te.OPERATIONS.n = te.single(function(state, env, outcome)
   local P, now = state.P, state.now
   local key = P .. "nr:" .. te.id(env)
   local refusals = call("GET", key) or string.format("%.0f", now)
@@ -242,7 +242,7 @@ te.register("finish", function(keys, args)
   }
   for k = 1, #starts do
     local i = starts[k]
-    total = total + OPERATIONS[args[i]](state, args, i)
+    total = total + te.OPERATIONS[args[i]](state, args, i)
   end
   hand_back(P, state.back)
   return { total }
