@@ -16,8 +16,8 @@ library.PREFIX = "te1_"
 library.RELEASE = 3
 
 local PARTS = {
-  "prelude", "damage", "handover", "enqueue", "fetch", "finish", "workers",
-  "results", "survey", "purge", "dead",
+  "prelude", "damage", "handover", "unique", "enqueue", "fetch", "finish",
+  "workers", "results", "survey", "purge", "dead",
 }
 
 local function read_part(part)

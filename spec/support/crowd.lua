@@ -47,6 +47,7 @@ function crowd.new(opts)
     steps = 0,
     names = 0,
     handed = 0, -- how many tasks workers took out of their bells
+    doubles = 0, -- how many were not made, beside one that was like them
     newer = 0,
     dead = {}, -- ids and times of death that were listed, by turns
     dropped = {}, -- queue to the number of tasks for newer workers

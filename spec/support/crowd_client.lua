@@ -13,8 +13,9 @@ Client.__index = Client
 local QUEUES <const> = { "a", "b" }
 local NEWER_MAX <const> = 4
 local BUSY_STEPS <const> = 300
-local NO_RESULT <const>, LOST_FAILS <const> = 1, 2
+local NO_RESULT <const>, LOST_FAILS <const>, UNIQUE_START <const> = 1, 2, 32
 local REVOKED <const> = "R\x80"
+local NO_DIGEST <const> = ("\0"):rep(16)
 
 --- A new client.
 -- @tparam Crowd crowd
@@ -58,6 +59,15 @@ local function draw_delay(c)
     or "+" .. c:upto(500)
 end
 
+-- Makes a task unique: among few, so that others like it are there.
+local function draw_lock(c, parts)
+  parts.digest = ("digest%010d"):format(c:upto(6))
+  if c:one_in(3) then
+    parts.flags = parts.flags | UNIQUE_START
+  end
+  return c:one_in(3) and "l" .. c:upto(30000) or "l"
+end
+
 -- The options of a task; a caller's id becomes one of its parts.
 local function draw_options(c, parts)
   local opts = { delay = draw_delay(c), unique = "" }
@@ -65,6 +75,8 @@ local function draw_options(c, parts)
   if c:one_in(8) and not parts.version then
     parts.alias = "name" .. c:upto(30)
     opts.unique = "u" .. parts.alias
+  elseif c:one_in(6) and not parts.version then
+    opts.unique = draw_lock(c, parts)
   end
   return opts
 end
@@ -82,7 +94,7 @@ local function draw_batch(self, n)
     local opts = draw_options(c, parts)
     parts.id = envelope.id(self.id, self.last + i)
     local bytes = envelope.new(parts)
-    sent[i] = { bytes = bytes, is_named = opts.unique ~= "",
+    sent[i] = { bytes = bytes, is_named = parts.alias ~= nil,
       is_plain = is_plain(parts, opts) }
     if not sent[i].is_plain then
       queue = nil
@@ -108,7 +120,8 @@ local function repeat_doubtful(self)
   local c = self.crowd
   local bytes = table.remove(c.doubtful, c:upto(#c.doubtful))
   local parts = envelope.read(bytes)
-  return { "g", bytes, parts.queue, "", "", "i" },
+  local kind = parts.digest == NO_DIGEST and "i" or "li"
+  return { "g", bytes, parts.queue, "", "", kind },
     { { bytes = bytes, is_repeat = true } }
 end
 
@@ -119,6 +132,8 @@ local function check_accepted(self, sent, ids)
     local id = task.bytes:sub(1, 20)
     if not task.is_plain then
       at = at + 1
+      self.crowd.doubles = self.crowd.doubles
+        + (ids[at] ~= id and not task.is_named and 1 or 0)
       id = ids[at]
     end
     assert(made[id], "an accepted task is not there")

@@ -15,6 +15,7 @@ local LEASE_MS <const> = 15000
 local SLOTS <const>, FIELD_BYTES <const> = 5, 24
 local HANDED_FIRST <const> = 1 << 31
 local NO_RESULT <const>, HAS_PAST <const> = 1, 16
+local NO_DIGEST <const> = ("\0"):rep(16)
 local FAILURE <const>, REVOKED <const> = "F\x81\xa4kind\xa1x", "R\x80"
 
 --- A host for one worker after the other.
@@ -131,7 +132,8 @@ end
 
 -- Whether a success of it may be told together with others.
 local function goes_together(parts)
-  return parts.alias == "" and parts.flags & HAS_PAST == 0
+  return parts.alias == "" and parts.digest == NO_DIGEST
+    and parts.flags & HAS_PAST == 0
 end
 
 -- How a task ends that begins now or has begun.

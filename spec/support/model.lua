@@ -9,7 +9,7 @@
 --
 -- Its rooms are those of lua/taskengine/functions: each has the functions
 -- that are called there, by their names without `te1_`. What these share is
--- in `state`, `queues`, `ends`, `ids`, `handover` and `leases`.
+-- in `state`, `queues`, `ends`, `ids`, `unique`, `handover` and `leases`.
 -- @module spec.support.model
 
 local ends = require("spec.support.model.ends")
@@ -56,6 +56,9 @@ function model.new(now, limits)
     tombstones = {}, -- id to time
     refusals = {}, -- id to { since, until_ms, wid... }
     malformed = {}, -- newest first, and until_ms
+    locks = {}, -- digest to { id, until_ms }
+    locked = {}, -- id to digest
+    doubles = {}, -- producer to { ids, until_ms }
     handed_to = function() end,
   }, Model)
 end

@@ -154,6 +154,24 @@ function FIELDS.refusals(refusals, put)
   end
 end
 
+function FIELDS.locks(locks, put)
+  local fields = {}
+  for digest, lock in pairs(locks) do
+    fields[digest] = lock.id .. (">I8"):pack(lock.until_ms)
+  end
+  put("l", "hash", fields)
+end
+
+function FIELDS.locked(locked, put)
+  put("lo", "hash", locked)
+end
+
+function FIELDS.doubles(doubles, put)
+  for producer, entry in pairs(doubles) do
+    put("d:" .. producer, "hash", entry.ids, entry.until_ms)
+  end
+end
+
 function FIELDS.malformed(malformed, put)
   put("m", "list", table.move(malformed, 1, #malformed, 1, {}),
     malformed.until_ms)

@@ -81,6 +81,7 @@ local MALFORMED = "F\130\164kind\169Malformed\167message"
 -- tell those who wait; `record` is how it ended, if that is known.
 function te.give_up(P, id, env, record)
   te.keep_malformed(P, env or id)
+  te.unlock(P, id)
   if te.sequence(id) and te.was_enqueued(P, id) and not te.get_outcome(P, id)
   then
     record = record or MALFORMED

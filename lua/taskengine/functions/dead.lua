@@ -226,7 +226,8 @@ local function requeue(P, id, now)
   end
   local alias = te.alias(env)
   local owner = alias and call("GET", P .. "u:" .. alias)
-  if owner and owner ~= id then
+  local digest = te.digest(env)
+  if owner and owner ~= id or digest and te.lock(P, env, "", now) then
     return "taken"
   end
   take_out(P, { id })

@@ -6,6 +6,17 @@ local function remember_producer(P, producer, last)
   call("SET", P .. "i:" .. producer, last, "PX", KEPT_MS)
 end
 
+-- Whether what is said of other tasks like it fits the envelope.
+local function is_uniqueness(text, env)
+  local for_ms, rest = te.read_unique(text)
+  if for_ms and not te.digest(env) then
+    return false
+  end
+  return rest == ""
+    or rest == "i" and te.sequence(te.id(env)) ~= nil
+    or not for_ms and sub(rest, 1, 1) == "u" and sub(rest, 2) == te.alias(env)
+end
+
 -- What follows `g`: envelope, queue, delay, expires, unique.
 local function is_general(args, i)
   local env, queue, unique = args[i + 1], args[i + 2], args[i + 5]
@@ -16,9 +27,7 @@ local function is_general(args, i)
     and string.find(args[i + 3], "^%+?%d*$")
     and args[i + 3] ~= "+"
     and string.find(args[i + 4], "^%d*$")
-    and (unique == ""
-      or unique == "i" and te.sequence(te.id(env)) ~= nil
-      or sub(unique, 1, 1) == "u" and sub(unique, 2) == te.alias(env))
+    and is_uniqueness(unique, env)
 end
 
 -- Whether an inbox is named behind a group of one plain task.
@@ -61,28 +70,43 @@ local function add_plain(P, args, i)
   end
 end
 
--- A repeat of an enqueue whose outcome its producer never learned. The
--- producer is retired, so that its own late request does nothing any more.
-local function is_repeat(P, id)
-  if te.was_enqueued(P, id) or te.get_outcome(P, id) then
-    return true
-  end
-  call("SET", P .. "u:" .. id, id, "PX", te.KEPT_MS)
-  local producer = sub(id, 1, 12)
+local function was_there(P, id)
+  return te.was_enqueued(P, id) or te.get_outcome(P, id)
+end
+
+-- A producer who does not know whether a task was enqueued, when somebody asks
+-- for it again: his own late request does nothing any more.
+local function retire(P, producer)
   local last, retired = te.producer_state(P, producer)
   if not retired then
     remember_producer(P, producer, string.format("%.0f!", last))
   end
-  return false
 end
 
 -- The id of the task that is there already, or nil when this one is new.
-local function existing(P, id, unique)
-  if unique == "i" then
-    return is_repeat(P, id) and id or nil
-  elseif unique ~= "" then
-    local key = P .. "u:" .. sub(unique, 2)
+local function existing(P, env, unique, batch)
+  local id = te.id(env)
+  local for_ms, rest = te.read_unique(unique)
+  if rest == "i" then
+    local original = te.original(P, id)
+    if original ~= id or was_there(P, id) then
+      return original
+    end
+    retire(P, sub(id, 1, 12))
+  elseif rest ~= "" then
+    local key = P .. "u:" .. sub(rest, 2)
     return call("SET", key, id, "NX") == false and call("GET", key) or nil
+  end
+  local holder = for_ms and te.lock(P, env, for_ms, batch.now)
+  if holder then
+    if not batch.has_doubles then
+      te.forget_doubles(P, batch.producer)
+      batch.has_doubles = true
+    end
+    te.note_double(P, id, holder)
+    return holder
+  elseif rest == "i" then
+    call("SET", P .. "u:" .. id, id, "PX", te.KEPT_MS)
   end
 end
 
@@ -95,10 +119,10 @@ local function due_time(delay, now)
   return tonumber(delay)
 end
 
-local function add_general(P, args, i, now)
-  local env, queue = args[i + 1], args[i + 2]
+local function add_general(P, args, i, batch)
+  local env, queue, now = args[i + 1], args[i + 2], batch.now
   local id = te.id(env)
-  local before = existing(P, id, args[i + 5])
+  local before = existing(P, env, args[i + 5], batch)
   if before then
     return before
   end
@@ -124,8 +148,11 @@ end
 
 -- The id that a group of a batch got when the batch was accepted.
 local function accepted_id(P, env, unique)
-  return sub(unique, 1, 1) == "u" and call("GET", P .. "u:" .. sub(unique, 2))
-    or te.id(env)
+  local for_ms, rest = te.read_unique(unique)
+  if sub(rest, 1, 1) == "u" then
+    return call("GET", P .. "u:" .. sub(rest, 2)) or te.id(env)
+  end
+  return for_ms and te.original(P, te.id(env)) or te.id(env)
 end
 
 -- Whether a batch is to be done: 0, or why not. A producer's numbers have no
@@ -140,13 +167,13 @@ local function judge(P, producer, first)
   return 0, last
 end
 
-local function add_group(P, args, i, now, out)
+local function add_group(P, args, i, batch, out)
   if args[i] == "r" then
     add_plain(P, args, i)
   elseif args[i] == "a" then
-    te.add_inbox(P, te.id(args[i - 1]), args[i + 1], now)
+    te.add_inbox(P, te.id(args[i - 1]), args[i + 1], batch.now)
   else
-    out[#out + 1] = add_general(P, args, i, now)
+    out[#out + 1] = add_general(P, args, i, batch)
   end
 end
 
@@ -160,11 +187,11 @@ te.register("enqueue", function(keys, args)
   elseif verdict == 1 and tonumber(args[3]) > last then
     return redis.error_reply("ERR te1_enqueue: half of it was done before")
   end
-  local out = { now, verdict }
+  local out, batch = { now, verdict }, { producer = producer, now = now }
   for k = 1, #starts do
     local i = starts[k]
     if verdict == 0 then
-      add_group(P, args, i, now, out)
+      add_group(P, args, i, batch, out)
     elseif verdict == 1 and args[i] == "g" then
       out[#out + 1] = accepted_id(P, args[i + 1], args[i + 5])
     end

@@ -17,7 +17,7 @@ local EXPIRED = "R\130\164kind\167Expired\167message"
 -- belongs: aside when malformed or too new, to its end when expired or
 -- revoked.
 local function deliverable(P, env, queue, state)
-  local version, priority, named = te.read_header(env)
+  local version, priority, named, flags = te.read_header(env)
   if version == 0 or named ~= queue or priority > te.PRIORITY_MAX then
     te.give_up(P, te.id(env), env)
     return false
@@ -30,6 +30,8 @@ local function deliverable(P, env, queue, state)
   elseif te.has_expiry(env) and te.expiry(env) <= state.now then
     te.settle(P, env, EXPIRED, state.now, "expired")
     return false
+  elseif te.unlocks_at_start(flags) then
+    te.unlock(P, te.id(env), te.digest(env))
   end
   return true
 end

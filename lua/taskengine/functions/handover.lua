@@ -26,9 +26,10 @@ end
 
 -- Whether nothing is to be looked at that a fetch would look at.
 local function is_simple(env, queue)
-  local version, priority, named = te.read_header(env)
+  local version, priority, named, flags = te.read_header(env)
   return version == te.VERSION and priority == 0 and named == queue
     and #env <= HANDED_BYTES_MAX and not te.has_expiry(env)
+    and not te.unlocks_at_start(flags)
 end
 
 -- Hands a plain task to a sleeper of its queue. Another one is woken, because

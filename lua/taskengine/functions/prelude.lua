@@ -127,6 +127,13 @@ function te.has_past(env)
   return math.floor(byte(env, 22) / te.HAS_PAST) % 2 == 1
 end
 
+-- The flag of a unique task whose lock goes when it is first fetched.
+te.UNIQUE_START = 32
+function te.unlocks_at_start(flags)
+  return math.floor(flags / te.UNIQUE_START) % 2 == 1
+end
+
+te.NO_DIGEST = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 te.NO_EXPIRY = "\0\0\0\0\0\0\0\0"
 
 function te.has_expiry(env)
@@ -150,14 +157,15 @@ function te.alias(env)
   end
 end
 
--- Version, priority and queue; 0 for what no version of ours has written.
+-- Version, priority, queue and flags; 0 for what no version of ours has
+-- written.
 -- One look at the bytes for each task that is fetched: this is a hot path.
 function te.read_header(env)
   local queue, name, limit_key, alias = byte(env, 99, 102)
   if alias and queue > 0
     and #env > te.HEADER_BYTES + queue + name + limit_key + alias then
-    local version, _, _, _, _, priority = byte(env, 21, 26)
-    return version, priority, sub(env, 103, 102 + queue)
+    local version, flags, _, _, _, priority = byte(env, 21, 26)
+    return version, priority, sub(env, 103, 102 + queue), flags
   end
   return 0
 end
@@ -359,6 +367,10 @@ function te.ended(P, env, record)
   te.tell(P, te.id(env), record)
   expire_alias(P, env)
   te.close_past(P, env, record)
+  local digest = te.digest(env)
+  if digest then
+    te.unlock(P, te.id(env), digest)
+  end
 end
 
 -- Forgets waits that nothing has ended.

@@ -76,7 +76,7 @@ end
 te.register("look", function(keys, args)
   local P, out, seen = keys[1], {}, {}
   for i = 1, #args do
-    local id = te.resolve(P, args[i])
+    local id = te.original(P, te.resolve(P, args[i]))
     out[i] = inline(outcome(P, id))
     if sub(out[i], 1, 1) == "=" and is_gone(P, id, seen) then
       out[i] = "-"
@@ -187,9 +187,11 @@ local function revoke(P, id, record, ttl_ms, seen)
   elseif in_flight(P, id, seen) then
     return "running"
   elseif not te.any_ready(P) then
+    te.unlock(P, id) -- it is nowhere: somebody has deleted it
     return "finished"
   else
     bury(P, id, seen.now)
+    te.unlock(P, id)
     te.tell(P, id, record)
   end
   te.put_outcome(P, id, record, ttl_ms)

@@ -5,6 +5,7 @@ local ends = require("spec.support.model.ends")
 local ids = require("spec.support.model.ids")
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
+local unique = require("spec.support.model.unique")
 
 local dead = {}
 
@@ -75,7 +76,8 @@ local function requeue(self, id)
   local death = self.dead[id]
   local parts = death.parts
   local name = state.kept(self, self.names, parts.alias)
-  if name and name.id ~= id then
+  if name and name.id ~= id
+    or unique.digest(parts) and unique.lock(self, parts, "") then
     return "taken"
   end
   self.dead[id] = nil

@@ -3,6 +3,7 @@
 
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
+local unique = require("spec.support.model.unique")
 
 local ends = {}
 
@@ -77,6 +78,7 @@ function ends.ended(self, task, record)
   self.tasks[task.parts.id] = nil
   ends.tell(self, task.parts.id, record)
   close_past(self, task, record)
+  unique.unlock(self, task.parts.id)
   local name = state.kept(self, self.names, task.parts.alias)
   if name then
     name.until_ms = self.now + math.max(task.parts.ttl_s * 1000, 1)

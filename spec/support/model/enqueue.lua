@@ -7,27 +7,58 @@ local handover = require("spec.support.model.handover")
 local ids = require("spec.support.model.ids")
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
+local unique = require("spec.support.model.unique")
 
 local enqueue = {}
 
-local function existing(self, id, unique)
-  if unique == "i" then
-    if ids.was_enqueued(self, id) or ends.get_outcome(self, id) then
-      return id
+local function retire(self, producer)
+  local last, retired = ids.producer(self, producer)
+  if not retired then
+    self.producers[producer] =
+      { last = last, retired = true, until_ms = self.now + state.WEEK_MS }
+  end
+end
+
+-- For how many ms a task locks out others like it, or nil; and whether it
+-- repeats another ("i") or which name it has.
+local function read_kind(kind)
+  local for_ms, rest = kind:match("^l(%d*)(.*)$")
+  return for_ms, rest or kind
+end
+
+local function lock(self, bytes, for_ms, batch)
+  local holder = unique.lock(self, envelope.read(bytes), for_ms)
+  if holder then
+    if not batch.has_doubles then
+      batch.has_doubles, self.doubles[batch.producer] = true, nil
     end
-    self.names[id] = { id = id, until_ms = self.now + state.WEEK_MS }
-    local last, retired = ids.producer(self, id:sub(1, 12))
-    if not retired then
-      self.producers[id:sub(1, 12)] =
-        { last = last, retired = true, until_ms = self.now + state.WEEK_MS }
+    unique.note_double(self, bytes:sub(1, 20), holder)
+  end
+  return holder
+end
+
+local function existing(self, bytes, kind, batch)
+  local id = bytes:sub(1, 20)
+  local for_ms, rest = read_kind(kind)
+  if rest == "i" then
+    local original = unique.original(self, id)
+    if original ~= id or ids.was_enqueued(self, id)
+      or ends.get_outcome(self, id) then
+      return original
     end
-  elseif unique ~= "" then
-    local name = state.kept(self, self.names, unique:sub(2))
+    retire(self, id:sub(1, 12))
+  elseif rest ~= "" then
+    local name = state.kept(self, self.names, rest:sub(2))
     if name then
       return name.id
     end
-    self.names[unique:sub(2)] = { id = id }
+    self.names[rest:sub(2)] = { id = id }
   end
+  local holder = for_ms and lock(self, bytes, for_ms, batch)
+  if not holder and rest == "i" then
+    self.names[id] = { id = id, until_ms = self.now + state.WEEK_MS }
+  end
+  return holder
 end
 
 local function accept(self, bytes)
@@ -39,9 +70,9 @@ local function accept(self, bytes)
   return task
 end
 
-local function accept_general(self, bytes, delay, expires, unique)
+local function accept_general(self, batch, bytes, delay, expires, kind)
   local id = bytes:sub(1, 20)
-  local before = existing(self, id, unique)
+  local before = existing(self, bytes, kind, batch)
   if before then
     return before
   end
@@ -71,13 +102,15 @@ local function accept_plain(self, first, ...)
   end
 end
 
-local function accepted_id(self, bytes, unique)
-  local name = unique:sub(1, 1) == "u" and state.kept(self, self.names,
-    unique:sub(2))
-  return name and name.id or bytes:sub(1, 20)
+local function accepted_id(self, bytes, kind)
+  local for_ms, rest = read_kind(kind)
+  local name = rest:sub(1, 1) == "u" and state.kept(self, self.names,
+    rest:sub(2))
+  local id = bytes:sub(1, 20)
+  return name and name.id or for_ms and unique.original(self, id) or id
 end
 
--- Calls fn(kind, ...) for each group.
+-- Calls fn(letter, ...) for each group.
 local function each_group(args, fn)
   local i = 1
   while args[i] do
@@ -99,16 +132,16 @@ function enqueue.enqueue(self, producer, first, last, ...)
   local verdict = first <= before and 1
     or (retired or first > before + 1) and 2 or 0
   assert(verdict ~= 1 or last <= before)
-  local reply = { 0, verdict }
-  each_group({ ... }, function(kind, ...)
-    reply[1] = kind ~= "r" and self.now or reply[1]
-    if kind == "g" and verdict < 2 then
-      local bytes, delay, expires, unique = ...
-      reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, unique)
-        or accept_general(self, bytes, delay, expires, unique)
-    elseif kind == "r" and verdict == 0 then
+  local reply, batch = { 0, verdict }, { producer = producer }
+  each_group({ ... }, function(letter, ...)
+    reply[1] = letter ~= "r" and self.now or reply[1]
+    if letter == "g" and verdict < 2 then
+      local bytes, _, _, kind = ...
+      reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, kind)
+        or accept_general(self, batch, ...)
+    elseif letter == "r" and verdict == 0 then
       accept_plain(self, ...)
-    elseif kind == "a" and verdict == 0 then
+    elseif letter == "a" and verdict == 0 then
       local id, inbox = ...
       self.waits[id] = { inbox, at = self.now }
     end

@@ -7,12 +7,14 @@ local handover = require("spec.support.model.handover")
 local leases = require("spec.support.model.leases")
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
+local unique = require("spec.support.model.unique")
 
 local fetch = {}
 
 local EXPIRED <const> = "R\x82\xa4kind\xa7Expired\xa7message"
   .. "\xd9\x25expired before a worker could take it"
 local HANDED_FIRST <const> = 1 << 31
+local UNIQUE_START <const> = 32
 
 -- Whether a worker gets what came out of a queue.
 local function deliver(self, task, newer)
@@ -67,6 +69,14 @@ local function take(self, want, names)
   return got
 end
 
+local function begin(self, worker, task, number)
+  task.place = "in flight"
+  worker.held[envelope.field(task.bytes, number)] = task
+  if task.parts.flags & UNIQUE_START ~= 0 then
+    unique.unlock(self, task.parts.id)
+  end
+end
+
 function fetch.fetch(self, wid, lease_ms, want, number, flags, ...)
   local worker = leases.renew(self, wid, lease_ms)
   if not worker then
@@ -84,8 +94,7 @@ function fetch.fetch(self, wid, lease_ms, want, number, flags, ...)
     worker.handed = worker.handed or HANDED_FIRST
   end
   for i, task in ipairs(got) do
-    task.place = "in flight"
-    worker.held[envelope.field(task.bytes, number)] = task
+    begin(self, worker, task, number)
     reply[i + 2] = task.bytes
   end
   if sleeps and flags & 1 == 0 then

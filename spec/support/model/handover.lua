@@ -7,6 +7,8 @@ local state = require("spec.support.model.state")
 
 local handover = {}
 
+local UNIQUE_START <const> = 32
+
 --- Redis has handed a task to a worker that sleeps, if it is in flight there.
 -- Returns whether it has.
 function handover.give(self, task)
@@ -22,7 +24,8 @@ function handover.give(self, task)
   assert(state.has(worker.queues, parts.queue),
     "it is handed to somebody else's")
   assert(parts.priority == 0 and parts.version == state.VERSION
-    and parts.expiry_ms == 0, "it is for a fetch")
+    and parts.expiry_ms == 0 and parts.flags & UNIQUE_START == 0,
+    "it is for a fetch")
   assert(not state.kept(self, self.inboxes, bell), "nobody listens to the bell")
   worker.handed = worker.handed + 1
   assert(number == worker.handed, "its number is another")

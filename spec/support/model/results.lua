@@ -5,6 +5,7 @@ local ends = require("spec.support.model.ends")
 local ids = require("spec.support.model.ids")
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
+local unique = require("spec.support.model.unique")
 
 local results = {}
 
@@ -28,7 +29,7 @@ end
 function results.look(self, ...)
   local reply = {}
   for i, any in ipairs { ... } do
-    local id = ids.resolve(self, any)
+    local id = unique.original(self, ids.resolve(self, any))
     local record = outcome(self, id)
     local is_gone = record == "=" .. id and not self.tasks[id]
       and not queues.any_ready(self)
@@ -104,6 +105,7 @@ local function cancel(self, id, record, ttl_s)
     return "finished"
   else
     self.tombstones[id] = self.now
+    unique.unlock(self, id)
     ends.tell(self, id, record)
   end
   ends.put_outcome(self, id, record, ttl_s * 1000)
