@@ -161,7 +161,7 @@ describe("The functions on a real Redis", function()
 
     it("do all the rest", function()
       local ids = { envelope.id(PRODUCER, 1), envelope.id(PRODUCER, 2) }
-      assert.equal(6, #fcall("heartbeat", W, 15000, "default"))
+      assert.equal(7, #fcall("heartbeat", W, 15000, "default"))
       assert.equal(6, #fcall("register", "workerCCCCCC", 15000, "", "mail"))
       assert.equal(1, fcall("leave", "workerCCCCCC"))
       assert.same({ "0" }, fcall("holds", W, 1))
@@ -170,6 +170,8 @@ describe("The functions on a real Redis", function()
       assert.equal(1, fcall("unwait", "a:client", ids[1]))
       assert.same({ "revoked" }, fcall("cancel", "R\x80", 60, ids[1]))
       assert.same({ "R\x80", "=" .. ids[2] }, fcall("outcome", ids[1], ids[2]))
+      assert.same({ "asked" },
+        fcall("revoke", "R\x80", 60, "t", take(2)[1]:sub(1, 20)))
       assert.equal(1, fcall("forget", ids[1]))
       assert.equal(8, #fcall("status"))
       assert.equal(library.BUILD, fcall("build"))
@@ -257,7 +259,7 @@ describe("The functions on a real Redis", function()
       end
       local parts = {}
       for i, item in ipairs(reply) do
-        parts[i] = normal(nil, item)
+        parts[i] = normal(name == "heartbeat" and "holds" or nil, item)
       end
       if name == "holds" then
         table.sort(parts)

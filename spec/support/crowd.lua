@@ -48,6 +48,7 @@ function crowd.new(opts)
     names = 0,
     handed = 0, -- how many tasks workers took out of their bells
     doubles = 0, -- how many were not made, beside one that was like them
+    asked = 0, -- how many they ended because they were asked to
     newer = 0,
     dead = {}, -- ids and times of death that were listed, by turns
     dropped = {}, -- queue to the number of tasks for newer workers
@@ -131,6 +132,10 @@ function Crowd:carry_out(name, args)
     local handed = table.remove(reply, 1)
     table.sort(reply)
     table.insert(reply, 1, handed)
+  elseif name == "heartbeat" and reply and reply[7] then
+    table.sort(reply[7], function(a, b)
+      return a:sub(2) < b:sub(2)
+    end)
   end
   self:note(("%d %s %s -> %s"):format(self.shard:now(), name, show(args),
     show(problem or reply)))

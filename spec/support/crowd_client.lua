@@ -260,8 +260,11 @@ function Client:ask()
     c:request("forget", ids[1])
   elseif what == 7 then
     c:request("look", table.unpack(ids))
-  else
+  elseif what == 8 then
     c:request("cancel", REVOKED, 3600, table.unpack(ids))
+  else
+    c:request("revoke", REVOKED, 3600, c:pick { "w", "c", "t" },
+      table.unpack(ids))
   end
 end
 

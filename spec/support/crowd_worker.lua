@@ -240,6 +240,20 @@ local function compare_handed(self, handed)
   end
 end
 
+--- Is asked to end a task: one that has not begun never does, another may go
+-- on for a while.
+-- @tparam string request a mode and a field
+function Worker:hear_request(request)
+  local c, mode, field = self.crowd, request:sub(1, 1), request:sub(2)
+  local task = self.held[field]
+  if task and (mode == "t" or not task.has_begun or c:one_in(2)) then
+    c.asked = c.asked + 1
+    self.held[field] = nil
+    table.insert(self.ended, { field = field, op = "o", record = REVOKED,
+      parts = task.parts })
+  end
+end
+
 --- Renews the lease, and reaps a worker whose lease has ended.
 function Worker:heartbeat()
   local c = self.crowd
@@ -249,6 +263,9 @@ function Worker:heartbeat()
   end
   self.wakes = self.wakes or reply[3] == 1
   compare_handed(self, reply[6])
+  for _, asked in ipairs(reply[7]) do
+    self:hear_request(asked)
+  end
   if reply[5] ~= "" and reply[4] <= reply[1] then
     c:request("reap", reply[5], "0", FAILURE, "-")
   end
@@ -282,6 +299,11 @@ function Worker:listen()
       self.phase = "down"
     else
       self:take_handed(items)
+      for _, item in ipairs(items) do
+        if item:sub(1, 1) == "~" then
+          self:hear_request(item:sub(2))
+        end
+      end
     end
     self.wakes = self.wakes or rings
   end

@@ -23,7 +23,8 @@ Model.__index = Model
 
 local calls <const> = {}
 for _, room in ipairs {
-  "enqueue", "fetch", "finish", "workers", "results", "survey", "purge", "dead",
+  "enqueue", "fetch", "finish", "workers", "results", "revoke", "survey",
+  "purge", "dead",
 } do
   for name, fn in pairs(require("spec.support.model." .. room)) do
     assert(not calls[name], name)

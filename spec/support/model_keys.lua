@@ -82,6 +82,11 @@ function FIELDS.workers(workers, put)
       held[field] = task.bytes
     end
     put("f:" .. wid, "hash", held)
+    local asked = {}
+    for field, request in pairs(worker.asked) do
+      asked[field] = request.mode .. request.record
+    end
+    put("cr:" .. wid, "hash", asked)
   end
   put("w", "zset", zset_of(deadlines))
   put("wn", "zset", zset_of(numbers))

@@ -35,20 +35,23 @@ local function parse(args)
   return i == #args + 1 and starts or nil
 end
 
--- The envelope in flight under this field, taken out; or false, also for one
--- that is damaged: of that task the outcome is kept, if there is any.
-local function take(P, wid, field, outcome)
-  local f = P .. "f:" .. wid
+-- The envelope in flight under this field, taken out, and the outcome of one
+-- that is asked to end; or false, also for one that is damaged: of that task
+-- the outcome is kept, if there is any.
+local function take(state, field, outcome)
+  local P, f = state.P, state.P .. "f:" .. state.wid
   local env = call("HGET", f, field)
-  if env then
-    call("HDEL", f, field)
-    local id = sub(field, 1, 20)
-    if not te.is_sound(env, id) then
-      te.give_up(P, id, env, outcome)
-      return false
-    end
+  if not env then
+    return false
   end
-  return env
+  call("HDEL", f, field)
+  local id = sub(field, 1, 20)
+  local request = state.some_asked and te.take_request(P, state.wid, field)
+  if not te.is_sound(env, id) then
+    te.give_up(P, id, env, outcome or request)
+    return false
+  end
+  return env, request
 end
 
 -- What a worker has in flight. What is no field there is set aside: it would
@@ -88,6 +91,9 @@ local function take_all(state, args, first, last, step)
   local fields = {}
   for k = first, last, step do
     fields[#fields + 1] = args[k]
+  end
+  if state.some_asked then
+    call("HDEL", state.P .. "cr:" .. state.wid, unpack(fields))
   end
   return call("HDEL", state.P .. "f:" .. state.wid, unpack(fields)), #fields
 end
@@ -131,7 +137,7 @@ function te.OPERATIONS.d(state, args, i)
   local first, last, own = i + 3, i + 2 + tonumber(args[i + 2]), 0
   if state.some_wait then
     for k = first, last do
-      if call("HDEL", state.P .. "f:" .. state.wid, args[k]) == 1 then
+      if take_all(state, args, k, k, 1) == 1 then
         own = own + 1
         te.tell(state.P, sub(args[k], 1, 20), "-")
       end
@@ -145,15 +151,19 @@ function te.OPERATIONS.d(state, args, i)
   return own
 end
 
--- The operations on one task: what is done with its envelope.
+-- The operations on one task: what is done with its envelope. One that is
+-- asked to end does so, unless it has ended.
 function te.single(act)
   return function(state, args, i)
     local outcome = args[i] == "o" and args[i + 2] or nil
-    local env = take(state.P, state.wid, args[i + 1], outcome)
+    local env, request = take(state, args[i + 1], outcome)
     if not env then
       return 0
+    elseif request and not outcome then
+      te.settle(state.P, env, request, state.now)
+    else
+      act(state, env, args[i + 2])
     end
-    act(state, env, args[i + 2])
     return 1
   end
 end
@@ -239,6 +249,7 @@ te.register("finish", function(keys, args)
   local state = {
     P = P, wid = wid, now = now, back = {},
     some_wait = call("EXISTS", P .. "y") == 1,
+    some_asked = te.some_requests(P, wid),
   }
   for k = 1, #starts do
     local i = starts[k]
@@ -278,6 +289,7 @@ te.register("leave", function(keys, args)
     return 0
   end
   forget_worker(P, wid)
+  call("UNLINK", P .. "cr:" .. wid)
   return 1
 end)
 
@@ -335,6 +347,7 @@ te.register("reap", function(keys, args)
   end
   local state = {
     P = P, wid = wid, now = now, back = {}, about = te.about(P, wid),
+    some_asked = te.some_requests(P, wid),
   }
   local counts = {}
   local taken_back = te.take_back(P, wid, counts)
@@ -342,15 +355,18 @@ te.register("reap", function(keys, args)
   local order = in_order(fields_of(P, wid))
   forget_worker(P, wid)
   for i = 1, #order do
-    local env = take(P, wid, order[i].field)
+    local env, request = take(state, order[i].field)
     if not env then
       started[order[i].field] = nil -- it was damaged
+    elseif request then
+      te.settle(P, env, request, now)
     elseif all or started[order[i].field] then
       lost(state, env, outcome, WORKER)
     else
       back(state, env)
     end
   end
+  call("UNLINK", P .. "cr:" .. wid)
   hand_back(P, state.back)
   return #order + taken_back
 end)

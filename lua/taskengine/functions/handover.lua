@@ -81,6 +81,11 @@ function te.take_back(P, wid, counts)
     te.give_up(P, id, env)
     return 0
   end
+  local request = te.take_request(P, wid, field)
+  if request then
+    te.settle(P, env, request, te.now())
+    return 1
+  end
   te.make_ready(P, env, true)
   local queue = te.queue(env)
   counts[queue] = (counts[queue] or 0) + 1

@@ -1,8 +1,7 @@
--- te1_outcome, te1_look, te1_await, te1_unwait, te1_forget, te1_cancel: what
--- callers ask about tasks.
+-- te1_outcome, te1_look, te1_await, te1_unwait, te1_forget: what callers ask
+-- about tasks.
 
 local TRIMMED_MAX, TRIM_EVERY_MS = 100, 16
-local TOMBSTONES_MAX = 1000000
 local LOOKED_AT_MAX = 5000
 
 -- The outcome; "=" and the engine's id for a task that waits or runs, or
@@ -27,22 +26,6 @@ te.register("outcome", function(keys, args)
   end
   return out
 end, { "no-writes" })
-
--- Whether a worker has the task in hand. The ids of all such are seen once in
--- a call, in time that is proportional to their number.
-local function in_flight(P, id, seen)
-  if not seen.in_flight then
-    seen.in_flight = {}
-    local wids = call("ZRANGE", P .. "w", 0, -1)
-    for i = 1, #wids do
-      local fields = call("HKEYS", P .. "f:" .. wids[i])
-      for k = 1, #fields do
-        seen.in_flight[sub(fields[k], 1, 20)] = true
-      end
-    end
-  end
-  return seen.in_flight[id] or false
-end
 
 local function count_in_flight(P)
   local count, wids = 0, call("ZRANGE", P .. "w", 0, -1)
@@ -69,7 +52,7 @@ local function is_gone(P, id, seen)
       and count_in_flight(P) <= LOOKED_AT_MAX
   end
   return seen.can_tell
-    and not in_flight(P, id, seen)
+    and not te.place_in_flight(P, id, seen)
     and not is_waiting(P, id)
 end
 
@@ -143,66 +126,4 @@ te.register("forget", function(keys, args)
     end
   end
   return forgotten
-end)
-
--- Takes a task out of the due set or a prioritised set. The timer that a
--- worker has set for it may be gone with its next report.
-local function take_waiting(P, id)
-  local env = call("HGET", P .. "t", id)
-  if env then
-    call("HDEL", P .. "t", id)
-    if call("ZREM", P .. "z", id) == 1 then
-      call("HDEL", P .. "n", "timer")
-    elseif te.is_sound(env, id) then
-      call("ZREM", P .. "p:" .. te.queue(env), id)
-    end
-  end
-  return env
-end
-
--- A task in some ready list cannot be found there: it is dropped when it
--- comes out.
-local function bury(P, id, now)
-  call("ZADD", P .. "cx", string.format("%.0f", now), id)
-  local over = call("ZCARD", P .. "cx") - TOMBSTONES_MAX
-  if over > 0 then
-    call("ZPOPMIN", P .. "cx", over)
-  end
-end
-
--- Takes a task from where it waits; or says why not. One that has ended and
--- left no outcome passes for one that waits while there are ready lists.
-local function revoke(P, id, record, ttl_ms, seen)
-  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
-    return "finished"
-  end
-  local env = take_waiting(P, id)
-  if env and not te.is_sound(env, id) then
-    te.give_up(P, id, env, record)
-  elseif env then
-    te.ended(P, env, record)
-    te.count(P, te.queue(env), "revoked", 1)
-  elseif not te.was_enqueued(P, id) then
-    return "unknown"
-  elseif in_flight(P, id, seen) then
-    return "running"
-  elseif not te.any_ready(P) then
-    te.unlock(P, id) -- it is nowhere: somebody has deleted it
-    return "finished"
-  else
-    bury(P, id, seen.now)
-    te.unlock(P, id)
-    te.tell(P, id, record)
-  end
-  te.put_outcome(P, id, record, ttl_ms)
-  return "revoked"
-end
-
-te.register("cancel", function(keys, args)
-  local P, out, seen = keys[1], {}, { now = te.now() }
-  local ttl_ms = math.max(tonumber(args[2]) * 1000, 1)
-  for i = 3, #args do
-    out[i - 2] = revoke(P, te.resolve(P, args[i]), args[1], ttl_ms, seen)
-  end
-  return out
 end)

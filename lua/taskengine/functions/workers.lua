@@ -117,7 +117,9 @@ te.register("heartbeat", function(keys, args)
   if call("EXISTS", P .. "cx") == 1 and not te.any_ready(P) then
     call("UNLINK", P .. "cx")
   end
-  return report(P, wid, args, 3, now)
+  local told = report(P, wid, args, 3, now)
+  told[#told + 1] = te.requests(P, wid)
+  return told
 end)
 
 local COUNTERS = {

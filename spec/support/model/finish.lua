@@ -96,6 +96,18 @@ function OPERATIONS.n(self, task, record, wid)
   end
 end
 
+-- Ends a task that is asked to end, when it leaves its worker without an
+-- outcome. Returns whether it was.
+local function end_asked(self, worker, field, task, op)
+  local request = worker.asked[field]
+  worker.asked[field] = nil
+  if request and op ~= "o" then
+    ends.settle(self, task, request.record)
+    return true
+  end
+  return false
+end
+
 -- Successes of one operation: of those that are not this worker's any more
 -- the outcome is there already.
 local function succeed(self, worker, args, i, ttl_s, step)
@@ -103,7 +115,7 @@ local function succeed(self, worker, args, i, ttl_s, step)
   for k = i + 1, i + n * step, step do
     local task = worker.held[args[k]]
     if task then
-      worker.held[args[k]] = nil
+      worker.held[args[k]], worker.asked[args[k]] = nil, nil
       own = own + 1
       queues.count(self, task.parts.queue, "done")
       if ttl_s then
@@ -127,7 +139,9 @@ local function operate(self, wid, args, i, back)
   local task = worker.held[args[i + 1]]
   if task then
     worker.held[args[i + 1]] = nil
-    OPERATIONS[op](self, task, args[i + 2], wid, back)
+    if not end_asked(self, worker, args[i + 1], task, op) then
+      OPERATIONS[op](self, task, args[i + 2], wid, back)
+    end
   end
   return i + 1 + ARGUMENTS[op], task and 1 or 0
 end
@@ -190,9 +204,10 @@ function finish.reap(self, wid, is_dead, record, ...)
   local back = {}
   for _, field in ipairs(fields) do
     local task = worker.held[field]
-    if started["-"] or started[field] then
+    local is_over = end_asked(self, worker, field, task)
+    if not is_over and (started["-"] or started[field]) then
       lost(self, task, record, "reaps", wid, back)
-    else
+    elseif not is_over then
       back[#back + 1] = task
     end
   end

@@ -2,6 +2,7 @@
 -- @module spec.support.model.handover
 
 local envelope = require("spec.support.envelope")
+local ends = require("spec.support.model.ends")
 local queues = require("spec.support.model.queues")
 local state = require("spec.support.model.state")
 
@@ -44,8 +45,13 @@ function handover.take_back(self, wid)
   end
   local item = table.remove(box, 1)
   local field = envelope.field(item:sub(6), (">I4"):unpack(item, 2))
-  queues.make_ready(self, worker.held[field], true)
-  worker.held[field] = nil
+  local task, request = worker.held[field], worker.asked[field]
+  worker.held[field], worker.asked[field] = nil, nil
+  if request then
+    ends.settle(self, task, request.record)
+  else
+    queues.make_ready(self, task, true)
+  end
   if not box[1] then
     self.inboxes[bell] = nil
   end

@@ -89,35 +89,4 @@ function results.forget(self, ...)
   return forgotten
 end
 
-local function cancel(self, id, record, ttl_s)
-  local task = self.tasks[id] or {}
-  if ends.get_outcome(self, id) or self.dead[id] then
-    return "finished"
-  elseif queues.is_kept_by_id(task) then
-    queues.take_waiting(self, task)
-    ends.ended(self, task, record)
-    queues.count(self, task.parts.queue, "revoked")
-  elseif not ids.was_enqueued(self, id) then
-    return "unknown"
-  elseif task.place == "in flight" then
-    return "running"
-  elseif not queues.any_ready(self) then
-    return "finished"
-  else
-    self.tombstones[id] = self.now
-    unique.unlock(self, id)
-    ends.tell(self, id, record)
-  end
-  ends.put_outcome(self, id, record, ttl_s * 1000)
-  return "revoked"
-end
-
-function results.cancel(self, record, ttl_s, ...)
-  local reply = {}
-  for i, any in ipairs { ... } do
-    reply[i] = cancel(self, ids.resolve(self, any), record, ttl_s)
-  end
-  return reply
-end
-
 return results

@@ -36,7 +36,7 @@ local function describe(self, wid, description, names)
 end
 
 function workers.register(self, wid, lease_ms, description, ...)
-  self.workers[wid] = self.workers[wid] or { held = {} }
+  self.workers[wid] = self.workers[wid] or { held = {}, asked = {} }
   self.workers[wid].deadline = self.now + lease_ms
   handover.take_back_from_others(self, wid)
   return describe(self, wid, description, { ... })
@@ -58,7 +58,12 @@ function workers.heartbeat(self, wid, lease_ms, ...)
   if not queues.any_ready(self) then
     self.tombstones = {}
   end
-  return report(self, wid, { ... })
+  local reply, asked = report(self, wid, { ... }), self.workers[wid].asked
+  reply[#reply + 1] = {}
+  for i, field in ipairs(state.keys_of(asked)) do
+    reply[#reply][i] = asked[field].mode .. field
+  end
+  return reply
 end
 
 return workers

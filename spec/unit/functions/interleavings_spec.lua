@@ -46,7 +46,7 @@ end
 
 describe("Whatever is lost, late or repeated", function()
   local first = seed.begin()
-  local handed, doubles = 0, 0
+  local handed, doubles, asked = 0, 0, 0
   local seen = { done = 0, failed = 0, revoked = 0, expired = 0, requeued = 0 }
 
   for number = first, first + CROWDS - 1 do
@@ -60,6 +60,7 @@ describe("Whatever is lost, late or repeated", function()
         } }
       watch(c, number)
       handed, doubles = handed + c.handed, doubles + c.doubles
+      asked = asked + c.asked
       local left = c.shard:keys()
       assert.same({ "n", "q", "s:a", "s:b" }, left)
       for _, queue in ipairs { "a", "b" } do
@@ -80,6 +81,7 @@ describe("Whatever is lost, late or repeated", function()
   it("and all that can happen to one did, among so many", function()
     assert.is_true(handed > 0, "handed over")
     assert.is_true(doubles > 0, "not made beside one that was like it")
+    assert.is_true(asked > 0, "asked to end")
     for counter, n in pairs(seen) do
       assert.is_true(n > 0, counter)
     end

@@ -1,0 +1,174 @@
+-- te1_revoke, te1_cancel: tasks that are not to begin, or not to go on.
+--
+-- What runs is in its worker's hands and cannot be taken out of them. A request
+-- to end it stands beside it, in `cr:<wid>`, for as long as it is there. When
+-- it leaves its worker otherwise than with an outcome, the request is its end:
+-- it never goes back to a queue.
+
+local TOMBSTONES_MAX = 1000000
+-- Of requests that one heartbeat tells a worker.
+local REQUESTS_MAX = 1000
+
+-- What is asked of a task that runs: nothing, to end, or to end soon, after
+-- which its process is killed.
+local ONLY_WAITING, ENDING, KILLING = "w", "c", "t"
+-- The first byte of an item in a bell.
+local REQUEST = "~"
+
+-- Where tasks are in flight: id to `wid` and `field`. They are seen once in a
+-- call, in time that is proportional to their number.
+local function places_in_flight(P, seen)
+  if not seen.places then
+    seen.places = {}
+    local wids = call("ZRANGE", P .. "w", 0, -1)
+    for i = 1, #wids do
+      local fields = call("HKEYS", P .. "f:" .. wids[i])
+      for k = 1, #fields do
+        seen.places[sub(fields[k], 1, 20)] =
+          { wid = wids[i], field = fields[k] }
+      end
+    end
+  end
+  return seen.places
+end
+
+-- Where a worker has the task in hand, or nil. `seen` is of this call.
+function te.place_in_flight(P, id, seen)
+  return places_in_flight(P, seen)[id]
+end
+
+-- Asks the worker that has a task in hand to end it. The first outcome stays;
+-- from then on the worker can only be asked to be quicker about it.
+function te.request_end(P, place, mode, record)
+  local key = P .. "cr:" .. place.wid
+  local before = call("HGET", key, place.field)
+  if before then
+    if mode ~= KILLING or sub(before, 1, 1) == KILLING then
+      return
+    end
+    record = sub(before, 2)
+  end
+  call("HSET", key, place.field, mode .. record)
+  call("RPUSH", P .. "b:" .. place.wid, REQUEST .. mode .. place.field)
+end
+
+-- Whether any task of a worker is asked to end.
+function te.some_requests(P, wid)
+  return call("EXISTS", P .. "cr:" .. wid) == 1
+end
+
+-- A task leaves its worker: takes the request out that it should end. Returns
+-- the outcome that this is, or nil.
+function te.take_request(P, wid, field)
+  local request = call("HGET", P .. "cr:" .. wid, field)
+  if request then
+    call("HDEL", P .. "cr:" .. wid, field)
+    return sub(request, 2)
+  end
+end
+
+-- What a worker is asked, should its bell not have told it: a mode and a field
+-- each.
+function te.requests(P, wid)
+  local key, out = P .. "cr:" .. wid, {}
+  local fields = call("HKEYS", key)
+  for i = 1, math.min(#fields, REQUESTS_MAX) do
+    out[i] = sub(call("HGET", key, fields[i]), 1, 1) .. fields[i]
+  end
+  return out
+end
+
+-- Takes a task out of the due set or a prioritised set. The timer that a
+-- worker has set for it may be gone with its next report.
+local function take_waiting(P, id)
+  local env = call("HGET", P .. "t", id)
+  if env then
+    call("HDEL", P .. "t", id)
+    if call("ZREM", P .. "z", id) == 1 then
+      call("HDEL", P .. "n", "timer")
+    elseif te.is_sound(env, id) then
+      call("ZREM", P .. "p:" .. te.queue(env), id)
+    end
+  end
+  return env
+end
+
+-- A task in some ready list cannot be found there: it is dropped when it
+-- comes out.
+local function bury(P, id, now)
+  call("ZADD", P .. "cx", string.format("%.0f", now), id)
+  local over = call("ZCARD", P .. "cx") - TOMBSTONES_MAX
+  if over > 0 then
+    call("ZPOPMIN", P .. "cx", over)
+  end
+end
+
+-- Of a task that no worker has in hand and that is not kept by its id: one
+-- that has ended and left no outcome passes for one that waits while there are
+-- ready lists.
+local function revoke_ready(P, id, order, seen)
+  te.unlock(P, id)
+  if not te.any_ready(P) then
+    return "finished" -- or it is nowhere: somebody has deleted it
+  end
+  bury(P, id, seen.now)
+  te.tell(P, id, order.record)
+  return "revoked"
+end
+
+-- Takes a task from where it waits, or asks for its end; or says why not.
+local function revoke(P, id, order, seen)
+  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
+    return "finished"
+  end
+  local env, answer = take_waiting(P, id), "revoked"
+  if env and not te.is_sound(env, id) then
+    te.give_up(P, id, env, order.record)
+  elseif env then
+    te.ended(P, env, order.record)
+    te.count(P, te.queue(env), "revoked", 1)
+  elseif not te.was_enqueued(P, id) then
+    return "unknown"
+  else
+    local place = te.place_in_flight(P, id, seen)
+    if place and order.mode == ONLY_WAITING then
+      return "running"
+    elseif place then
+      te.request_end(P, place, order.mode, order.record)
+      return "asked"
+    end
+    answer = revoke_ready(P, id, order, seen)
+  end
+  if answer == "revoked" then
+    te.put_outcome(P, id, order.record, order.ttl_ms)
+  end
+  return answer
+end
+
+local function revoke_all(P, args, first, order)
+  local out, seen = {}, { now = te.now() }
+  for i = first, #args do
+    out[#out + 1] = revoke(P, te.resolve(P, args[i]), order, seen)
+  end
+  return out
+end
+
+local function ttl_ms_of(seconds)
+  return math.max(tonumber(seconds) * 1000, 1)
+end
+
+te.register("cancel", function(keys, args)
+  return revoke_all(keys[1], args, 3, {
+    record = args[1], ttl_ms = ttl_ms_of(args[2]), mode = ONLY_WAITING,
+  })
+end)
+
+te.register("revoke", function(keys, args)
+  local mode = args[3]
+  if mode ~= ONLY_WAITING and mode ~= ENDING and mode ~= KILLING then
+    return redis.error_reply("ERR te1_revoke: not a mode")
+  end
+  return revoke_all(keys[1], args, 4, {
+    record = args[1], ttl_ms = ttl_ms_of(args[2]), mode = mode,
+  })
+end)
