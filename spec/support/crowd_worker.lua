@@ -242,9 +242,9 @@ end
 
 --- Is asked to end a task: one that has not begun never does, another may go
 -- on for a while.
--- @tparam string request a mode and a field
-function Worker:hear_request(request)
-  local c, mode, field = self.crowd, request:sub(1, 1), request:sub(2)
+-- @tparam string asked a mode and a field
+function Worker:hear_request(asked)
+  local c, mode, field = self.crowd, asked:sub(1, 1), asked:sub(2)
   local task = self.held[field]
   if task and (mode == "t" or not task.has_begun or c:one_in(2)) then
     c.asked = c.asked + 1
