@@ -17,7 +17,7 @@ library.RELEASE = 3
 
 local PARTS = {
   "prelude", "damage", "handover", "unique", "enqueue", "fetch", "finish",
-  "workers", "results", "revoke", "survey", "purge", "dead",
+  "retry", "workers", "results", "revoke", "survey", "purge", "dead",
 }
 
 local function read_part(part)

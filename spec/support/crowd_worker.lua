@@ -136,9 +136,22 @@ local function goes_together(parts)
     and parts.flags & HAS_PAST == 0
 end
 
+-- What is said of a task that is to run again.
+local function draw_verdict(c, parts)
+  local body = c:one_in(4) and parts.body .. "+" or ""
+  if c:one_in(3) then
+    return string.pack(">I8Bs4", c:upto(200), 0, body)
+  elseif c:one_in(4) then
+    return string.pack(">I8Bs4", c.model.now + c:upto(200) - 100, 3, body)
+      .. FAILURE
+  end
+  return string.pack(">I8Bs4", c:one_in(3) and 0 or c:upto(200), 1, body)
+    .. (c:one_in(3) and "" or FAILURE)
+end
+
 -- How a task ends that begins now or has begun.
 local function draw_end(c, parts)
-  local how = c:upto(12)
+  local how = c:upto(14)
   if how <= 6 then
     local plain = goes_together(parts) and not c:one_in(5)
     return plain and "plain" or "o", "S" .. parts.body
@@ -148,6 +161,8 @@ local function draw_end(c, parts)
     return "l", FAILURE
   elseif how == 9 then
     return "n", FAILURE
+  elseif how >= 13 then
+    return "r", draw_verdict(c, parts)
   end
   return how == 10 and "b" or "h"
 end

@@ -42,12 +42,21 @@ function te.note(P, env, now, letter, who, record)
   return env
 end
 
--- What was noted goes with the task, unless that is kept among the dead.
+-- How long what was noted is kept after a task's end. The attempts of one that
+-- was retried are kept beside its outcome.
+local function past_ms(env, record)
+  if sub(record, 1, 1) == "F" then
+    return te.KEPT_MS
+  end
+  return te.attempt(env) > 0 and te.keeps_result(env) and te.ttl_ms(env) or 0
+end
+
+-- What was noted goes with the task.
 function te.close_past(P, env, record)
   if te.has_past(env) then
-    local key = P .. "h:" .. te.id(env)
-    if sub(record, 1, 1) == "F" then
-      call("PEXPIRE", key, te.KEPT_MS)
+    local key, ms = P .. "h:" .. te.id(env), past_ms(env, record)
+    if ms > 0 then
+      call("PEXPIRE", key, ms)
     else
       call("UNLINK", key)
     end
@@ -144,11 +153,6 @@ te.register("dead", function(keys, args)
     moment(args[1], now), "BYSCORE", "REV", "LIMIT", 0, count, "WITHSCORES")
 end, { "no-writes" })
 
-local function names_end(env)
-  local queue, name, limit_key, alias = byte(env, 99, 102)
-  return te.HEADER_BYTES + queue + name + limit_key + alias
-end
-
 -- An entry, or "-" when there is none, or one that somebody has damaged.
 local function read(P, id, is_whole)
   local at = call("ZSCORE", P .. "x", id)
@@ -159,7 +163,7 @@ local function read(P, id, is_whole)
   local record = call("HGET", P .. "e", id) or ""
   return {
     id, at,
-    is_whole and env or sub(env, 1, names_end(env)), #env,
+    is_whole and env or sub(env, 1, te.names_end(env)), #env,
     (is_whole or #record <= te.INLINE_BYTES_MAX) and record or ">",
     is_whole and call("LRANGE", P .. "h:" .. id, 0, -1) or {},
   }

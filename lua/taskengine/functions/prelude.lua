@@ -83,7 +83,7 @@ function te.raise(env, i)
   return te.patch(env, i, char(math.min(byte(env, i) + 1, 255)))
 end
 
-te.AT_DEATHS, te.AT_REAPS = 24, 25
+te.AT_ATTEMPT, te.AT_DEATHS, te.AT_REAPS = 23, 24, 25
 -- The flag of a task of which something is noted, in `h`.
 te.HAS_PAST = 16
 
@@ -113,6 +113,11 @@ end
 
 function te.priority(env)
   return byte(env, 26)
+end
+
+-- How often it was retried.
+function te.attempt(env)
+  return byte(env, 23)
 end
 
 function te.keeps_result(env)
@@ -155,6 +160,12 @@ function te.alias(env)
     local start = 103 + byte(env, 99) + byte(env, 100) + byte(env, 101)
     return sub(env, start, start + n - 1)
   end
+end
+
+-- Where the names end and the body begins behind.
+function te.names_end(env)
+  local queue, name, limit_key, alias = byte(env, 99, 102)
+  return te.HEADER_BYTES + queue + name + limit_key + alias
 end
 
 -- Version, priority, queue and flags; 0 for what no version of ours has

@@ -62,14 +62,18 @@ function ends.note(self, task, letter, who, record)
   task.parts.flags = task.parts.flags | HAS_PAST
 end
 
+-- Of one that was retried and kept its outcome the attempts are kept as long.
 local function close_past(self, task, record)
-  local past = state.kept(self, self.pasts, task.parts.id)
+  local parts = task.parts
+  local past = state.kept(self, self.pasts, parts.id)
   if not past then
     return
   elseif record:sub(1, 1) == "F" then
     past.until_ms = self.now + state.WEEK_MS
+  elseif parts.attempt > 0 and parts.flags % 2 == 0 and parts.ttl_s > 0 then
+    past.until_ms = self.now + parts.ttl_s * 1000
   else
-    self.pasts[task.parts.id] = nil
+    self.pasts[parts.id] = nil
   end
 end
 

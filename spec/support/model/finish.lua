@@ -6,6 +6,7 @@ local ends = require("spec.support.model.ends")
 local handover = require("spec.support.model.handover")
 local leases = require("spec.support.model.leases")
 local queues = require("spec.support.model.queues")
+local retry = require("spec.support.model.retry")
 local state = require("spec.support.model.state")
 
 local finish = {}
@@ -68,6 +69,10 @@ function OPERATIONS.l(self, task, record, wid, back)
   lost(self, task, record, "deaths", wid, back)
 end
 
+function OPERATIONS.r(self, task, verdict, wid)
+  retry.again(self, task, verdict, wid .. NO_WORDS)
+end
+
 local function is_refused_by_all(self, queue, refusal)
   for wid, worker in pairs(self.workers) do
     if state.has(worker.queues, queue) and not state.has(refusal, wid) then
@@ -127,7 +132,7 @@ local function succeed(self, worker, args, i, ttl_s, step)
   return i + n * step + 1, own
 end
 
-local ARGUMENTS <const> = { o = 2, h = 1, b = 1, l = 2, n = 2 }
+local ARGUMENTS <const> = { o = 2, h = 1, b = 1, l = 2, n = 2, r = 2 }
 
 local function operate(self, wid, args, i, back)
   local worker, op = self.workers[wid], args[i]

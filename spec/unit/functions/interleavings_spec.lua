@@ -47,7 +47,8 @@ end
 describe("Whatever is lost, late or repeated", function()
   local first = seed.begin()
   local handed, doubles, asked = 0, 0, 0
-  local seen = { done = 0, failed = 0, revoked = 0, expired = 0, requeued = 0 }
+  local seen = { done = 0, failed = 0, revoked = 0, expired = 0, requeued = 0,
+    retried = 0 }
 
   for number = first, first + CROWDS - 1 do
     local name = ("no task is lost or doubled (%d)"):format(number - first + 1)
@@ -72,6 +73,7 @@ describe("Whatever is lost, late or repeated", function()
         end
         local requeued = c.shard:counter(queue, "requeued")
         seen.requeued = seen.requeued + requeued
+        seen.retried = seen.retried + c.shard:counter(queue, "retried")
         assert.equal(c.shard:counter(queue, "enqueued") + requeued,
           ends + c.dropped[queue])
       end
