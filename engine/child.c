@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "frame.h"
 #include "list.h"
+#include "verdict.h"
 #include "wire.h"
 
 #define READ_BYTES   ((size_t)64 * 1024)
@@ -101,11 +102,15 @@ static void start_tasks(te_child *c) {
   c->is_starting = false;
 }
 
+void te_child_bequeath(te_child *c, te_token token, te_slice will) {
+  te_claims_bequeath(c->claims, token, will);
+}
+
 void te_child_done(te_child *c, te_token token, te_slice record) {
   assert(token.claim < TE_CLAIMS_MAX && c->active > 0);
   uint64_t run_us = te_clock_us() - c->began_us[token.claim];
   c->active--;
-  bool is_in_claim = te_claims_end(c->claims, token, record);
+  bool is_in_claim = te_verdict_leave(c->claims, token, record);
   te_wire w = {.kind = TE_WIRE_DONE, .token = token, .payload = record};
   w.number = run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us;
   say(c, &w);

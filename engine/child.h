@@ -41,6 +41,9 @@ void te_child_free(te_child *c);  // before the loop is closed
 void te_child_loads(te_child *c, te_slice path);
 // MessagePack: what was loaded, or why this child cannot run anything.
 void te_child_hello(te_child *c, bool is_ready, te_slice hello);
+// What is to become of the task if its time is over while it runs: a verdict's
+// head (verdict.h).
+void te_child_bequeath(te_child *c, te_token token, te_slice will);
 // The task has ended with this record; on_task may be called within.
 void te_child_done(te_child *c, te_token token, te_slice record);
 // It waits for another task's outcome and takes no slot, or no more.

@@ -220,6 +220,7 @@ te_token te_claims_offer(te_claims *c, const char field[TE_FIELD_BYTES]) {
   claim *slot = &c->file->claims[token.claim];
   token.generation = (uint32_t)(atomic_load(&slot->word) >> 32) + 1;
   memcpy(slot->field, field, TE_FIELD_BYTES);
+  atomic_store(&slot->record_size, 0);
   atomic_store(&slot->word, word_of(token.generation, OFFERED));
   return token;
 }
@@ -268,14 +269,23 @@ static bool find_record(const claim *slot, te_slice *record) {
  * A copy: a child whose memory some C code has run over writes there whatever
  * it likes, whenever it likes, also between a look at it and the next.
  */
-bool te_claims_outcome(te_claims *c, te_token token, te_slice *record) {
+static bool copy_record(te_claims *c, te_token token, enum claim_state state,
+                        te_slice *record) {
   const claim *slot = claim_of(c, token);
-  if (atomic_load(&slot->word) != word_of(token.generation, ENDED))
+  if (atomic_load(&slot->word) != word_of(token.generation, state))
     return false;
   if (!find_record(slot, record)) return false;
   memcpy(c->record, record->data, record->size);
   record->data = c->record;
   return true;
+}
+
+bool te_claims_outcome(te_claims *c, te_token token, te_slice *record) {
+  return copy_record(c, token, ENDED, record);
+}
+
+bool te_claims_will(te_claims *c, te_token token, te_slice *will) {
+  return copy_record(c, token, TAKEN, will) && will->size > 0;
 }
 
 bool te_claims_is_executing(const te_claims *c, unsigned child,
@@ -320,11 +330,21 @@ bool te_claims_take(te_claims *c, te_token token) {
                                         word_of(token.generation, TAKEN));
 }
 
-bool te_claims_end(te_claims *c, te_token token, te_slice record) {
-  claim *slot = claim_of(c, token);
+static bool write_record(claim *slot, te_slice record) {
   if (slot == NULL || record.size > sizeof(slot->record)) return false;
   atomic_store(&slot->record_size, record.size);
   memcpy(slot->record, record.data, record.size);
+  return true;
+}
+
+void te_claims_bequeath(te_claims *c, te_token token, te_slice will) {
+  if (claim_of(c, token) != NULL && te_claims_is_taken(c, token))
+    write_record(claim_of(c, token), will);
+}
+
+bool te_claims_end(te_claims *c, te_token token, te_slice record) {
+  claim *slot = claim_of(c, token);
+  if (!write_record(slot, record)) return false;
   atomic_store(&slot->word, word_of(token.generation, ENDED));
   return true;
 }

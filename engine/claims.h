@@ -13,7 +13,8 @@
  *
  * When a task has ended, its outcome stands in the claim (a short one) until
  * Redis has confirmed it: what was done is not done again because a message
- * was lost with the one who carried it.
+ * was lost with the one who carried it. Until it has ended its will may stand
+ * there: what is to become of it when the child cannot say so any more.
  *
  * Each use of a claim has a generation of its own, so that a child that comes
  * late never takes what stands there now. The file also names the task that
@@ -75,6 +76,9 @@ bool te_claims_withdraw(te_claims *c, te_token token);  // false: it was taken
 bool te_claims_is_taken(const te_claims *c, te_token token);
 // When it was taken (te_clock_ms); 0 unless it is taken.
 uint64_t te_claims_taken_at(const te_claims *c, te_token token);
+// What the child left there for the case that the time of a task that is taken
+// is over; false: nothing. Borrowed until the next call.
+bool te_claims_will(te_claims *c, te_token token, te_slice *will);
 // The outcome that the child left there; false: none, or one too long.
 // Borrowed until the next call.
 bool te_claims_outcome(te_claims *c, te_token token, te_slice *record);
@@ -88,6 +92,8 @@ void te_claims_reset_child(te_claims *c, unsigned child);
 // of a task's is to come upon it. 0, or a libuv code.
 int te_claims_attach(int fd, te_claims **out);
 bool te_claims_take(te_claims *c, te_token token);
+// Leaves a will; nothing when it is too long, or the claim is no more.
+void te_claims_bequeath(te_claims *c, te_token token, te_slice will);
 // Leaves the outcome in the claim; false: it is too long for that.
 bool te_claims_end(te_claims *c, te_token token, te_slice record);
 void te_claims_execute(te_claims *c, unsigned child, te_token token);

@@ -1,5 +1,7 @@
 #include "hand.h"
 
+#include "verdict.h"
+
 void te_hand_init(te_hand *h, unsigned child, size_t waiting_max,
                   te_hand_index *index) {
   *h = (te_hand){.child = child, .waiting_max = waiting_max, .index = index};
@@ -102,11 +104,18 @@ te_task *te_hand_withdraw(te_hand *h, te_claims *claims) {
   return NULL;
 }
 
+// What has no room in a claim is on its way here from a child that lives.
+static bool is_whole(te_slice outcome) {
+  te_verdict verdict;
+  return te_verdict_read(outcome, &verdict) < 0 || !verdict.is_short;
+}
+
 te_task *te_hand_take_ended(te_hand *h, te_claims *claims, uint64_t now_ms) {
   te_slice outcome;
   te_list_each (link, &h->tasks) {
     te_task *t = te_container_of(link, te_task, link);
     if (!te_claims_outcome(claims, t->token, &outcome)) continue;
+    if (!is_whole(outcome)) continue;
     if (t->end == TE_END_NONE) te_task_set_outcome(t, outcome);
     te_hand_end(h, t, now_ms);
     return t;

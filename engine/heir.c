@@ -9,6 +9,7 @@
 #include "log.h"
 #include "record.h"
 #include "task.h"
+#include "verdict.h"
 
 #define PAUSE_MS  50
 #define TRIES_MAX 20
@@ -47,12 +48,24 @@ static void release(te_heir *h) {
 
 static void sort_out(void *arg, te_slice field, te_slice outcome) {
   estate *e = arg;
-  if (te_record_is_outcome(outcome)) {
+  te_verdict verdict;
+  bool has_ended =
+      te_record_is_outcome(outcome) || te_verdict_read(outcome, &verdict) == 0;
+  if (has_ended) {
     e->ended[e->ended_count++] = field;
     e->ended[e->ended_count++] = outcome;
   } else if (!te_slice_equal(outcome, te_slice_str(TE_OUTCOME_UNKNOWN))) {
     e->begun[e->begun_count++] = field;
   }  // one that it did not know goes back
+}
+
+// As report.c does it.
+static void add_ended(te_redis *redis, te_slice field, te_slice outcome) {
+  bool is_verdict = te_verdict_is(outcome);
+  te_fcall_add_str(redis, is_verdict ? "r" : "o");
+  te_redis_add(redis, field);
+  if (is_verdict) outcome = te_slice_of(outcome.data + 1, outcome.size - 1);
+  te_redis_add(redis, outcome);
 }
 
 // In its name; when its lease is gone this does nothing.
@@ -62,11 +75,8 @@ static void tell_ended(const estate *e) {
   te_fcall_begin(h->redis, h->prefix, "te1_finish", 2 + e->ended_count / 2 * 3);
   te_redis_add(h->redis, te_slice_of(e->wid, sizeof(e->wid)));
   te_fcall_add_number(h->redis, h->lease_ms);
-  for (size_t i = 0; i < e->ended_count; i += 2) {
-    te_fcall_add_str(h->redis, "o");
-    te_redis_add(h->redis, e->ended[i]);
-    te_redis_add(h->redis, e->ended[i + 1]);
-  }
+  for (size_t i = 0; i < e->ended_count; i += 2)
+    add_ended(h->redis, e->ended[i], e->ended[i + 1]);
   te_redis_end(h->redis, 0, NULL, NULL);
 }
 

@@ -15,6 +15,8 @@
 #define JITTER_MS   25    // so that not all workers reap or promote at once
 // For a time that Redis told: then it is asked, or told, again.
 #define WAIT_MS_MAX ((uint64_t)3600 * 1000)
+// What an envelope says may be any number.
+#define FAR_MS      (UINT64_C(1) << 53)
 
 #define WHY_BYTES_MAX 512
 
@@ -120,6 +122,8 @@ static uint64_t ms_until(int64_t then, int64_t now) {
 }
 
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
+  l->redis_ms = now;
+  l->heard_ms = te_clock_ms();
   if (due <= 0) {
     uv_timer_stop(&l->timers[TE_LEASE_DUE]);
     return;
@@ -127,6 +131,11 @@ void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
   uint64_t in_ms = ms_until(due, now);
   if (in_ms > WAIT_MS_MAX) in_ms = WAIT_MS_MAX;
   set_timer(l, TE_LEASE_DUE, in_ms + 1, on_due);
+}
+
+uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms) {
+  int64_t then = redis_ms > FAR_MS ? (int64_t)FAR_MS : (int64_t)redis_ms;
+  return l->heard_ms + ms_until(then, l->redis_ms);
 }
 
 static void send_heartbeat(te_lease *l, te_redis_reply_cb cb);

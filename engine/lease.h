@@ -63,6 +63,8 @@ typedef struct te_lease {
   const char *prefix;
   uint64_t ms;
   uint64_t refused_ms;  // when Redis last answered with an error; 0: never
+  int64_t redis_ms;     // its clock, as it was last heard of
+  uint64_t heard_ms;    // when that was
   char wid[TE_ID_PRODUCER_BYTES + 1];
   te_buf description;
   char **queues;
@@ -100,5 +102,7 @@ void te_lease_pause(te_lease *l);  // it is not
  */
 int te_lease_check(te_lease *l, int status, const te_reply *reply);
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due);
+// When the clock of Redis is there (te_clock_ms), by what it said last.
+uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms);
 
 #endif

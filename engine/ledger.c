@@ -1,6 +1,7 @@
 #include "ledger.h"
 
 #include "report.h"
+#include "verdict.h"
 
 static te_task *task_of(te_list *link) {
   return te_container_of(link, te_task, link);
@@ -60,10 +61,15 @@ void te_ledger_tell_again(te_ledger *l) {
   }
 }
 
+// Its own end, and not that of the process that ran it, or of this worker.
+static bool is_own_end(const te_task *t) {
+  return t->end == TE_END_OUTCOME || t->end == TE_END_RETRY;
+}
+
 static size_t count_outcomes(const te_list *list) {
   size_t outcomes = 0;
   te_list_each (link, list)
-    if (task_of(link)->end == TE_END_OUTCOME) outcomes++;
+    if (is_own_end(task_of(link))) outcomes++;
   return outcomes;
 }
 
@@ -92,9 +98,9 @@ static void leave_tasks(te_ledger *l, te_list *list) {
   te_list_each (link, list) {
     te_task *t = task_of(link);
     te_list_remove(link);
-    if (t->has_claim && t->end == TE_END_OUTCOME) {
-      te_claims_end(l->claims, t->token,
-                    te_slice_of(t->record, t->record_size));
+    if (t->has_claim && is_own_end(t)) {
+      te_verdict_leave(l->claims, t->token,
+                       te_slice_of(t->record, t->record_size));
     } else if (t->has_claim && t->end != TE_END_LOST) {
       te_claims_clear(l->claims, t->token);  // goes back unspent
     }

@@ -85,10 +85,8 @@ static void send_task(te_pool *p, te_task *t, uint64_t now) {
   te_wire w = {.kind = TE_WIRE_TASK, .token = t->token};
   w.payload = te_slice_of(t->bytes, t->size);
   te_crew_tell(p->crew, t->child, &w);
-  if (t->envelope.time_limit_ms > 0) {
-    t->limit_ms = now + t->envelope.time_limit_ms;
-    watch(p, t->envelope.time_limit_ms);
-  }
+  t->limit_ms = te_task_limit(t, now);
+  if (t->limit_ms > 0) watch(p, t->limit_ms > now ? t->limit_ms - now : 0);
   if (hand(p, t->child)->count > 1) watch(p, PATROL_MS);
 }
 
@@ -181,9 +179,13 @@ static void collect_ended(te_pool *p, unsigned child, uint64_t now) {
 
 static void check_limit(te_pool *p, unsigned child, te_task *t, uint64_t now) {
   te_wire w = {.kind = TE_WIRE_CANCEL, .token = t->token};
-  switch (te_task_check_limit(
+  te_slice will;
+  te_time time = te_task_check_limit(
       t, te_claims_taken_at(p->claims, t->token),
-      te_claims_is_executing(p->claims, child, t->token), now)) {
+      te_claims_is_executing(p->claims, child, t->token), now);
+  if (time != TE_TIME_LEFT && te_claims_will(p->claims, t->token, &will))
+    te_task_execute_will(t, will);
+  switch (time) {
     case TE_TIME_LEFT: break;
     case TE_TIME_CANCEL: te_crew_tell(p->crew, child, &w); break;
     case TE_TIME_KILL: te_crew_kill_one(p->crew, child); break;

@@ -96,9 +96,16 @@ static void send_finish(te_queue *q) {
   q->under_way++;
 }
 
+static void set_deadline(te_queue *q, te_task *t) {
+  const te_envelope *e = &t->envelope;
+  if ((e->flags & TE_FLAG_DEADLINE) != 0 && e->expiry_ms > 0)
+    t->deadline_ms = te_lease_local_ms(&q->lease, e->expiry_ms);
+}
+
 static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   te_task *t = te_task_new(bytes, delivery);
   if (t != NULL) {
+    set_deadline(q, t);
     te_ledger_hold(&q->tasks, t);
     q->events.on_task(q->events.arg, t);
     return;

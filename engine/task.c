@@ -6,8 +6,10 @@
 
 #include "frame.h"
 #include "record.h"
+#include "verdict.h"
 
 #define CANCEL_MS          1000
+#define PAUSE_MS           100  // before a look at one that has not begun
 // It has to fit into a frame, with what stands before it there.
 #define ENVELOPE_BYTES_MAX (TE_FRAME_BYTES_MAX - 1024)
 
@@ -62,8 +64,13 @@ void te_task_end(te_task *t, te_end end, te_slice record) {
 }
 
 void te_task_set_outcome(te_task *t, te_slice record) {
+  te_verdict verdict;
   if (te_record_is_outcome(record)) {
     te_task_end(t, TE_END_OUTCOME, record);
+    return;
+  }
+  if (te_verdict_read(record, &verdict) == 0) {
+    te_task_end(t, TE_END_RETRY, record);
     return;
   }
   if (!te_slice_equal(record, te_slice_str(TE_OUTCOME_UNKNOWN))) {
@@ -92,17 +99,40 @@ void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
   te_buf_free(&out);
 }
 
-te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
-                            uint64_t now_ms) {
-  if (t->limit_ms == 0) return TE_TIME_LEFT;
-  uint64_t begun_ms = taken_ms > 0 ? taken_ms : now_ms;
-  if (!t->is_cancelled) t->limit_ms = begun_ms + t->envelope.time_limit_ms;
-  if (t->limit_ms > now_ms) return TE_TIME_LEFT;
-  if (t->end == TE_END_NONE) {
+static bool has_limit(const te_task *t) {
+  return t->envelope.time_limit_ms > 0;
+}
+
+uint64_t te_task_limit(const te_task *t, uint64_t begun_ms) {
+  uint64_t over_ms = begun_ms + t->envelope.time_limit_ms;
+  if (t->deadline_ms == 0) return has_limit(t) ? over_ms : 0;
+  return has_limit(t) && over_ms < t->deadline_ms ? over_ms : t->deadline_ms;
+}
+
+// One that has not begun by its deadline will be looked at again.
+static uint64_t next_look(const te_task *t, uint64_t taken_ms,
+                          uint64_t now_ms) {
+  uint64_t limit_ms = te_task_limit(t, taken_ms > 0 ? taken_ms : now_ms);
+  return taken_ms == 0 && limit_ms <= now_ms ? now_ms + PAUSE_MS : limit_ms;
+}
+
+static void fail_late(te_task *t, uint64_t now_ms) {
+  if (t->deadline_ms > 0 && t->deadline_ms <= now_ms) {
+    te_task_fail(t, TE_END_OUTCOME, "TimeLimitExceeded",
+                 "was still running at its deadline");
+  } else {
     te_task_fail(t, TE_END_OUTCOME, "TimeLimitExceeded",
                  "ran longer than its time limit of %g s",
                  t->envelope.time_limit_ms / 1000.0);
   }
+}
+
+te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
+                            uint64_t now_ms) {
+  if (t->limit_ms == 0) return TE_TIME_LEFT;
+  if (!t->is_cancelled) t->limit_ms = next_look(t, taken_ms, now_ms);
+  if (t->limit_ms > now_ms) return TE_TIME_LEFT;
+  if (t->end == TE_END_NONE) fail_late(t, now_ms);
   if (t->is_cancelled || is_executing) {
     t->limit_ms = 0;
     return TE_TIME_KILL;
@@ -110,4 +140,13 @@ te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
   t->is_cancelled = true;
   t->limit_ms = now_ms + CANCEL_MS;
   return TE_TIME_CANCEL;
+}
+
+void te_task_execute_will(te_task *t, te_slice will) {
+  te_buf out;
+  te_buf_init(&out);
+  te_slice outcome = te_slice_of(t->record, t->record_size);
+  if (t->end == TE_END_OUTCOME && te_verdict_execute(&out, will, outcome))
+    te_task_end(t, TE_END_RETRY, te_buf_slice(&out));
+  te_buf_free(&out);
 }

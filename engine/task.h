@@ -25,6 +25,7 @@ typedef enum te_end {
   TE_END_BACK = 'b',     // handed back, begun
   TE_END_LOST = 'l',     // its child died; with a record for the last time
   TE_END_UNKNOWN = 'n',  // no such task here; with a record
+  TE_END_RETRY = 'r',    // to be run again; its record is a verdict
 } te_end;
 
 // What a child says instead of an outcome: it has no such task.
@@ -39,6 +40,7 @@ typedef struct te_task {
   bool has_claim;              // from the offer until its end is told
   unsigned child;              // index, while it is with a child
   bool waits;                  // for another task: takes no slot
+  uint64_t deadline_ms;        // of all its attempts, te_clock_ms; 0: none
   uint64_t limit_ms;           // when its time is up is looked at; 0: no limit
   bool is_cancelled;           // asked to end where it waits
   te_end end;
@@ -61,7 +63,8 @@ void te_task_free(te_task *t);  // in no list any more; NULL is fine
 // Notes how it ends; the record is copied.
 void te_task_end(te_task *t, te_end end, te_slice record);
 
-// The outcome that a child reports, or that it does not know the task.
+// What a child reports: an outcome, a verdict (verdict.h), or that it does not
+// know the task.
 void te_task_set_outcome(te_task *t, te_slice record);
 
 // A failure's record: F and { kind, message }.
@@ -74,12 +77,18 @@ typedef enum te_time {
   TE_TIME_KILL,    // its child is to be killed
 } te_time;
 
+// When its time is up if it began at begun_ms; 0: never.
+uint64_t te_task_limit(const te_task *t, uint64_t begun_ms);
+
 /*
- * Looks at the hard time limit, which counts from taken_ms (0: not begun).
- * When it is over, the task has ended with TimeLimitExceeded; one that only
- * waits gets a second to do so by itself.
+ * Looks at the hard time limit, which counts from taken_ms (0: not begun), and
+ * at the deadline. When one is over, the task has ended with TimeLimitExceeded;
+ * one that only waits gets a second to do so by itself.
  */
 te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
                             uint64_t now_ms);
+
+// Its time was up: it is run again if its will (claims.h) says so.
+void te_task_execute_will(te_task *t, te_slice will);
 
 #endif

@@ -1,6 +1,7 @@
 #include "tasklog.h"
 
 #include "record.h"
+#include "verdict.h"
 
 static te_log_about about_task(const te_task *t) {
   return (te_log_about){
@@ -10,36 +11,64 @@ static te_log_about about_task(const te_task *t) {
   };
 }
 
-void te_tasklog_end(const te_task *t, uint32_t run_us) {
-  te_slice record = te_slice_of(t->record, t->record_size);
-  const char *how = "failed";
-  te_log_level level = TE_LOG_WARN;
+// What is said of an end, and how loud.
+typedef struct ending {
+  const char *how;
+  te_log_level level;
+  te_slice record;  // whose kind and message are told
+} ending;
+
+static ending describe(const te_task *t) {
+  ending e = {"failed", TE_LOG_WARN, te_slice_of(t->record, t->record_size)};
+  te_verdict verdict;
   if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) {
-    how = "handed back";
+    e.how = "handed back";
     // It is news of a task only when that had begun.
-    level = t->end == TE_END_BACK ? TE_LOG_INFO : TE_LOG_DEBUG;
+    e.level = t->end == TE_END_BACK ? TE_LOG_INFO : TE_LOG_DEBUG;
   } else if (t->end == TE_END_LOST) {
-    how = "lost";
+    e.how = "lost";
   } else if (t->end == TE_END_UNKNOWN) {
-    how = "not known here";
-  } else if (te_record_is_success(record)) {
-    how = "succeeded";
-    level = TE_LOG_INFO;
+    e.how = "not known here";
+  } else if (te_verdict_read(e.record, &verdict) == 0) {
+    bool is_failure = (verdict.flags & TE_VERDICT_SPENDS) != 0;
+    e.how = is_failure ? "failed" : "put off";
+    e.level = is_failure ? TE_LOG_WARN : TE_LOG_INFO;
+    e.record = verdict.outcome;
+  } else if (te_record_is_success(e.record)) {
+    e.how = "succeeded";
+    e.level = TE_LOG_INFO;
   }
-  if (!te_log_enabled(level)) return;
-  te_slice kind = te_record_text(record, "kind");
-  te_slice message = te_record_text(record, "message");
+  return e;
+}
+
+// When a task runs again, if it does.
+static void add_when(te_buf *line, const te_task *t) {
+  te_verdict v;
+  if (te_verdict_read(te_slice_of(t->record, t->record_size), &v) < 0) return;
+  if ((v.flags & TE_VERDICT_IS_TIME) != 0) {
+    te_buf_add_str(line, ", runs again at its time");
+  } else {
+    te_buf_addf(line, ", runs again in %.3f s", (double)v.when_ms / 1000);
+  }
+}
+
+void te_tasklog_end(const te_task *t, uint32_t run_us) {
+  ending e = describe(t);
+  if (!te_log_enabled(e.level)) return;
+  te_slice kind = te_record_text(e.record, "kind");
+  te_slice message = te_record_text(e.record, "message");
   te_buf line;
   te_buf_init(&line);
-  te_buf_add_str(&line, how);
+  te_buf_add_str(&line, e.how);
   // It is not known of a child that died.
   if (run_us > 0) te_buf_addf(&line, " in %.3f ms", run_us / 1000.0);
+  add_when(&line, t);
   if (kind.size > 0) te_buf_add_str(&line, ": ");
   te_buf_add_slice(&line, kind);
   if (message.size > 0) te_buf_add_str(&line, ": ");
   te_buf_add_slice(&line, message);
   te_log_about about = about_task(t);
-  te_log_always(level, &about, te_buf_slice(&line));
+  te_log_always(e.level, &about, te_buf_slice(&line));
   te_buf_free(&line);
 }
 

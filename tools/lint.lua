@@ -12,7 +12,7 @@ local layers = {
   "resolve", "stream", "greet", "pace", "pipeline", "redis", "instance",
   "users",
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
-  "claims", "wire", "proc", "record", "task", "hand", "held", "roster", "crew",
+  "claims", "wire", "proc", "record", "verdict", "task", "hand", "held", "roster", "crew",
   "wear", "turnover", "dispatch", "pool", "childlog", "report",
   "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue",
   "runtime", "child", "awaited", "relay", "terms", "worker", "main",

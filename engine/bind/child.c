@@ -291,10 +291,22 @@ static int child_hello(lua_State *L) {
 }
 
 /***
+Says what is to become of a task if its time is over while it runs.
+@function bequeath
+@tparam int token
+@tparam string will the head of a verdict, see @{taskengine.verdict}
+*/
+static int child_bequeath(lua_State *L) {
+  te_token token = check_token(L, 1);
+  te_child_bequeath(check_open(L), token, te_bind_check_slice(L, 2));
+  return 0;
+}
+
+/***
 Ends a task. The next one may begin within this call.
 @function done
 @tparam int token
-@tparam string record its outcome, or `"N"`: no such task here
+@tparam string record its outcome, a verdict, or `"N"`: no such task here
 */
 static int child_done(lua_State *L) {
   te_token token = check_token(L, 1);
@@ -440,15 +452,25 @@ static void push_box(lua_State *L) {
 
 int te_bind_open_child(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"open", child_open},       {"on_config", child_on_config},
-      {"on_task", child_on_task}, {"on_cancel", child_on_cancel},
-      {"on_item", child_on_item}, {"on_link", child_on_link},
-      {"on_quit", child_on_quit}, {"set_concurrency", child_set_concurrency},
-      {"loads", child_loads},     {"hello", child_hello},
-      {"done", child_done},       {"waits", child_waits},
-      {"execute", child_execute}, {"request", child_request},
-      {"log", child_log},         {"flush", child_flush},
-      {"close", child_close},     {NULL, NULL},
+      {"open", child_open},
+      {"on_config", child_on_config},
+      {"on_task", child_on_task},
+      {"on_cancel", child_on_cancel},
+      {"on_item", child_on_item},
+      {"on_link", child_on_link},
+      {"on_quit", child_on_quit},
+      {"set_concurrency", child_set_concurrency},
+      {"loads", child_loads},
+      {"hello", child_hello},
+      {"done", child_done},
+      {"waits", child_waits},
+      {"execute", child_execute},
+      {"request", child_request},
+      {"log", child_log},
+      {"flush", child_flush},
+      {"close", child_close},
+      {"bequeath", child_bequeath},
+      {NULL, NULL},
   };
   luaL_newlibtable(L, functions);
   push_box(L);

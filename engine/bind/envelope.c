@@ -150,6 +150,40 @@ static int envelope_pack(lua_State *L) {
   return 1;
 }
 
+/***
+The body that an envelope would have with other arguments. Inputs that a flow
+gave to it are not among them.
+@function body
+@tparam string envelope
+@tparam table args as for @{pack}
+@tparam[opt] table extra
+@tparam[opt] int limit
+@treturn[1] string
+@return[2] nil
+@treturn[2] string what cannot travel, and where
+@treturn[2] string its code
+*/
+static int envelope_body(lua_State *L) {
+  te_envelope e;
+  int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
+  luaL_argcheck(L, rc == 0, 1, "not an envelope");
+  luaL_checktype(L, 2, LUA_TTABLE);
+  bool is_json = (e.flags & TE_FLAG_JSON) != 0;
+  te_body body = {.args = 2,
+                  .extra = 3,
+                  .bytes_max = opt_limit(L, 4),
+                  .packed = is_json ? te_bind_scratch(L, PACKED) : NULL};
+  lua_settop(L, 3);
+
+  te_buf *out = te_bind_scratch(L, ENVELOPE);
+  char why[TE_WHY_BYTES_MAX];
+  if (e.flow.size > 0) te_buf_add_u32(out, 0);
+  rc = te_body_add(L, &body, out, why);
+  if (rc < 0) return te_bind_fail_why(L, rc, why);
+  te_bind_scratch_pour(L, out);
+  return 1;
+}
+
 static te_slice check_producer(lua_State *L, int arg) {
   te_slice p = te_bind_check_slice(L, arg);
   luaL_argcheck(L, p.size == TE_ID_PRODUCER_BYTES, arg, "not a producer");
@@ -336,6 +370,7 @@ int te_bind_open_envelope(lua_State *L) {
       {"template", envelope_template},
       {"pack", envelope_pack},
       {"pack_many", envelope_pack_many},
+      {"body", envelope_body},
       {"read", envelope_read},
       {"open", envelope_open},
       {"new_producer", envelope_new_producer},
@@ -351,5 +386,6 @@ int te_bind_open_envelope(lua_State *L) {
   set_integer(L, "LOST_FAILS", TE_FLAG_LOST_FAILS);
   set_integer(L, "TRACK_STARTED", TE_FLAG_TRACK_STARTED);
   set_integer(L, "JSON", TE_FLAG_JSON);
+  set_integer(L, "DEADLINE", TE_FLAG_DEADLINE);
   return 1;
 }

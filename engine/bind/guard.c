@@ -26,7 +26,7 @@ static struct {
   lua_Alloc before;  // what allocated until it was counted
   void *before_arg;
   size_t used;
-  size_t max;         // 0: nothing is counted
+  size_t max;         // while is_on
   size_t collected;   // `used` when that was last brought down
   size_t refused;     // so much was, by the last call: it may come again
   bool is_on;         // more than `max` is refused
@@ -188,19 +188,15 @@ static void *allocate(void *arg, void *block, size_t old, size_t new) {
 /***
 Begins to count the memory of this Lua state. For good, and once.
 @function count_memory
-@tparam int max the limit in bytes, as long as @{limit_memory} says so
 @treturn int how many bytes it takes now
 */
 static int guard_count_memory(lua_State *L) {
-  lua_Integer max = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, max > 0, 1, "not above 0");
-  if (memory.max != 0) return luaL_error(L, "memory is counted already");
+  if (memory.before != NULL) return luaL_error(L, "memory is counted already");
   keep(L);
   lua_gc(L, LUA_GCCOLLECT);
   memory.used =
       (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
   memory.collected = memory.used;
-  memory.max = (size_t)max;
   memory.before = lua_getallocf(L, &memory.before_arg);
   lua_setallocf(L, allocate, NULL);
   lua_pushinteger(L, (lua_Integer)memory.used);
@@ -215,14 +211,19 @@ static void collect(lua_State *L) {
 }
 
 /***
-Whether more than the limit is refused from now on; not at first. When it
-begins, half of what is left may be garbage at most.
+Sets the limit: more than that is refused from now on. When it begins, or gets
+lower, half of what is left may be garbage at most.
 @function limit_memory
-@tparam boolean is_on
+@tparam int max in bytes; 0: nothing is refused, as at first
 */
 static int guard_limit_memory(lua_State *L) {
-  bool is_on = lua_toboolean(L, 1) && memory.max != 0;
-  if (is_on && !memory.is_on) collect(L);
+  lua_Integer max = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, max >= 0, 1, "below 0");
+  bool is_on = max > 0 && memory.before != NULL;
+  bool is_lower = !memory.is_on || (size_t)max < memory.max;
+  memory.is_on = false;  // a finalizer may take what it needs
+  memory.max = (size_t)max;
+  if (is_on && is_lower) collect(L);
   memory.is_on = is_on;
   return 0;
 }

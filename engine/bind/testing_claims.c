@@ -8,6 +8,7 @@ Claims, from both sides.
 #include <unistd.h>
 
 #include "bind/bind.h"
+#include "verdict.h"
 
 typedef struct handle {
   te_claims *claims;  // NULL once it is closed
@@ -256,6 +257,47 @@ static int claims_finish(lua_State *L) {
 }
 
 /***
+Leaves an outcome or a verdict, as far as there is room.
+@function claims:leave
+@tparam int token
+@tparam string record
+@treturn boolean whether all of it is there
+*/
+static int claims_leave(lua_State *L) {
+  te_claims *c = te_bind_check_claims(L, 1);
+  te_token token = te_bind_check_token(L, 2);
+  lua_pushboolean(L, te_verdict_leave(c, token, te_bind_check_slice(L, 3)));
+  return 1;
+}
+
+/***
+Leaves a will, as a child does.
+@function claims:bequeath
+@tparam int token
+@tparam string will
+*/
+static int claims_bequeath(lua_State *L) {
+  te_claims *c = te_bind_check_claims(L, 1);
+  te_token token = te_bind_check_token(L, 2);
+  te_claims_bequeath(c, token, te_bind_check_slice(L, 3));
+  return 0;
+}
+
+/***
+The will of a task that runs.
+@function claims:will
+@tparam int token
+@treturn ?string
+*/
+static int claims_will(lua_State *L) {
+  te_claims *c = te_bind_check_claims(L, 1);
+  te_slice will;
+  if (!te_claims_will(c, te_bind_check_token(L, 2), &will)) return 0;
+  lua_pushlstring(L, will.data, will.size);
+  return 1;
+}
+
+/***
 The outcome that a child has left.
 @function claims:outcome
 @tparam int token
@@ -346,6 +388,9 @@ static const luaL_Reg methods[] = {
     {"take", claims_take},
     {"taken_at", claims_taken_at},
     {"finish", claims_finish},
+    {"leave", claims_leave},
+    {"bequeath", claims_bequeath},
+    {"will", claims_will},
     {"outcome", claims_outcome},
     {"clear", claims_clear},
     {"execute", claims_execute},

@@ -129,6 +129,39 @@ static int task_set_limit(lua_State *L) {
   return 0;
 }
 
+/***
+Sets the deadline of all its attempts.
+@function task:set_deadline
+@tparam int ms
+*/
+static int task_set_deadline(lua_State *L) {
+  check_task(L, 1)->deadline_ms = (uint64_t)luaL_checkinteger(L, 2);
+  return 0;
+}
+
+/***
+When its time is up.
+@function task:limit
+@tparam int begun_ms
+@treturn int 0: never
+*/
+static int task_limit(lua_State *L) {
+  uint64_t begun_ms = (uint64_t)luaL_checkinteger(L, 2);
+  uint64_t limit_ms = te_task_limit(check_task(L, 1), begun_ms);
+  lua_pushinteger(L, (lua_Integer)limit_ms);
+  return 1;
+}
+
+/***
+Does what it wanted for the case that its time is over.
+@function task:execute_will
+@tparam string will
+*/
+static int task_execute_will(lua_State *L) {
+  te_task_execute_will(check_task(L, 1), te_bind_check_slice(L, 2));
+  return 0;
+}
+
 /* The hand. */
 
 static hand_handle *check_hand(lua_State *L) {
@@ -364,6 +397,9 @@ static const luaL_Reg task_methods[] = {
     {"set_outcome", task_set_outcome},
     {"set_limit", task_set_limit},
     {"check_limit", task_check_limit},
+    {"set_deadline", task_set_deadline},
+    {"limit", task_limit},
+    {"execute_will", task_execute_will},
     {NULL, NULL},
 };
 

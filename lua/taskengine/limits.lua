@@ -15,6 +15,7 @@ local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
 local errors = require("taskengine.errors")
 local scheduler = require("taskengine.scheduler")
+local size = require("taskengine.size")
 
 local limits = {}
 
@@ -23,8 +24,11 @@ local NO_MEMORY <const> = "not enough memory$"
 
 local MIB <const> = 1024 * 1024
 
--- In bytes; nil: no limit.
+-- Of tasks without one, in bytes; nil: no limit.
 local memory_max
+
+-- What the Lua state took when that was first counted; nil: it is not.
+local counted
 
 -- When the alarm goes off.
 local alarm_ms = 0
@@ -81,21 +85,53 @@ local function on_park(fiber)
   end
 end
 
+local function memory_of(task)
+  return task and task.memory_max or memory_max
+end
+
 -- The code of a fiber runs from now on; nil: none does.
 local function on_run(fiber)
   set_alarm(due_of(fiber))
-  if memory_max then
-    core.guard.limit_memory(fiber ~= nil)
+  if counted then
+    core.guard.limit_memory(fiber and memory_of(fiber.task) or 0)
+  end
+end
+
+local function count_memory()
+  counted = counted or core.guard.count_memory()
+  return counted
+end
+
+-- Why a limit cannot be; nil when it can.
+local function problem_with(where, bytes)
+  local used = count_memory()
+  if used >= bytes then
+    return ("%smemory_limit: the files that are loaded take %.1f MiB, more"
+      .. " than the limit of %.1f MiB: set a larger one"):format(where,
+      used / MIB, bytes / MIB)
+  end
+end
+
+-- The first task whose own limit cannot be.
+local function problem_of_tasks(tasks)
+  for name, one in pairs(tasks) do
+    local limit = one.options.memory_limit
+    local problem = limit
+      and problem_with(("task '%s': "):format(name), size.bytes(limit))
+    if problem then
+      return problem
+    end
   end
 end
 
 --- Begins to watch over the fibers of this process.
--- @tparam ?int bytes how much memory the Lua state may take while tasks run;
--- no limit when missing
+-- @tparam ?int bytes how much memory the Lua state may take while tasks run
+-- that have no such limit of their own; no limit when missing
+-- @tparam {[string]=Task,...} tasks by name
 -- @treturn[1] boolean true
 -- @return[2] nil
 -- @treturn[2] string why it cannot be: a sentence
-function limits.install(bytes)
+function limits.install(bytes, tasks)
   coroutines.resume_with(core.guard.resume)
   local ok, problem = core.guard.on_alarm(on_alarm)
   if not ok then
@@ -103,11 +139,9 @@ function limits.install(bytes)
   end
   scheduler.on_run(on_run)
   scheduler.on_park(on_park)
-  local used = bytes and core.guard.count_memory(bytes) or 0
-  if bytes and used >= bytes then
-    return nil, ("memory_limit: the files that are loaded take %.1f MiB, more"
-      .. " than the limit of %.1f MiB: set a larger one"):format(used / MIB,
-      bytes / MIB)
+  problem = bytes and problem_with("", bytes) or problem_of_tasks(tasks)
+  if problem then
+    return nil, problem
   end
   memory_max = bytes
   return true
@@ -122,9 +156,19 @@ function limits.begin(task, soft_ms)
   set_alarm(task.soft_ms)
 end
 
+--- A task with a memory limit of its own begins; its fiber runs.
+-- @tparam table task
+-- @tparam int bytes
+function limits.begin_memory(task, bytes)
+  count_memory()
+  task.memory_max = bytes
+  core.guard.limit_memory(bytes)
+end
+
 --- A task ends, perhaps where it waits.
 -- @tparam table task
 function limits.finish(task)
+  task.memory_max = nil
   if task.soft_ms then
     task.soft_ms = nil
     if task.soft_timer then
@@ -137,13 +181,15 @@ end
 --- What a failure is that Lua had no more to say of than that it got no
 -- memory.
 -- @tparam table fields of the failure; the kind is set
+-- @tparam table task that failed
 -- @treturn table the fields
-function limits.name_failure(fields)
-  if memory_max and fields.kind == "Error" and core.guard.is_exhausted()
+function limits.name_failure(fields, task)
+  local bytes = memory_of(task)
+  if bytes and fields.kind == "Error" and core.guard.is_exhausted()
     and fields.message:find(NO_MEMORY) then
     fields.kind = "MemoryLimitExceeded"
     fields.message = ("%s: its process may use %.14g MiB"):format(
-      fields.message, memory_max / MIB)
+      fields.message, bytes / MIB)
   end
   return fields
 end
@@ -151,7 +197,7 @@ end
 --- Whether memory was refused: the process should end when its tasks have.
 -- @treturn boolean
 function limits.is_broken()
-  return memory_max ~= nil and core.guard.is_exhausted()
+  return counted ~= nil and core.guard.is_exhausted()
 end
 
 return limits

@@ -123,7 +123,7 @@ describe("taskengine.core.guard", function()
     local function run(text, before)
       local folder <close> = script.folder { ["main.lua"] = (before or "") .. [[
         local guard = require("taskengine.core").guard
-        local used = guard.count_memory(8 << 20)
+        local used = guard.count_memory()
         assert(used > 10000 and used < 4 << 20)
       ]] .. text }
       local out, err, code = script.run(folder.dir, "main.lua")
@@ -135,9 +135,9 @@ describe("taskengine.core.guard", function()
       assert.equal("16777216 false not enough memory true 4194304\n", run [[
         local size = #("x"):rep(16 << 20)
         collectgarbage()
-        guard.limit_memory(true)
+        guard.limit_memory(8 << 20)
         local ok, why = pcall(string.rep, "x", 16 << 20)
-        guard.limit_memory(false)
+        guard.limit_memory(0)
         local more = #("x"):rep(4 << 20)
         print(("%d %s %s %s %d"):format(size, ok, why, guard.is_exhausted(),
           more))
@@ -147,11 +147,11 @@ describe("taskengine.core.guard", function()
     it("and takes garbage for none", function()
       assert.equal("false\n", run [[
         for _ = 1, 50 do
-          guard.limit_memory(true)
+          guard.limit_memory(8 << 20)
           local t = {}
           for i = 1, 20000 do t[i] = { i } end
           local text = ("x"):rep(1 << 20)
-          guard.limit_memory(false)
+          guard.limit_memory(0)
         end
         print(guard.is_exhausted())
       ]])
@@ -167,6 +167,18 @@ describe("taskengine.core.guard", function()
         local calls = require("taskengine.core").testing.lua_allocator_calls
         calls()
       ]]))
+    end)
+
+    it("and refuses more than a lower limit", function()
+      assert.equal("true false true\n", run [[
+        guard.limit_memory(32 << 20)
+        local before = pcall(string.rep, "x", 6 << 20)
+        guard.limit_memory(8 << 20)
+        local after = pcall(string.rep, "x", 6 << 20)
+        guard.limit_memory(32 << 20)
+        print(("%s %s %s"):format(before, after,
+          pcall(string.rep, "x", 6 << 20)))
+      ]])
     end)
 
     it("to the last byte", function()

@@ -232,6 +232,18 @@ describe("hand", function()
     assert.equal(2, h:occupied())
   end)
 
+  -- Of the second there is no room for the outcome.
+  local WHOLE <const> = "T" .. string.pack(">I8Bs4", 9, 1, "") .. "F\x80"
+  local SHORT <const> = "t" .. string.pack(">I8Bs4", 9, 1, "")
+
+  it("waits for the whole verdict of a child that lives", function()
+    offer(2, { 1, 2 })
+    child:finish(tokens[1], SHORT)
+    assert.is_nil(h:take_ended(5))
+    child:finish(tokens[2], WHOLE)
+    assert.same({ field(2), "r", WHOLE }, { h:take_ended(5) })
+  end)
+
   describe("of a dead child", function()
     local LOST <const>, BACK <const>, OUTCOME <const> = "l", "b", "o"
 
@@ -297,6 +309,16 @@ describe("hand", function()
       assert.same({ [field(1)] = OUTCOME, [field(2)] = "n", [field(3)] = LOST },
         h:judge(false, "why"))
       assert.same({ field(1), OUTCOME, "S\1" }, { h:take_first(1) })
+    end)
+
+    it("does as it said, also when there was no room for all", function()
+      offer(2, { 1, 2 })
+      child:finish(tokens[1], SHORT)
+      child:finish(tokens[2], WHOLE)
+      assert.same({ [field(1)] = "r", [field(2)] = "r" },
+        h:judge(false, "why"))
+      assert.same({ field(1), "r", SHORT }, { h:take_first(1) })
+      assert.same({ field(2), "r", WHOLE }, { h:take_first(1) })
     end)
 
     it("is emptied from the front", function()

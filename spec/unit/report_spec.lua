@@ -91,6 +91,18 @@ describe("report", function()
     }, write())
   end)
 
+  it("sends a verdict without its letter", function()
+    local said = string.pack(">I8Bs4", 5000, 1, "") .. "F\x80"
+    add("r", "T" .. said)
+    assert.same({ "r", field(1), said }, write())
+  end)
+
+  it("counts what is to run again among what has ended", function()
+    add("r", "T" .. string.pack(">I8Bs4", 0, 0, ""))
+    add("h")
+    assert.same({ 2, 1 }, { r:untold() })
+  end)
+
   it("tells again one by one, however often", function()
     add("o", "S\1")
     add("o", "S\2", { flags = NO_RESULT })

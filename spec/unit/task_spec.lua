@@ -11,6 +11,13 @@ local function new(parts)
   return assert(hand.task(envelope.new(parts), 258))
 end
 
+local SPENDS <const>, IS_TIME <const> = 1, 2
+
+-- With what follows the letter, as docs/protocol.md has it.
+local function verdict(ms, flags, outcome, body)
+  return "T" .. string.pack(">I8Bs4", ms, flags, body or "") .. (outcome or "")
+end
+
 local function read_failure(record)
   assert.equal("F", record:sub(1, 1))
   return assert(core.codec.decode(record:sub(2)))
@@ -56,6 +63,38 @@ describe("task", function()
     }, read_failure(record))
   end)
 
+  describe("of which its child says that it is to run again", function()
+    local function assert_taken(record)
+      local task <close> = new()
+      task:set_outcome(record)
+      assert.same({ "r", record }, { select(2, task:ending()) })
+    end
+
+    it("goes back", function()
+      assert_taken(verdict(0, 0))
+      assert_taken(verdict(1500, SPENDS, "F\x80"))
+      assert_taken(verdict(253402300799999, SPENDS | IS_TIME, "F\x80", "body"))
+      assert_taken("t" .. verdict(0, SPENDS):sub(2))
+    end)
+
+    for what, record in pairs {
+      ["is cut off"] = verdict(0, 0):sub(1, 13),
+      ["has less of a body than it says"] =
+        "T" .. string.pack(">I8BI4", 0, 1, 2) .. "x",
+      ["is for later than any time"] = verdict(253402300800000, 0),
+      ["has flags that nobody knows"] = verdict(0, 4),
+      ["came to a success"] = verdict(0, SPENDS, "S\xc0"),
+      ["came to half a failure"] = verdict(0, SPENDS, "F"),
+    } do
+      it("fails when that " .. what, function()
+        local task <close> = new()
+        task:set_outcome(record)
+        local _, how, failure = task:ending()
+        assert.same({ "o", "Malformed" }, { how, read_failure(failure).kind })
+      end)
+    end
+  end)
+
   describe("with a time limit", function()
     local task
 
@@ -92,6 +131,47 @@ describe("task", function()
       assert.same({ "left", 14500 }, { task:check_limit(11000, false, 14499) })
       assert.same({ "kill", 0 }, { task:check_limit(11000, false, 14500) })
       assert_too_long()
+    end)
+
+    it("is run again when that was its will", function()
+      local will = verdict(700, SPENDS)
+      task:execute_will(will)
+      assert.equal(1, select("#", task:ending()))
+      task:check_limit(11000, true, 13500)
+      task:execute_will(will)
+      local _, how, record = task:ending()
+      assert.same({ "r", will }, { how, record:sub(1, #will) })
+      assert.equal("TimeLimitExceeded", read_failure(record:sub(#will + 1)).kind)
+      task:execute_will(will)
+      assert.equal(record, select(3, task:ending()))
+    end)
+
+    it("heeds no will that could not be meant", function()
+      task:check_limit(11000, true, 13500)
+      for _, will in ipairs { "", "S\1", verdict(0, SPENDS, "F\x80"),
+        verdict(0, 8) } do
+        task:execute_will(will)
+        assert_too_long()
+      end
+    end)
+
+    it("has a deadline besides", function()
+      assert.equal(13500, task:limit(11000))
+      task:set_deadline(12700)
+      assert.equal(12700, task:limit(11000))
+      assert.equal(12500, task:limit(10000))
+      assert.same({ "kill", 0 }, { task:check_limit(11000, true, 12700) })
+      local _, _, record = task:ending()
+      assert.same({ kind = "TimeLimitExceeded",
+        message = "was still running at its deadline" }, read_failure(record))
+    end)
+
+    it("is not ended by a deadline before it has begun", function()
+      task:set_deadline(12700)
+      local how, again = task:check_limit(0, false, 20000)
+      assert.equal("left", how)
+      assert.is_true(again > 20000)
+      assert.same({ "kill", 0 }, { task:check_limit(20000, true, again) })
     end)
 
     it("is killed only once", function()

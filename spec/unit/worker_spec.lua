@@ -17,8 +17,8 @@ local MAIN <const> = [[
     program = "./child.sh", processes = 1, concurrency = 1, config = "",
     task_level = "info",
   }, { on_hello = print }))
-  core.guard.count_memory(8 << 20)
-  core.guard.limit_memory(true)
+  core.guard.count_memory()
+  core.guard.limit_memory(8 << 20)
   assert(worker:start())
   while true do
     core.loop.run("once")
