@@ -131,12 +131,25 @@ end
 -- @tparam[opt] number opts.time_limit
 -- @tparam[opt] number opts.soft_time_limit
 -- @tparam[opt] number opts.expires
+-- @tparam[opt] number opts.deadline
+-- @tparam[opt] int|string opts.memory_limit
 -- @tparam[opt] boolean opts.ignore_result these as for
 -- @{taskengine.task.Task:apply_async}
 -- @tparam[opt=true] boolean opts.acks_late
 -- @tparam[opt=true] boolean opts.reject_on_worker_lost when either is false,
 -- a task whose process or worker ends before it does fails as WorkerLost and is
 -- not run again
+-- @tparam[opt=3] int|boolean opts.max_retries how often it is run again at
+-- most; false: for ever
+-- @tparam[opt=180] number opts.retry_delay seconds before that
+-- @tparam[opt=false] boolean|number opts.retry_backoff the first pause in
+-- seconds (true: 1), each is twice the one before
+-- @tparam[opt=600] number opts.retry_backoff_max the longest one
+-- @tparam[opt=true] boolean opts.retry_jitter a pause is drawn by chance, from
+-- 0 on
+-- @tparam[opt=false] boolean|table|function opts.autoretry_for after which
+-- errors it is run again by itself: any, those of some kinds, or those for
+-- which a function that gets the TaskError says so
 -- @tparam function run
 -- @treturn Task
 -- @raise when the name is taken or none, or an option is unknown or wrong
@@ -150,23 +163,25 @@ function App:task(name, opts, run)
   end
   local given = options.check(("task '%s'"):format(name), options.TASK, opts)
   message.check_limits(name, given.soft_time_limit, given.time_limit)
+  options.check_end(("task '%s'"):format(name), given)
   local made = task.new(self, name, opts or {}, run)
   self.tasks[name] = made
   return made
 end
 
--- What goes into the body besides the arguments: headers, and from whom.
-local function extra_of(headers)
+-- What goes into the body besides the arguments: what the call says that no
+-- header has, and from whom.
+local function extra_of(m)
   local fiber = scheduler.current()
   local parent = fiber and fiber.task
-  if not headers and not parent then
-    return nil
-  end
-  return {
-    h = headers,
+  local extra = {
+    h = m.headers,
+    t = m.retry,
+    b = m.memory_limit,
     r = parent and parent.root_id,
     p = parent and parent.id,
   }
+  return next(extra) and extra
 end
 
 local NONE <const> = {}
@@ -188,7 +203,7 @@ end
 function App:_send(one, args, opts)
   local way = open(self)
   local m = message_of(self, one, opts)
-  local id = way:send(m, args, extra_of(m.headers))
+  local id = way:send(m, args, extra_of(m))
   return result.new(way, m.shown_id or id, {
     name = one.name,
     engine_id = id,
@@ -250,7 +265,7 @@ function App:enqueue_many(one, list, opts)
   end
   local way = open(self)
   local m = message_of(self, one, opts)
-  return results.new(way, m, way:send_many(m, list, extra_of(m.headers)))
+  return results.new(way, m, way:send_many(m, list, extra_of(m)))
 end
 
 --- The result of a task that was sent by whomever.

@@ -1,6 +1,7 @@
 --- What a bound task gets as its first argument: itself.
 -- @module taskengine.bound
 
+local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
@@ -35,6 +36,31 @@ function Self:log(level, text)
   rawget(self, "_write")(level, text)
 end
 
+--- Ends this attempt and asks for another one, later. It is not for catching:
+-- what it raises has to leave the task.
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.countdown seconds until then; without it and eta
+-- what the task's retry_delay or retry_backoff says
+-- @tparam[opt] number|string opts.eta when: seconds since 1970, or ISO 8601
+-- with a zone
+-- @param[opt] opts.exc the error that is why; raised when no retry is left
+-- @tparam[opt] int|boolean opts.max_retries in place of the task's
+-- @tparam[opt] table opts.args the arguments of the next attempt
+-- @raise always: TaskError of kind MaxRetriesExceeded when no retry is left and
+-- there is no exc; exc itself, or TaskError of kind Retry, where the task was
+-- called as a function
+function Self:retry(opts)
+  attempt.retry(self, opts)
+end
+
+--- Puts the task off: this attempt does not count.
+-- @tparam number seconds
+-- @raise always: TaskError of kind Retry where the task was called as a
+-- function
+function Self:snooze(seconds)
+  attempt.snooze(self, seconds)
+end
+
 -- What the header says is read when somebody asks for it.
 local from_header = {
   queue = function(header)
@@ -59,22 +85,25 @@ function Self:__index(name)
 end
 
 --- Makes the self of a task that came out of Redis.
--- @tparam table about `id`, `name`, `extra`, `worker`
--- @tparam string envelope
+-- @tparam table about `task` (see @{taskengine.runner}), `extra`, `worker`
 -- @tparam table args with `n`
 -- @tparam function write gets a level and a text
 -- @treturn Self
-function bound.new(about, envelope, args, write)
+function bound.new(about, args, write)
+  local task = about.task
   local extra = about.extra or {}
   return setmetatable({
-    id = about.id,
-    name = about.name,
+    id = task.id,
+    name = task.name,
     args = args,
     headers = extra.h or {},
-    root_id = extra.r or about.id,
+    root_id = extra.r or task.id,
     parent_id = extra.p,
     worker = about.worker,
-    _envelope = envelope,
+    _envelope = task.envelope,
+    _extra = extra,
+    _task = task,
+    _token = task.token,
     _write = write,
   }, Self)
 end

@@ -18,6 +18,14 @@ local function make(text, accepts)
   return accepts
 end
 
+--- A check by a rule of its own.
+-- @tparam string text what it asks for
+-- @tparam function accepts takes a value and returns whether it will do
+-- @treturn function
+function check.rule(text, accepts)
+  return make(text, accepts)
+end
+
 --- What a check asks for, e.g. `"an integer from 0 to 9"`.
 -- @tparam function accepts the check
 -- @treturn string

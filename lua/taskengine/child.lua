@@ -67,13 +67,27 @@ local function common_settings(asked)
   return common
 end
 
+-- A value of an option as it can travel.
+local function shown(value)
+  if type(value) == "function" then
+    return "function"
+  elseif type(value) ~= "table" then
+    return value
+  end
+  local out = {}
+  for key, item in pairs(value) do
+    out[key] = shown(item)
+  end
+  return out
+end
+
 -- What a worker publishes of its tasks.
 local function describe_tasks(tasks)
   local described = {}
   for name, task in pairs(tasks) do
     local about = { place = task.place }
     for option, value in pairs(task.options) do
-      about[option] = value
+      about[option] = shown(value)
     end
     about.queue = about.queue or message.QUEUE
     described[name] = about
@@ -147,6 +161,8 @@ local function serve(asked, hello, tasks, lines, retire)
   running = runner.new {
     tasks = tasks,
     result_bytes_max = hello.settings.result_bytes_max,
+    message_bytes_max = hello.settings.message_bytes_max,
+    bequeath = core.child.bequeath,
     soft_limit_ms = soft_limit and math.ceil(soft_limit * 1000),
     worker = asked.worker,
     retire = retire,
@@ -190,7 +206,8 @@ end
 local function load_and_limit(asked)
   local hello, tasks = child.load(asked, core.child.loads)
   if hello then
-    local ok, problem = limits.install(size.bytes(hello.settings.memory_limit))
+    local ok, problem = limits.install(
+      size.bytes(hello.settings.memory_limit), tasks)
     if not ok then
       return nil, problem
     end

@@ -225,7 +225,7 @@ function DeadTask:delete()
 end
 
 local EVENTS <const> = {
-  c = "process died", w = "worker lost", q = "requeued",
+  c = "process died", w = "worker lost", r = "retried", q = "requeued",
 }
 
 local function present(text)
@@ -276,9 +276,9 @@ end
 --- What else is kept of it.
 -- @treturn[1] table `args`, with `n`, or `problem` when they cannot be read;
 -- `history`, the oldest first: tables of `at` (seconds since 1970) and `event`:
--- "process died" or "worker lost" (with what is known of `worker_id`, `worker`,
--- `host`, `pid`, `kind`, `message`), or "requeued" (with the `kind` and
--- `message` of the error before)
+-- "process died", "worker lost" or "retried" (with what is known of
+-- `worker_id`, `worker`, `host`, `pid`, `kind`, `message`), or "requeued" (with
+-- the `kind` and `message` of the error before)
 -- @return[2] nil when it is not among the dead any more
 -- @raise TaskError of kind BrokerUnavailable
 function DeadTask:details()

@@ -4,6 +4,7 @@
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local moment = require("taskengine.moment")
+local size = require("taskengine.size")
 
 local message = {}
 
@@ -38,8 +39,18 @@ function message.check_limits(name, soft, hard)
   end
 end
 
+-- Until when it is worth being run, and whether that is a deadline of all its
+-- attempts: the call's, else the task's.
+local function end_of(options, task)
+  local source = (options.expires or options.deadline) and options or task
+  return source.expires or source.deadline, source.deadline ~= nil
+end
+
 local function flags_of(options, task, serializer)
   local flags = message.SERIALIZERS[serializer]
+  if select(2, end_of(options, task)) then
+    flags = flags | core.envelope.DEADLINE
+  end
   if pick("ignore_result", options, task) then
     flags = flags | core.envelope.NO_RESULT
   end
@@ -47,6 +58,22 @@ local function flags_of(options, task, serializer)
     flags = flags | core.envelope.LOST_FAILS
   end
   return flags
+end
+
+-- What travels of a call's own retries: true says nothing. For ever is false,
+-- because JSON has no infinity.
+local function retry_of(options)
+  local given = options.retry
+  if given == false then
+    return false
+  elseif type(given) ~= "table" then
+    return nil
+  end
+  local out = {}
+  for name, value in pairs(given) do
+    out[name] = value ~= math.huge and value
+  end
+  return out
 end
 
 local function delay_of(options)
@@ -83,6 +110,8 @@ end
 -- @tfield ?string shown_id the id that the caller chose
 -- @tfield boolean keeps_result
 -- @tfield ?table headers
+-- @tfield ?table|boolean retry what the call says of its retries
+-- @tfield ?int memory_limit the call's, in bytes
 
 --- Makes one.
 -- @tparam string name of the task
@@ -92,7 +121,7 @@ end
 -- @treturn Message
 -- @raise when its soft time limit is not less than its time limit
 function message.new(name, task, options, settings)
-  local expires = pick("expires", options, task)
+  local expires = end_of(options, task)
   local limit = pick("time_limit", options, task)
   local soft_limit = pick("soft_time_limit", options, task)
   message.check_limits(name, soft_limit, limit)
@@ -102,6 +131,8 @@ function message.new(name, task, options, settings)
     delay = delay_of(options),
     expires = expires and ("%d"):format(milliseconds(expires)) or "",
     headers = options.headers,
+    retry = retry_of(options),
+    memory_limit = size.bytes(options.memory_limit),
   }
   set_id(m, options.task_id)
   local flags = flags_of(options, task, settings.serializer)

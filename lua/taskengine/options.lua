@@ -3,6 +3,7 @@
 
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
+local retry = require("taskengine.retry")
 local suggest = require("taskengine.suggest")
 
 local options = {}
@@ -16,6 +17,7 @@ local is_delay = check.seconds(0, SECONDS_MAX)
 local is_time = check.seconds(0.001, SECONDS_MAX)
 local is_limit = check.seconds(0.001, LIMIT_SECONDS_MAX)
 local is_priority = check.integer(0, 9)
+local is_memory = check.size(1 << 20, 1 << 40, "1M to 1T")
 
 local function set(text)
   local out = {}
@@ -25,39 +27,78 @@ local function set(text)
   return out
 end
 
+local function with(known, more)
+  for name, accepts in pairs(more) do
+    known[name] = accepts
+  end
+  return known
+end
+
+local function is_retry(value)
+  if type(value) ~= "table" then
+    return type(value) == "boolean"
+  end
+  for name, given in pairs(value) do
+    local accepts = retry.CALL[name]
+    if not accepts or not accepts(given) then
+      return false
+    end
+  end
+  return true
+end
+
 --- What `apply_async`, `send_task` and `enqueue_many` take.
 options.CALL = {
   known = {
     countdown = is_delay,
+    deadline = is_time,
     eta = check.moment,
     expires = is_time,
     headers = check.table,
     ignore_result = check.boolean,
+    memory_limit = is_memory,
     priority = is_priority,
     queue = check.name,
+    retry = check.rule("true, false or a table of max_retries, retry_delay,"
+      .. " retry_backoff, retry_backoff_max, retry_jitter, autoretry_for",
+      is_retry),
     soft_time_limit = is_limit,
     task_id = check.name,
     time_limit = is_limit,
   },
-  later = set("link link_error retry unique"),
+  later = set("link link_error unique"),
 }
 
 --- What `app:task` takes.
 options.TASK = {
-  known = {
+  known = with({
     acks_late = check.boolean,
     bind = check.boolean,
+    deadline = is_time,
     expires = is_time,
     ignore_result = check.boolean,
+    memory_limit = is_memory,
     priority = is_priority,
     queue = check.name,
     reject_on_worker_lost = check.boolean,
     soft_time_limit = is_limit,
     time_limit = is_limit,
+  }, retry.KNOWN),
+  later = set("concurrency rate_limit stream track_started unique"),
+}
+
+--- What `self:retry` takes.
+options.RETRY = {
+  known = {
+    args = check.table,
+    countdown = is_delay,
+    eta = check.moment,
+    exc = check.rule("an error", function()
+      return true
+    end),
+    max_retries = retry.KNOWN.max_retries,
   },
-  later = set([[autoretry_for concurrency max_retries rate_limit
-    retry_backoff retry_backoff_max retry_delay retry_jitter stream
-    track_started unique]]),
+  later = {},
 }
 
 --- What `app:dead` takes.
@@ -123,6 +164,17 @@ function options.check(where, spec, given)
   return given
 end
 
+--- Checks that at most one of two says how long a task is worth being run.
+-- @tparam string where for the message
+-- @tparam table given
+-- @raise at the line of the caller's program
+function options.check_end(where, given)
+  if given.expires and given.deadline then
+    caller.raise(where .. ": expires is until when it may begin, deadline until"
+      .. " when it has to end: one of them")
+  end
+end
+
 --- Checks what a call that sends a task was given.
 -- @tparam string where what was called, for messages
 -- @tparam ?table args
@@ -137,6 +189,7 @@ function options.call(where, args, given)
   if checked.countdown and checked.eta then
     caller.raise(where .. ": countdown and eta say the same, one will do")
   end
+  options.check_end(where, checked)
   return given and checked
 end
 

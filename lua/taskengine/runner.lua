@@ -4,6 +4,7 @@
 -- a new coroutine for each.
 -- @module taskengine.runner
 
+local attempt = require("taskengine.attempt")
 local bound = require("taskengine.bound")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
@@ -11,9 +12,12 @@ local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
 local limits = require("taskengine.limits")
 local record = require("taskengine.record")
+local retry = require("taskengine.retry")
 local scheduler = require("taskengine.scheduler")
+local size = require("taskengine.size")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
+local verdict = require("taskengine.verdict")
 
 local runner = {}
 
@@ -23,6 +27,7 @@ local UNKNOWN <const> = "N"
 local NOTHING <const> = "S\xc0"
 -- In the envelope, 1-based.
 local FLAGS_AT <const> = 22
+local ATTEMPT_AT <const> = 23
 local SOFT_LIMIT_AT <const> = 51
 local ALIAS_BYTES_AT <const> = 102
 
@@ -41,10 +46,13 @@ Runner.__index = Runner
 -- @tparam table opts
 -- @tparam {[string]=Task,...} opts.tasks by name
 -- @tparam int opts.result_bytes_max
+-- @tparam[opt] int opts.message_bytes_max of other arguments for a retry
 -- @tparam[opt=0] int opts.soft_limit_ms the soft time limit of tasks without
 -- one
 -- @tparam string opts.worker name of the worker
--- @tparam function opts.done gets a task's token and its outcome
+-- @tparam function opts.done gets a task's token and its outcome, or a verdict
+-- @tparam[opt] function opts.bequeath gets a task's token and the head of a
+-- verdict: what is to become of it when its time is over
 -- @tparam[opt] function opts.retire called once, when the process is to end as
 -- soon as its tasks have
 -- @tparam function opts.log gets a level, a token and a text
@@ -85,18 +93,33 @@ end
 
 -- What the handler has said; a string when there was no stack or memory left
 -- for it.
-local function failed(fields)
+local function failure_of(task, fields)
   if type(fields) ~= "table" then
     fields = { kind = "Error", message = tostring(fields) }
   end
-  return record.failure(limits.name_failure(fields))
+  return limits.name_failure(fields, task)
+end
+
+-- A handler of errors.
+local function describe(object)
+  return verdict.is(object) and object or failure.describe(object)
+end
+
+-- It left its function otherwise than by returning.
+local function conclude_raised(self, task, problem)
+  if verdict.is(problem) then
+    return verdict.pack(problem)
+  end
+  return attempt.conclude(task, failure_of(task, problem), function(level, text)
+    self.log(level, task.token, text)
+  end)
 end
 
 -- The outcome of a call: whether it worked, and its values or failure.
 local function conclude(self, task, ok, ...)
   local count = select("#", ...)
   if not ok then
-    return failed(...)
+    return conclude_raised(self, task, (...))
   elseif count > 1 then
     return too_many(task.name, count)
   end
@@ -114,14 +137,10 @@ local function conclude(self, task, ok, ...)
 end
 
 local function self_of(self, task, extra, ...)
-  return bound.new({
-    id = task.id,
-    name = task.name,
-    extra = extra,
-    worker = self.worker,
-  }, task.envelope, table.pack(...), function(level, text)
-    self.log(level, task.token, text)
-  end)
+  return bound.new({ task = task, extra = extra, worker = self.worker },
+    table.pack(...), function(level, text)
+      self.log(level, task.token, text)
+    end)
 end
 
 -- The call's, as the header has it, the task's or that of all.
@@ -132,6 +151,29 @@ local function soft_limit(self, task, one)
   end
   local seconds = one.options.soft_time_limit
   return seconds and math.ceil(seconds * 1000) or self.soft_limit_ms
+end
+
+-- The call's or the task's, in bytes; nil: that of all. The first is what came
+-- out of Redis.
+local function memory_limit(one, extra)
+  local asked = extra and extra.b
+  if math.type(asked) == "integer" and asked > 0 then
+    return asked
+  end
+  return size.bytes(one.options.memory_limit)
+end
+
+-- Its policy, and its will while that can be made.
+local function set_policy(self, task, one, extra)
+  task.attempt = byte(task.envelope, ATTEMPT_AT)
+  task.policy = one.policy
+  if extra and extra.t ~= nil then
+    task.policy = retry.policy(one.options, extra.t)
+  end
+  local will = task.policy.retry_for and attempt.will(task)
+  if will and self.bequeath then
+    self.bequeath(task.token, will)
+  end
 end
 
 -- With what core.envelope.open says.
@@ -150,15 +192,20 @@ local function execute(self, task, id, name, extra, ...)
     id = core.envelope.read(task.envelope).alias
   end
   task.id, task.name, task.root_id = id, name, extra and extra.r or id
+  set_policy(self, task, one, extra)
   local soft_ms = soft_limit(self, task, one)
   if soft_ms > 0 then
     limits.begin(task, soft_ms)
   end
+  local bytes = memory_limit(one, extra)
+  if bytes then
+    limits.begin_memory(task, bytes)
+  end
   if one.options.bind then
-    return conclude(self, task, xpcall(one.run, failure.describe,
+    return conclude(self, task, xpcall(one.run, describe,
       self_of(self, task, extra, ...), ...))
   end
-  return conclude(self, task, xpcall(one.run, failure.describe, ...))
+  return conclude(self, task, xpcall(one.run, describe, ...))
 end
 
 -- Ends a task: it has left its fiber.
@@ -187,7 +234,8 @@ local function on_stop(fiber, ok, outcome)
   local self, task = fiber.runner, fiber.task
   if task.is_running then
     coroutines.close(fiber.co)
-    outcome = failed(ok and YIELDED or tostring(outcome))
+    outcome = record.failure(failure_of(task,
+      ok and YIELDED or tostring(outcome)))
   else
     self.idle[#self.idle + 1] = fiber
   end
@@ -224,6 +272,7 @@ function Runner:begin(token, envelope)
   end
   local task = fiber.task
   task.token, task.envelope, task.is_running = token, envelope, true
+  task.message_bytes_max = self.message_bytes_max
   self.count = self.count + 1
   self.begun[token] = fiber
   slot.begin(task)

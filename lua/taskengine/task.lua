@@ -4,6 +4,7 @@
 local bound = require("taskengine.bound")
 local caller = require("taskengine.caller")
 local options = require("taskengine.options")
+local retry = require("taskengine.retry")
 
 local task = {}
 
@@ -12,6 +13,7 @@ local task = {}
 -- @tfield string name
 -- @tfield table options as they were given
 -- @tfield function run the function
+-- @tfield table policy of its retries, see @{taskengine.retry}
 -- @tfield string place where it was defined
 local Task = { __name = "taskengine.Task" }
 Task.__index = Task
@@ -27,6 +29,7 @@ function task.new(app, name, opts, run)
     app = app,
     name = name,
     options = opts,
+    policy = retry.policy(opts),
     run = run,
     place = caller.place() or "?",
   }, Task)
@@ -65,6 +68,8 @@ end
 -- ISO 8601 with a zone
 -- @tparam[opt] number opts.expires seconds from now after which it is not
 -- worth being run
+-- @tparam[opt] number opts.deadline seconds from now by which it has to end,
+-- all its attempts included
 -- @tparam[opt] string opts.queue
 -- @tparam[opt] int opts.priority 0 to 9, 9 the most urgent
 -- @tparam[opt] string opts.task_id an id of the caller's own
@@ -74,6 +79,11 @@ end
 -- @tparam[opt] number opts.time_limit seconds after which it is ended
 -- @tparam[opt] number opts.soft_time_limit seconds after which an error of kind
 -- SoftTimeLimitExceeded is raised in it, once
+-- @tparam[opt] int|string opts.memory_limit how much memory its process may use
+-- while it runs, such as "64M"
+-- @tparam[opt] boolean|table opts.retry false: it is not run again; or in place
+-- of what the task says: `max_retries`, `retry_delay`, `retry_backoff`,
+-- `retry_backoff_max`, `retry_jitter`, `autoretry_for` (no function)
 -- @treturn Result
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Task:apply_async(args, opts)

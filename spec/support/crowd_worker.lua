@@ -149,22 +149,22 @@ local function draw_verdict(c, parts)
     .. (c:one_in(3) and "" or FAILURE)
 end
 
+-- Operations, as often as they come; `s`: it succeeds.
+local ENDS <const> = { "s", "s", "s", "s", "s", "s", "o", "l", "n", "b", "h",
+  "h", "r", "r" }
+
 -- How a task ends that begins now or has begun.
 local function draw_end(c, parts)
-  local how = c:upto(14)
-  if how <= 6 then
+  local how = c:pick(ENDS)
+  if how == "s" then
     local plain = goes_together(parts) and not c:one_in(5)
     return plain and "plain" or "o", "S" .. parts.body
-  elseif how == 7 then
+  elseif how == "o" then
     return "o", c:one_in(2) and FAILURE or REVOKED
-  elseif how == 8 then
-    return "l", FAILURE
-  elseif how == 9 then
-    return "n", FAILURE
-  elseif how >= 13 then
+  elseif how == "r" then
     return "r", draw_verdict(c, parts)
   end
-  return how == 10 and "b" or "h"
+  return how, (how == "l" or how == "n") and FAILURE or nil
 end
 
 --- Begins or ends a task.

@@ -99,6 +99,7 @@ end
 local EVENTS <const> = {
   ["process died"] = "a process%s died",
   ["worker lost"] = "lost with the process%s",
+  retried = "an attempt failed in the process%s",
   requeued = "requeued%s; it had failed",
 }
 

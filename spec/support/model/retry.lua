@@ -10,6 +10,14 @@ local SPENDS <const>, IS_TIME <const> = 1, 2
 local PUT_OFF <const> = "R\x82\xa4kind\xa7Expired\xa7message\xd9\x22"
   .. "was put off until after its expiry"
 
+local function finish_late(self, task, outcome)
+  if outcome == "" then
+    ends.settle(self, task, PUT_OFF, "expired")
+  else
+    ends.settle(self, task, outcome)
+  end
+end
+
 --- A task is to run again, as its verdict says.
 -- @tparam Model self
 -- @tparam table task
@@ -21,9 +29,7 @@ function retry.again(self, task, verdict, who)
   when = flags & IS_TIME ~= 0 and when or self.now + when
   when = math.max(when, self.now)
   if parts.expiry_ms > 0 and parts.expiry_ms <= when then
-    local is_known = outcome ~= ""
-    return ends.settle(self, task, is_known and outcome or PUT_OFF,
-      not is_known and "expired" or nil)
+    return finish_late(self, task, outcome)
   end
   if flags & SPENDS ~= 0 then
     parts.attempt = math.min(parts.attempt + 1, 255)

@@ -106,8 +106,10 @@ describe("app:task", function()
       misuse(app.task, app, "x", 5, print))
     assert.equal("task 'x': unknown option 'quue' (did you mean 'queue'?)",
       misuse(app.task, app, "x", { quue = "q" }, print))
-    assert.equal("task 'x': the option 'max_retries' is not built yet",
-      misuse(app.task, app, "x", { max_retries = 3 }, print))
+    assert.equal("task 'x': the option 'rate_limit' is not built yet",
+      misuse(app.task, app, "x", { rate_limit = 3 }, print))
+    assert.matches("^task 'x': expires is until when it may begin, deadline ",
+      misuse(app.task, app, "x", { expires = 1, deadline = 1 }, print))
     assert.equal("task 'x': queue: a name (1 to 128 of the characters A-Z a-z"
       .. ' 0-9 _ . : -) expected, got "a\\nb"',
       misuse(app.task, app, "x", { queue = "a\nb" }, print))

@@ -66,6 +66,29 @@ describe("taskengine.message", function()
     assert.equal(0, header.flags)
   end)
 
+  it("ends at its expiry or its deadline, the call's before the task's",
+    function()
+      local DEADLINE <const> = 64
+      for _, case in ipairs {
+        { {}, {}, "", 0 },
+        { { expires = 60 }, {}, "60000", 0 },
+        { { deadline = 60 }, {}, "60000", DEADLINE },
+        { { deadline = 60 }, { expires = 1.5 }, "1500", 0 },
+        { { expires = 60 }, { deadline = 1.5 }, "1500", DEADLINE },
+      } do
+        local m, header = make(case[1], case[2])
+        assert.same({ case[3], case[4] }, { m.expires, header.flags })
+      end
+    end)
+
+  it("brings what a call says of its retries and memory", function()
+    assert.is_nil(make({ max_retries = 5 }, { retry = true }).retry)
+    assert.is_false(make({}, { retry = false }).retry)
+    assert.same({ max_retries = false, retry_delay = 2 },
+      make({}, { retry = { max_retries = math.huge, retry_delay = 2 } }).retry)
+    assert.equal(64 << 20, make({}, { memory_limit = "64M" }).memory_limit)
+  end)
+
   it("has a flag for JSON", function()
     local m = message.new("add", {}, { ignore_result = true },
       { result_expires = 3600, serializer = "json" })

@@ -12,7 +12,7 @@ describe("taskengine.options", function()
     local given = {
       countdown = 0, expires = 0.5, headers = {}, ignore_result = false,
       priority = 9, queue = "a_b.c:d-e", task_id = "my-id", time_limit = 3,
-      soft_time_limit = 0.5,
+      soft_time_limit = 0.5, memory_limit = "64M", retry = false,
     }
     assert.equal(given, options.check("x", options.CALL, given))
     assert.truthy(options.check("x", options.CALL,
@@ -64,12 +64,12 @@ describe("taskengine.options", function()
   end)
 
   it("says what is not built yet", function()
-    for _, name in ipairs { "retry", "link", "link_error", "unique" } do
+    for _, name in ipairs { "link", "link_error", "unique" } do
       assert.equal(("apply_async: the option '%s' is not built yet")
         :format(name), call_problem { [name] = 1 })
     end
-    assert.equal("task 'x': the option 'max_retries' is not built yet",
-      misuse(options.check, "task 'x'", options.TASK, { max_retries = 3 }))
+    assert.equal("task 'x': the option 'rate_limit' is not built yet",
+      misuse(options.check, "task 'x'", options.TASK, { rate_limit = 3 }))
   end)
 
   it("takes tables only", function()
@@ -82,6 +82,53 @@ describe("taskengine.options", function()
   it("takes countdown or eta", function()
     assert.equal("send: countdown and eta say the same, one will do",
       misuse(options.call, "send", {}, { countdown = 1, eta = 1 }))
+  end)
+
+  it("takes expires or deadline", function()
+    assert.equal("send: expires is until when it may begin, deadline until when"
+      .. " it has to end: one of them",
+      misuse(options.call, "send", {}, { expires = 1, deadline = 1 }))
+  end)
+
+  it("takes what a call may say of its retries", function()
+    for _, given in ipairs {
+      true, false, {}, { max_retries = false }, { max_retries = 254 },
+      { max_retries = math.huge },
+      { retry_delay = 0, retry_backoff = true, retry_backoff_max = 0.5,
+        retry_jitter = false, autoretry_for = { "NoStock" } },
+    } do
+      assert.truthy(options.check("x", options.CALL, { retry = given }))
+    end
+    for _, given in ipairs {
+      1, { max_retries = 255 }, { max_retries = -1 }, { max_retries = 1.5 },
+      { retry_delay = -1 }, { countdown = 1 }, { autoretry_for = print },
+      { autoretry_for = {} }, { "NoStock" },
+    } do
+      assert.matches("^x: retry: true, false or a table of max_retries, ",
+        misuse(options.check, "x", options.CALL, { retry = given }))
+    end
+  end)
+
+  it("says what is wrong with retries of a task", function()
+    for shown, given in pairs {
+      ["max_retries: an integer from 0 to 254, or false for ever expected, got"
+        .. " 255"] = { max_retries = 255 },
+      ["retry_delay: seconds from 0 to 3162240000 expected, got -1"] = {
+        retry_delay = -1,
+      },
+      ["retry_backoff: true, false or the first pause in seconds, from 0.001"
+        .. " on expected, got -2"] = { retry_backoff = -2 },
+      ["retry_backoff_max: seconds from 0.001 to 3162240000 expected, got 0"]
+        = { retry_backoff_max = 0 },
+      ['retry_jitter: true or false expected, got "full"'] = {
+        retry_jitter = "full",
+      },
+      ["autoretry_for: true, false, a list of kinds or a function expected, got"
+        .. " a table"] = { autoretry_for = { "a", x = "b" } },
+    } do
+      assert.equal("task 'x': " .. shown,
+        misuse(options.check, "task 'x'", options.TASK, given))
+    end
   end)
 end)
 
