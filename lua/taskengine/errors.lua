@@ -7,9 +7,10 @@ local errors = {}
 
 --- A task's failure, or why nothing is known of it.
 --
--- The kinds: Error, WorkerLost, NotRegistered, Malformed, TimeLimitExceeded,
--- SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked, Expired, CannotTravel,
--- TooLarge (how a task ended); Timeout, BrokerUnavailable, Forgotten (why its
+-- The kinds: Error, MaxRetriesExceeded, WorkerLost, NotRegistered, Malformed,
+-- TimeLimitExceeded, SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked,
+-- Expired, CannotTravel, TooLarge (how a task ended); Retry (what a task that was
+-- called as a function asked for); Timeout, BrokerUnavailable, Forgotten (why its
 -- end is not known); and whatever a task names itself with
 -- `error { kind = ... }`.
 -- @type TaskError

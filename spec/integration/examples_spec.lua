@@ -49,4 +49,27 @@ describe("the example", function()
     worker:kill("TERM")
     assert.equal(0, worker:wait().code)
   end)
+
+  describe("12_retries", function()
+    local function assert_printed(text, chance)
+      local ended = run("12_retries.lua", "0.01", chance)
+      assert.same({ 0, text }, { ended.code, ended.stdout })
+      return ended.stderr
+    end
+
+    it("has its results when nothing fails", function()
+      assert.equal("", assert_printed("unstable: 8\nalso_unstable: 8\n", "0"))
+    end)
+
+    it("gives up after three retries when all do", function()
+      local log = assert_printed("unstable gave up: Unlucky: a random error\n"
+        .. "also_unstable gave up: MaxRetriesExceeded: failed 4 times, the last"
+        .. " time with Unlucky: a random error\n", "1")
+      local retried = 0
+      for name in log:gmatch("(%S+)%[%w+%] failed in [^\n]* runs again in ") do
+        retried = retried + (name == "unstable" and 1 or 100)
+      end
+      assert.equal(303, retried)
+    end)
+  end)
 end)

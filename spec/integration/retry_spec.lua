@@ -1,0 +1,215 @@
+local envelope = require("spec.support.envelope")
+local te = require("taskengine")
+local wait_until = require("spec.support.wait").wait_until
+local workers = require("spec.support.workers")
+
+local assert_failed = workers.assert_failed
+
+describe("A task that is run again", function()
+  local site = workers.for_each_spec()
+
+  local function start(...)
+    return site:worker({ "-P", "1", ... }, { file = "retries" })
+  end
+
+  local function redis_time()
+    local time = site:call("TIME")
+    return time[1] + time[2] / 1e6
+  end
+
+  -- What is noted of a task: the letter and the kind of each note.
+  local function noted(id)
+    local notes = {}
+    for i, bytes in ipairs(site:key("LRANGE", "h:" .. id, 0, -1)) do
+      notes[i] = bytes:sub(9, 9) .. " " .. (bytes:match("kind%W+(%a+)") or "-")
+    end
+    return notes
+  end
+
+  local function due(id)
+    return envelope.read(site:key("HGET", "t", id))
+  end
+
+  it("asks for that until it succeeds", function()
+    start()
+    local r = site:send("asks", "notes", 2)
+    assert.equal(2, r:get { timeout = 20 })
+    assert.same({ r.id .. " 0", r.id .. " 1", r.id .. " 2" },
+      site:lines("notes"))
+    assert.same({ 2, 0, 1 }, { site:count("retried"), site:count("failed"),
+      site:count("done") })
+  end)
+
+  it("has the errors of all its attempts with it, as long as its outcome",
+    function()
+      start()
+      local r = site:send("asks", "notes", 2)
+      r:get { timeout = 20 }
+      assert.same({ "r Unstable", "r Unstable" }, noted(r.id))
+      local kept_ms = site:key("PTTL", "v:" .. r.id:sub(1, 19))
+      local left_ms = site:key("PTTL", "h:" .. r.id)
+      assert.is_true(left_ms > 0 and left_ms <= kept_ms)
+    end)
+
+  it("is told among the dead how often, and why", function()
+    start()
+    local ok, e = site:outcome("fails", "notes", 9)
+    assert_failed("MaxRetriesExceeded",
+      "failed 3 times, the last time with Unstable: attempt 2", ok, e)
+    assert.same({ kind = "Unstable", message = "attempt 2" },
+      { kind = e.value.kind, message = e.value.message })
+    local entry = wait_until(function()
+      return site.app:dead()[1]
+    end)
+    assert.equal(2, entry.retries)
+    local history = entry:details().history
+    assert.equal(2, #history)
+    for i, attempt in ipairs(history) do
+      assert.same({ "retried", "Unstable", "attempt " .. i - 1 },
+        { attempt.event, attempt.kind, attempt.message })
+      assert.is_true(attempt.worker ~= nil and attempt.pid ~= nil)
+    end
+    local shown = site.place:run { "dead", "show", entry.id }
+    assert.matches("an attempt failed in the process of worker %g+ %(host %g+,"
+      .. " pid %d+%): Unstable: attempt 0\n", shown.stdout)
+  end)
+
+  it("waits in Redis, where its worker is not needed", function()
+    local worker = start()
+    local r = site:send("asks", "notes", 1, 60)
+    wait_until(function()
+      return site:key("ZSCORE", "z", r.id)
+    end)
+    assert.same({}, site:in_flight())
+    assert.same({ 1, 0 }, { due(r.id).attempt, due(r.id).deaths })
+    assert.equal(0, site:stop(worker).code)
+    -- The minute is over.
+    site:key("ZADD", "z", "XX", 1, r.id)
+    start()
+    assert.equal(1, r:get { timeout = 20 })
+  end)
+
+  it("is not when the call says so", function()
+    start()
+    local r = site:apply("fails", { "notes", 1 }, { retry = false })
+    local ok, e = r:wait(20)
+    assert_failed("Unstable", "attempt 0", ok, e)
+    r = site:apply("asks", { "more", 9 }, { retry = { max_retries = 1 } })
+    ok, e = r:wait(20)
+    assert_failed("Unstable", "attempt 1", ok, e)
+    assert.same({ 1, 2 }, { #site:lines("notes"), #site:lines("more") })
+  end)
+
+  it("may get other arguments, and has its headers", function()
+    start()
+    local r = site:apply("counts", { 1 }, { headers = { trace = "t" } })
+    assert.same({ 3, "t", 2 }, r:get { timeout = 20 })
+  end)
+
+  it("may put itself off, which counts nothing", function()
+    start()
+    local r = site:send("snoozes", "notes", "go")
+    site:wait_lines("notes", 3)
+    site.place:write("go", "")
+    assert.equal(0, r:get { timeout = 20 })
+    assert.same({}, noted(r.id))
+    assert.equal(0, site:count("retried"))
+  end)
+
+  it("counts apart from the deaths of its process", function()
+    start()
+    local r = site:send("crashes_first", "died")
+    assert.equal(1, r:get { timeout = 20 })
+    assert.same({ "c WorkerLost", "r Retry" }, noted(r.id))
+  end)
+
+  describe("when it had gone beyond", function()
+    local function assert_again(way, kind, opts)
+      local r = site:apply("exceeds", { way, 1 }, opts)
+      assert.equal(1, r:get { timeout = 30 })
+      assert.same({ "r " .. kind }, noted(r.id))
+      assert.equal(0, site:count("lost"))
+      -- As often as it may.
+      local ok, e = site:apply("exceeds", { way, 9 }, opts):wait(30)
+      assert.is_false(ok)
+      return e
+    end
+
+    it("its time limit, and its process was killed", function()
+      local worker = start()
+      local before = workers.children(worker)
+      local e = assert_again("compute", "TimeLimitExceeded",
+        { time_limit = 0.2 })
+      assert.equal("TimeLimitExceeded", e.kind)
+      assert.not_same(before, workers.children(worker))
+    end)
+
+    it("its time limit while it waited", function()
+      local worker = start()
+      local before = workers.children(worker)
+      local e = assert_again("wait", "TimeLimitExceeded", { time_limit = 0.2 })
+      assert.equal("TimeLimitExceeded", e.kind)
+      assert.same(before, workers.children(worker))
+    end)
+
+    it("its soft time limit", function()
+      start()
+      local e = assert_again("compute", "SoftTimeLimitExceeded",
+        { soft_time_limit = 0.2 })
+      assert.same({ "MaxRetriesExceeded", "SoftTimeLimitExceeded" },
+        { e.kind, e.value.kind })
+    end)
+
+    it("its memory limit", function()
+      start()
+      local e = assert_again("fill", "MemoryLimitExceeded",
+        { memory_limit = "16M" })
+      assert.same({ "MaxRetriesExceeded", "MemoryLimitExceeded" },
+        { e.kind, e.value.kind })
+    end)
+  end)
+
+  describe("with a deadline", function()
+    it("ends by then, whatever it does", function()
+      start()
+      local began = te.now()
+      for _, way in ipairs { "compute", "wait" } do
+        local ok, e = site:apply("exceeds", { way, 9 }, { deadline = 0.3 })
+          :wait(20)
+        assert_failed("TimeLimitExceeded", "was still running at its deadline",
+          ok, e)
+      end
+      assert.is_true(te.now() - began >= 0.55)
+      assert.equal(0, site:count("retried"))
+    end)
+
+    it("is not run again after it", function()
+      start()
+      local ok, e = site:apply("asks", { "notes", 9, 60 }, { deadline = 50 })
+        :wait(20)
+      assert_failed("Unstable", "attempt 0", ok, e)
+      assert.equal(0, site:count("retried"))
+    end)
+
+    it("expires when nobody has begun it by then", function()
+      local r = site:apply("asks", { "notes", 0 }, { deadline = 0.01 })
+      local sent = redis_time()
+      wait_until(function()
+        return redis_time() > sent + 0.01
+      end)
+      start()
+      local ok, e = r:wait(20)
+      assert_failed("Expired", "expired before", ok, e)
+    end)
+  end)
+
+  it("has a memory limit of its own, as its files or the call say", function()
+    start()
+    local ok, e = site:outcome("modest", 32)
+    assert_failed("MemoryLimitExceeded", "its process may use 16 MiB", ok, e)
+    ok, e = site:apply("modest", { 12 }, { memory_limit = "8M" }):wait(20)
+    assert_failed("MemoryLimitExceeded", "its process may use 8 MiB", ok, e)
+    assert.equal(32 << 20, site:apply("modest", { 32 },
+      { memory_limit = "128M" }):get { timeout = 20 })
+  end)
+end)
