@@ -129,7 +129,7 @@ function attempt.retry(self, opts)
     is_time = is_time,
     spends = true,
     body = body,
-    outcome = record.failure(describe(given.exc)),
+    outcome = record.note(describe(given.exc)),
   }, 0)
 end
 
@@ -194,7 +194,7 @@ function attempt.conclude(task, fields, log)
     return verdict.pack {
       ms = milliseconds(retry.delay(policy, task.attempt, random())),
       spends = true,
-      outcome = record.failure(fields),
+      outcome = record.note(fields),
     }
   elseif task.attempt > 0 then
     fields = exhausted(task, fields)

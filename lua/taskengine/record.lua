@@ -99,6 +99,30 @@ function record.failure(fields)
   return "F" .. encode_failure(fields)
 end
 
+-- What is noted of an attempt may have so many bytes.
+local NOTE_BYTES_MAX <const> = 4096
+local MESSAGE_BYTES <const>, TRACEBACK_BYTES <const> = 2000, 1500
+
+local function cut(text, bytes)
+  return text and #text > bytes and text:sub(1, bytes) .. "..." or text
+end
+
+--- Writes a failure after which a task is run again: what is too long to be
+-- noted goes without its value.
+-- @tparam table fields `kind`, `message`, `traceback`, `value`
+-- @treturn string
+function record.note(fields)
+  local bytes = record.failure(fields)
+  if #bytes <= NOTE_BYTES_MAX then
+    return bytes
+  end
+  return record.failure {
+    kind = fields.kind,
+    message = cut(fields.message, MESSAGE_BYTES),
+    traceback = cut(fields.traceback, TRACEBACK_BYTES),
+  }
+end
+
 --- Writes a revocation.
 -- @tparam table fields `kind`, `message`
 -- @treturn string

@@ -47,9 +47,9 @@ describe("taskengine", function()
       end
       assert.same({
         "queue ready priorities due in flight workers enqueued done failed"
-          .. " revoked expired redelivered crashes",
-        "mail 3 9:1 2:1 0:1 1 0 0 4 0 0 0 0 0 0",
-        "other 0 - 1 0 0 1 0 0 0 0 0 0",
+          .. " revoked expired retried redelivered crashes",
+        "mail 3 9:1 2:1 0:1 1 0 0 4 0 0 0 0 0 0 0",
+        "other 0 - 1 0 0 1 0 0 0 0 0 0 0",
       }, lines)
       local all = decoded(run("queues", "--json"))
       assert.same({ "mail", 3, 1, { ["0"] = 1, ["2"] = 1, ["9"] = 1 }, 0 }, {

@@ -108,7 +108,7 @@ end
 -- is `lost`, which people take for lost tasks.
 local COUNTERS <const> = {
   "enqueued", "done", "failed", "revoked", "expired", "redelivered", "crashes",
-  "requeued",
+  "requeued", "retried",
 }
 
 local function read_queue(row)

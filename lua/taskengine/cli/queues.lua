@@ -48,7 +48,7 @@ queues.spec = {
 
 local HEADS <const> = {
   "queue", "ready", "priorities", "due", "in flight", "workers", "enqueued",
-  "done", "failed", "revoked", "expired", "redelivered", "crashes",
+  "done", "failed", "revoked", "expired", "retried", "redelivered", "crashes",
 }
 
 local function priorities_text(priorities)

@@ -24,6 +24,8 @@ status.spec = {
     { "failed", "tasks that ended with an error" },
     { "revoked", "tasks that were revoked before they began" },
     { "expired", "tasks that nobody began in time" },
+    { "retried", "how often a task failed, or asked for it, and was run again"
+      .. " therefore" },
     { "redelivered", "how often a task was handed back to the queue, as by a"
       .. " worker that stops" },
     { "crashes", "how often a process or a worker died while it ran a task;"
@@ -37,7 +39,7 @@ status.spec = {
 
 local QUEUE_COLUMNS <const> = {
   "queue", "ready", "workers", "enqueued", "done", "failed", "revoked",
-  "expired", "redelivered", "crashes",
+  "expired", "retried", "redelivered", "crashes",
 }
 
 local SHOWN_MAX <const> = 10

@@ -124,7 +124,7 @@ end)
 
 local COUNTERS = {
   "enqueued", "done", "failed", "revoked", "expired", "redelivered", "lost",
-  "requeued",
+  "requeued", "retried",
 }
 
 local function queue_status(P, queue)

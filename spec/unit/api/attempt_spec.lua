@@ -268,6 +268,18 @@ describe("an attempt", function()
         v.body, v.error.kind, v.error.message, v.error.value.sku })
     end)
 
+    it("is told of in short where it said too much", function()
+      app:task("shouts", { autoretry_for = true }, function()
+        error { kind = "Long", message = ("x"):rep(5000), value = 7 }
+      end)
+      local verdict = run("shouts")
+      assert.is_true(#verdict < 4096 + 14)
+      local e = read(verdict).error
+      assert.same({ "Long", ("x"):rep(2000) .. "..." }, { e.kind, e.message })
+      assert.is_nil(e.value)
+      assert.matches("attempt_spec.lua", e.traceback, 1, true)
+    end)
+
     it("is not where the task wants that for others", function()
       define_failing { autoretry_for = { "Error" } }
       assert.equal("NoStock", error_of("fails").kind)

@@ -409,8 +409,8 @@ describe("Workers:", function()
       assert.same({
         s:now(), 1, 1, 1,
         {
-          { "default", 3, 0, 1, 5, 0, 1, 0, 0, 0, 0, 0 },
-          { "mail", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 },
+          { "default", 3, 0, 1, 5, 0, 1, 0, 0, 0, 0, 0, 0 },
+          { "mail", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 },
         },
         { { A, tostring(s:now() + LEASE_MS), 1, "about A" } },
         1, 0,
