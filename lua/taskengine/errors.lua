@@ -10,8 +10,8 @@ local errors = {}
 -- The kinds: Error, MaxRetriesExceeded, WorkerLost, NotRegistered, Malformed,
 -- TimeLimitExceeded, SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked,
 -- Expired, CannotTravel, TooLarge (how a task ended); Retry (what a task asked
--- for that was called as a function); Timeout, BrokerUnavailable, Forgotten (why
--- its end is not known); and whatever a task names itself with
+-- for that was called as a function); Timeout, BrokerUnavailable, Forgotten
+-- (why its end is not known); and whatever a task names itself with
 -- `error { kind = ... }`.
 -- @type TaskError
 -- @tfield ?string id the task's

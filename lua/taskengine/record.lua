@@ -103,8 +103,8 @@ end
 local NOTE_BYTES_MAX <const> = 4096
 local MESSAGE_BYTES <const>, TRACEBACK_BYTES <const> = 2000, 1500
 
-local function cut(text, bytes)
-  return text and #text > bytes and text:sub(1, bytes) .. "..." or text
+local function cut(long, bytes)
+  return long and #long > bytes and long:sub(1, bytes) .. "..." or long
 end
 
 --- Writes a failure after which a task is run again: what is too long to be
