@@ -140,6 +140,10 @@ void te_child_execute(te_child *c, const te_token *token) {
   te_claims_execute(c->claims, c->index, *token);
 }
 
+bool te_child_is_asked(const te_child *c, te_token token) {
+  return te_claims_is_asked(c->claims, token);
+}
+
 void te_child_loads(te_child *c, te_slice path) {
   te_wire w = {.kind = TE_WIRE_LOADS, .payload = path};
   say(c, &w);
@@ -190,7 +194,7 @@ static int hear(te_child *c, const te_wire *w) {
     case TE_WIRE_REPLY:
       e->on_reply(e->arg, w->request, (int)w->number, w->payload);
       return 0;
-    case TE_WIRE_CANCEL: e->on_cancel(e->arg, w->token); return 0;
+    case TE_WIRE_CANCEL: e->on_cancel(e->arg, w->token, w->byte != 0); return 0;
     case TE_WIRE_CONFIG: e->on_config(e->arg, w->payload); return 0;
     case TE_WIRE_ITEM: e->on_item(e->arg, w->payload); return 0;
     case TE_WIRE_LINK: e->on_link(e->arg, w->byte != 0); return 0;

@@ -23,7 +23,8 @@ typedef struct te_child_events {
   void (*on_config)(void *arg, te_slice config);  // all slices are borrowed
   // Begins a task: to be ended with te_child_done, at once or later.
   void (*on_task)(void *arg, te_token token, te_slice envelope);
-  void (*on_cancel)(void *arg, te_token token);
+  // is_asked: it should end; else it is to be ended where it waits.
+  void (*on_cancel)(void *arg, te_token token, bool is_asked);
   void (*on_reply)(void *arg, uint32_t request, int status, te_slice payload);
   void (*on_item)(void *arg, te_slice item);
   void (*on_link)(void *arg, bool is_up);
@@ -51,6 +52,8 @@ void te_child_set_waits(te_child *c, te_token token, bool waits);
 
 // Which task's code runs from now on; NULL: none. For te_hand_judge.
 void te_child_execute(te_child *c, const te_token *token);
+// Whether the master asks the task to end; seen at once, unlike on_cancel.
+bool te_child_is_asked(const te_child *c, te_token token);
 
 // The caller draws the number. `payload`: function and arguments, each with
 // its size (4 bytes) before it.

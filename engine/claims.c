@@ -16,11 +16,11 @@
 
 #include "clock.h"
 
-#define MAGIC UINT64_C(0x3473676d69616c63)  // changes with the layout
+#define MAGIC UINT64_C(0x3573676d69616c63)  // changes with the layout
 
 #define CREATE_TRIES 10
 
-enum claim_state { FREE, OFFERED, TAKEN, ENDED };
+enum claim_state { FREE, OFFERED, TAKEN, ENDED, ASKED };
 
 // Whole cache lines: two children never write the same one.
 typedef struct claim {
@@ -244,13 +244,20 @@ bool te_claims_withdraw(te_claims *c, te_token token) {
 }
 
 bool te_claims_is_taken(const te_claims *c, te_token token) {
-  const claim *slot = claim_of(c, token);
-  return atomic_load(&slot->word) == word_of(token.generation, TAKEN);
+  uint64_t word = atomic_load(&claim_of(c, token)->word);
+  return word == word_of(token.generation, TAKEN) ||
+         word == word_of(token.generation, ASKED);
 }
 
 uint64_t te_claims_taken_at(const te_claims *c, te_token token) {
   if (!te_claims_is_taken(c, token)) return 0;
   return atomic_load(&claim_of(c, token)->taken_at_ms);
+}
+
+void te_claims_ask(te_claims *c, te_token token) {
+  uint64_t taken = word_of(token.generation, TAKEN);
+  atomic_compare_exchange_strong(&claim_of(c, token)->word, &taken,
+                                 word_of(token.generation, ASKED));
 }
 
 void te_claims_clear(te_claims *c, te_token token) {
@@ -330,6 +337,12 @@ bool te_claims_take(te_claims *c, te_token token) {
                                         word_of(token.generation, TAKEN));
 }
 
+bool te_claims_is_asked(const te_claims *c, te_token token) {
+  const claim *slot = claim_of(c, token);
+  return slot != NULL &&
+         atomic_load(&slot->word) == word_of(token.generation, ASKED);
+}
+
 static bool write_record(claim *slot, te_slice record) {
   if (slot == NULL || record.size > sizeof(slot->record)) return false;
   atomic_store(&slot->record_size, record.size);
@@ -407,7 +420,7 @@ void te_claims_each_begun(const te_claims *c,
     const claim *slot = &c->file->claims[i];
     uint32_t state = (uint32_t)atomic_load(&slot->word);
     te_slice outcome = {"", 0};
-    if (state != TAKEN && state != ENDED) continue;
+    if (state != TAKEN && state != ASKED && state != ENDED) continue;
     if (state == ENDED && !find_record(slot, &outcome)) continue;
     each(arg, te_slice_of(slot->field, TE_FIELD_BYTES), outcome);
   }

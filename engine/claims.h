@@ -8,13 +8,12 @@
  * message, and even when one of them was killed, whether a task had begun.
  *
  *   free --offer--> offered --take--> taken --end--> ended --clear--> free
- *                      |                 '-------------clear--------> free
- *                      '-----withdraw-----> free
+ *                      |                 |-------------clear--------> free
+ *                      '--withdraw-> free '--ask--> asked, and on as taken
  *
  * When a task has ended, its outcome stands in the claim (a short one) until
- * Redis has confirmed it: what was done is not done again because a message
- * was lost with the one who carried it. Until it has ended its will may stand
- * there: what is to become of it when the child cannot say so any more.
+ * Redis has confirmed it: no lost message makes it run again. Until then its
+ * will may: what is to become of it when the child cannot say so any more.
  *
  * Each use of a claim has a generation of its own, so that a child that comes
  * late never takes what stands there now. The file also names the task that
@@ -33,11 +32,10 @@
 
 #define TE_CLAIMS_MAX             16384  // tasks in one worker's hands
 #define TE_PROCESSES_MAX          512    // that get tasks
-// With those that have been replaced and still end what they began.
-#define TE_CHILDREN_MAX           1536
-#define TE_FIELD_BYTES            24   // id, delivery: a task in flight
-#define TE_CLAIM_RECORD_BYTES_MAX 208  // of an outcome
-#define TE_CLAIMS_SERVICE_BYTES   16   // names a broker and a namespace
+#define TE_CHILDREN_MAX           1536   // also those that end what they began
+#define TE_FIELD_BYTES            24     // id, delivery: a task in flight
+#define TE_CLAIM_RECORD_BYTES_MAX 208    // of an outcome
+#define TE_CLAIMS_SERVICE_BYTES   16     // names a broker and a namespace
 #define TE_CLAIMS_NONE            UINT32_MAX
 #define TE_CLAIMS_SUFFIX          ".claims"  // of a file's name
 #define TE_CLAIMS_DRAFT           ".new"     // behind it, until it is whole
@@ -73,12 +71,13 @@ void te_claims_set_owner(te_claims *c, const char wid[TE_ID_PRODUCER_BYTES]);
 te_token te_claims_offer(te_claims *c, const char field[TE_FIELD_BYTES]);
 size_t te_claims_free_count(const te_claims *c);
 bool te_claims_withdraw(te_claims *c, te_token token);  // false: it was taken
-bool te_claims_is_taken(const te_claims *c, te_token token);
+bool te_claims_is_taken(const te_claims *c, te_token token);  // or asked
 // When it was taken (te_clock_ms); 0 unless it is taken.
 uint64_t te_claims_taken_at(const te_claims *c, te_token token);
 // What the child left there for the case that the time of a task that is taken
 // is over; false: nothing. Borrowed until the next call.
 bool te_claims_will(te_claims *c, te_token token, te_slice *will);
+void te_claims_ask(te_claims *c, te_token token);  // one that is taken, to end
 // The outcome that the child left there; false: none, or one too long.
 // Borrowed until the next call.
 bool te_claims_outcome(te_claims *c, te_token token, te_slice *record);
@@ -94,6 +93,7 @@ int te_claims_attach(int fd, te_claims **out);
 bool te_claims_take(te_claims *c, te_token token);
 // Leaves a will; nothing when it is too long, or the claim is no more.
 void te_claims_bequeath(te_claims *c, te_token token, te_slice will);
+bool te_claims_is_asked(const te_claims *c, te_token token);
 // Leaves the outcome in the claim; false: it is too long for that.
 bool te_claims_end(te_claims *c, te_token token, te_slice record);
 void te_claims_execute(te_claims *c, unsigned child, te_token token);

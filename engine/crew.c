@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "alarm.h"
 #include "clock.h"
 #include "log.h"
 #include "proc.h"
@@ -366,6 +367,12 @@ int te_crew_tell(te_crew *c, unsigned index, const te_wire *w) {
 
 void te_crew_kill_one(te_crew *c, unsigned index) {
   kill_child(&c->children[index]);
+}
+
+void te_crew_ring(te_crew *c, unsigned index) {
+  const child *one = &c->children[index];
+  if (one->proc == NULL || !member_of(one)->is_ready) return;
+  te_proc_kill(one->proc, te_alarm_signal());
 }
 
 void te_crew_prepare(te_crew *c, unsigned index) {

@@ -84,6 +84,8 @@ bool te_crew_has(const te_crew *c, te_child_ref which);
 // a frame.
 int te_crew_tell(te_crew *c, unsigned index, const te_wire *w);
 void te_crew_kill_one(te_crew *c, unsigned index);
+// Rings its alarm: a ready one hears it also while it computes.
+void te_crew_ring(te_crew *c, unsigned index);
 
 // A ready one is to leave soon: another one is started.
 void te_crew_prepare(te_crew *c, unsigned index);

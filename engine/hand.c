@@ -91,15 +91,18 @@ void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms) {
   h->is_stalled = false;
 }
 
+bool te_hand_withdraw_task(te_hand *h, te_claims *claims, te_task *t) {
+  if (!te_claims_withdraw(claims, t->token)) return false;
+  t->has_claim = false;
+  take_out(h, t);
+  return true;
+}
+
 te_task *te_hand_withdraw(te_hand *h, te_claims *claims) {
   te_list *link = te_list_last(&h->tasks);
   for (; link != NULL && link != &h->tasks; link = link->prev) {
     te_task *t = te_container_of(link, te_task, link);
-    if (te_claims_withdraw(claims, t->token)) {
-      t->has_claim = false;
-      take_out(h, t);
-      return t;
-    }
+    if (te_hand_withdraw_task(h, claims, t)) return t;
   }
   return NULL;
 }

@@ -71,6 +71,9 @@ void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms);
  */
 te_task *te_hand_withdraw(te_hand *h, te_claims *claims);
 
+// Takes this one out, unless it has begun.
+bool te_hand_withdraw_task(te_hand *h, te_claims *claims, te_task *t);
+
 /*
  * A task that has ended, as its claim says, out of the hand; NULL when there
  * is none. The child may be too busy to tell, or dead.

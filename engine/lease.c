@@ -209,7 +209,13 @@ static void send_all(te_lease *l, const char *function, te_redis_reply_cb cb) {
   l->is_described = true;
 }
 
-// now, due, whether there is work, another's lease end, whose, last hand-over
+static void note_requests(te_lease *l, const te_reply *list) {
+  for (size_t i = 0; i < list->count; i++)
+    l->events.on_request(l->events.arg, list->item[i]->text);
+}
+
+// now, due, whether there is work, another's lease end, whose, last hand-over;
+// of a heartbeat also a list of requests
 static void note_report(te_lease *l, const te_reply *r) {
   if (r->type != TE_REPLY_ARRAY || r->count < 6) return;
   int64_t now = r->item[0]->integer;
@@ -218,6 +224,8 @@ static void note_report(te_lease *l, const te_reply *r) {
   set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
   if (r->item[2]->integer != 0) l->events.on_work(l->events.arg);
   l->events.on_handed(l->events.arg, (uint32_t)r->item[5]->integer);
+  if (r->count > 6 && r->item[6]->type == TE_REPLY_ARRAY)
+    note_requests(l, r->item[6]);
 }
 
 static void on_renewed(void *arg, int status, const te_reply *reply) {

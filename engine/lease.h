@@ -41,6 +41,8 @@ typedef struct te_lease_events {
   // Redis says, at each heartbeat: the number of the last task that it handed
   // over to this worker; 0 when it hands none over.
   void (*on_handed)(void *arg, uint32_t number);
+  // And each request that stands (request.h); borrowed.
+  void (*on_request)(void *arg, te_slice request);
   void (*on_lost)(void *arg);
   bool (*has_room)(void *arg);  // for what is due; else others are woken
   void *arg;

@@ -23,8 +23,12 @@ void te_ledger_hold(te_ledger *l, te_task *t) {
   te_map_set(&l->held, field_of(t), t);
 }
 
+te_task *te_ledger_find(const te_ledger *l, te_slice field) {
+  return te_map_find(&l->held, field);
+}
+
 bool te_ledger_holds(const te_ledger *l, te_slice field) {
-  return te_map_find(&l->held, field) != NULL;
+  return te_ledger_find(l, field) != NULL;
 }
 
 void te_ledger_end(te_ledger *l, te_task *t) {

@@ -27,6 +27,7 @@ void te_ledger_init(te_ledger *l, te_claims *claims);  // keeps the claims
 
 void te_ledger_hold(te_ledger *l, te_task *t);  // keeps it, until it is gone
 bool te_ledger_holds(const te_ledger *l, te_slice field);
+te_task *te_ledger_find(const te_ledger *l, te_slice field);  // may be NULL
 void te_ledger_end(te_ledger *l, te_task *t);  // takes one that was held
 
 // Moves as many from `ended` to `told` as one call takes. Returns how many

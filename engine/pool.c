@@ -9,8 +9,9 @@
 #include "turnover.h"
 
 #define PATROL_MS 10
-#define HELD_MS   50   // what no child has room for by then is for others
-#define BACK_MAX  500  // tasks given back at a time: they go in one call
+#define HELD_MS   50    // what no child has room for by then is for others
+#define BACK_MAX  500   // tasks given back at a time: they go in one call
+#define ORDER_MS  1000  // for a task that was ordered to end to do so
 
 struct te_pool {
   uv_loop_t *loop;
@@ -138,6 +139,31 @@ void te_pool_submit(te_pool *p, te_task *t) {
   p->task_count++;
   te_dispatch_add(&p->dispatch, t);
   offer_held(p);
+}
+
+// False when it has begun.
+static bool take_out_unbegun(te_pool *p, te_task *t) {
+  if (t->has_claim)
+    return te_hand_withdraw_task(hand(p, t->child), p->claims, t);
+  te_held_remove(&p->dispatch.held, t);
+  return true;
+}
+
+void te_pool_revoke(te_pool *p, te_task *t, bool is_order) {
+  te_wire w = {.kind = TE_WIRE_CANCEL, .token = t->token, .byte = 1};
+  if (t->end != TE_END_NONE) return;  // its time is up: it is about to
+  if (take_out_unbegun(p, t)) {
+    te_task_revoke(t, false);
+    end_task(p, t, 0);
+    offer_held(p);
+    return;
+  }
+  te_claims_ask(p->claims, t->token);
+  te_crew_tell(p->crew, t->child, &w);
+  te_crew_ring(p->crew, t->child);
+  if (!is_order) return;
+  te_task_doom(t, te_clock_ms() + ORDER_MS);
+  watch(p, ORDER_MS);
 }
 
 /* Children that leave. */

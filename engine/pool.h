@@ -19,6 +19,9 @@
  * ended. While there are more children than usual on that account, no more
  * tasks take a slot at a time than without it.
  *
+ * A task that is revoked is asked to end, if it has begun. With an order to, it
+ * is given a second; then it is as if its time were up.
+ *
  * A hard time limit that is over ends a task with TimeLimitExceeded: the
  * child is killed when it is executing it, or does not end it within a
  * second of being asked to.
@@ -70,6 +73,9 @@ int te_pool_start(te_pool *p);
 size_t te_pool_room(const te_pool *p);     // how many tasks it would take now
 size_t te_pool_in_hand(const te_pool *p);  // how many it has
 void te_pool_submit(te_pool *p, te_task *t);  // takes
+// One that was submitted and has not ended; it may do so within. is_order: it
+// is not to go on for long.
+void te_pool_revoke(te_pool *p, te_task *t, bool is_order);
 
 // What is too large for a frame becomes an error, or an item that the child
 // has to read by itself.

@@ -8,6 +8,7 @@
 #include "lease.h"
 #include "ledger.h"
 #include "report.h"
+#include "request.h"
 
 #define FETCH_MAX  1000
 // To hand out so many takes about as long as Redis takes for the next ones.
@@ -16,6 +17,8 @@
 // An item of the bell that is a task: this, its delivery number, its envelope.
 #define HANDED_MARK       '!'
 #define HANDED_HEAD_BYTES 5
+// One that is a request: this, and what request.h reads.
+#define REQUEST_MARK      '~'
 
 // What te1_fetch is told of the worker.
 enum fetch_flag { MAY_SLEEP = 1, TAKES_HAND_OVERS = 2 };
@@ -39,6 +42,7 @@ struct te_queue {
   size_t wanted;       // by the fetch under way
   size_t coming;       // tasks of the last fetch, until they are handed out
   te_handed handed;
+  te_requests requests;
   te_ledger tasks;
   uv_prepare_t turn;
   int open_handles;
@@ -107,6 +111,8 @@ static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   if (t != NULL) {
     set_deadline(q, t);
     te_ledger_hold(&q->tasks, t);
+    te_slice field = te_slice_of(t->field, TE_FIELD_BYTES);
+    if (te_requests_take(&q->requests, field)) te_task_revoke(t, false);
     q->events.on_task(q->events.arg, t);
     return;
   }
@@ -130,6 +136,7 @@ static void hand_out(te_queue *q, te_reply **envelopes, size_t count) {
   }
   for (size_t i = 0; i < count; i++)
     take_envelope(q, envelopes[i]->text, delivery);
+  te_requests_clear(&q->requests);
 }
 
 static void on_fetched(void *arg, int status, const te_reply *reply) {
@@ -222,10 +229,24 @@ static void take_handed(te_queue *q, te_slice item) {
   if (q->events.room(q->events.arg) == 0) on_work(q);  // sleeps no more
 }
 
+static void on_request(void *arg, te_slice bytes) {
+  te_queue *q = arg;
+  te_request request;
+  if (te_request_read(bytes, &request) < 0) return;
+  te_task *t = te_ledger_find(&q->tasks, request.field);
+  if (t == NULL) {
+    te_requests_keep(&q->requests, request.field);
+  } else if (t->end == TE_END_NONE) {
+    q->events.on_revoke(q->events.arg, t, request.is_order);
+  }
+}
+
 static void on_item(void *arg, te_slice item) {
   te_queue *q = arg;
   if (item.data[0] == HANDED_MARK) {
     take_handed(q, item);
+  } else if (item.data[0] == REQUEST_MARK) {
+    on_request(q, te_slice_of(item.data + 1, item.size - 1));
   } else {
     q->events.on_item(q->events.arg, item);
   }
@@ -303,6 +324,7 @@ static void on_lost(void *arg) {
   size_t refused;
   te_queue_untold(q, &refused);
   te_ledger_drop(&q->tasks);
+  te_requests_clear(&q->requests);
   q->events.on_fenced(q->events.arg, refused);
 }
 
@@ -344,6 +366,7 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
                                   .on_refused = on_refused,
                                   .on_work = on_work,
                                   .on_handed = on_handed,
+                                  .on_request = on_request,
                                   .on_lost = on_lost,
                                   .has_room = has_room,
                                   .arg = q};
@@ -351,6 +374,7 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
   q->events = *events;
   q->prefix = te_strdup(options->prefix);
   te_ledger_init(&q->tasks, options->claims);
+  te_requests_init(&q->requests);
   uv_prepare_init(loop, &q->turn);
   q->turn.data = q;
   q->open_handles = 3;  // turn, lease, connection
@@ -427,6 +451,7 @@ void te_queue_leave(te_queue *q, void (*cb)(void *arg, bool has_left),
 static void on_part_closed(void *arg) {
   te_queue *q = arg;
   if (--q->open_handles > 0) return;
+  te_requests_clear(&q->requests);
   te_free(q->prefix);
   te_free(q);
 }

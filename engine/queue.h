@@ -34,7 +34,10 @@ typedef struct te_queue_events {
   void (*on_lease)(void *arg);
   // It will not be given, for a reason that somebody has to mend.
   void (*on_refused)(void *arg, const char *why);
-  void (*on_task)(void *arg, te_task *t);  // takes it
+  // Takes it. One that was revoked on its way has ended.
+  void (*on_task)(void *arg, te_task *t);
+  // One that was given and has not come back should end; is_order: or be ended.
+  void (*on_revoke)(void *arg, te_task *t, bool is_order);
   // The lease was lost, and with it all tasks: they are somebody else's now.
   // Drop them, then te_queue_start with another wid. `refused`: outcomes that
   // te_queue_end had taken and Redis has not.

@@ -7,14 +7,23 @@ static void add_text(te_buf *out, const char *text) {
   te_pack_add(out, &item);
 }
 
-void te_record_failure(te_buf *out, const char *kind, const char *message) {
+static void add_end(te_buf *out, char letter, const char *kind,
+                    const char *message) {
   te_item map = {.kind = TE_ITEM_MAP, .count = 2};
-  te_buf_add_u8(out, 'F');
+  te_buf_add_u8(out, (uint8_t)letter);
   te_pack_add(out, &map);
   add_text(out, "kind");
   add_text(out, kind);
   add_text(out, "message");
   add_text(out, message);
+}
+
+void te_record_failure(te_buf *out, const char *kind, const char *message) {
+  add_end(out, 'F', kind, message);
+}
+
+void te_record_revocation(te_buf *out, const char *message) {
+  add_end(out, 'R', "Revoked", message);
 }
 
 bool te_record_is_outcome(te_slice record) {

@@ -10,6 +10,9 @@
 // Appends a failure: F and { kind = kind, message = message }.
 void te_record_failure(te_buf *out, const char *kind, const char *message);
 
+// A revocation: R and { kind = "Revoked", message = message }.
+void te_record_revocation(te_buf *out, const char *message);
+
 // Whether it may be one: what children tell, or left, is not to be trusted.
 bool te_record_is_outcome(te_slice record);
 

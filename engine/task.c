@@ -99,6 +99,20 @@ void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
   te_buf_free(&out);
 }
 
+void te_task_revoke(te_task *t, bool has_begun) {
+  te_buf out;
+  te_buf_init(&out);
+  te_record_revocation(&out, has_begun ? "revoked while it ran"
+                                       : "revoked before it began");
+  te_task_end(t, TE_END_OUTCOME, te_buf_slice(&out));
+  te_buf_free(&out);
+}
+
+void te_task_doom(te_task *t, uint64_t at_ms) {
+  if (t->doom_ms == 0) t->doom_ms = at_ms;
+  if (t->limit_ms == 0 || t->limit_ms > t->doom_ms) t->limit_ms = t->doom_ms;
+}
+
 static bool has_limit(const te_task *t) {
   return t->envelope.time_limit_ms > 0;
 }
@@ -113,11 +127,15 @@ uint64_t te_task_limit(const te_task *t, uint64_t begun_ms) {
 static uint64_t next_look(const te_task *t, uint64_t taken_ms,
                           uint64_t now_ms) {
   uint64_t limit_ms = te_task_limit(t, taken_ms > 0 ? taken_ms : now_ms);
+  if (t->doom_ms != 0 && (limit_ms == 0 || limit_ms > t->doom_ms))
+    limit_ms = t->doom_ms;
   return taken_ms == 0 && limit_ms <= now_ms ? now_ms + PAUSE_MS : limit_ms;
 }
 
-static void fail_late(te_task *t, uint64_t now_ms) {
-  if (t->deadline_ms > 0 && t->deadline_ms <= now_ms) {
+static void end_late(te_task *t, uint64_t now_ms) {
+  if (t->doom_ms != 0 && t->doom_ms <= now_ms) {
+    te_task_revoke(t, true);
+  } else if (t->deadline_ms > 0 && t->deadline_ms <= now_ms) {
     te_task_fail(t, TE_END_OUTCOME, "TimeLimitExceeded",
                  "was still running at its deadline");
   } else {
@@ -132,7 +150,7 @@ te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
   if (t->limit_ms == 0) return TE_TIME_LEFT;
   if (!t->is_cancelled) t->limit_ms = next_look(t, taken_ms, now_ms);
   if (t->limit_ms > now_ms) return TE_TIME_LEFT;
-  if (t->end == TE_END_NONE) fail_late(t, now_ms);
+  if (t->end == TE_END_NONE) end_late(t, now_ms);
   if (t->is_cancelled || is_executing) {
     t->limit_ms = 0;
     return TE_TIME_KILL;

@@ -42,7 +42,8 @@ typedef struct te_task {
   bool waits;                  // for another task: takes no slot
   uint64_t deadline_ms;        // of all its attempts, te_clock_ms; 0: none
   uint64_t limit_ms;           // when its time is up is looked at; 0: no limit
-  bool is_cancelled;           // asked to end where it waits
+  uint64_t doom_ms;   // it was asked to end, until then; 0: as it likes
+  bool is_cancelled;  // asked to end where it waits
   te_end end;
   bool is_told;  // sent to Redis once: it may know already
   char *record;  // the outcome, or NULL; freed with the task
@@ -71,6 +72,11 @@ void te_task_set_outcome(te_task *t, te_slice record);
 void te_task_fail(te_task *t, te_end end, const char *kind, const char *format,
                   ...) __attribute__((format(printf, 4, 5)));
 
+// It was revoked, before it had begun or while it ran.
+void te_task_revoke(te_task *t, bool has_begun);
+// It was asked to end, and is ended when it has not done so by then.
+void te_task_doom(te_task *t, uint64_t at_ms);
+
 typedef enum te_time {
   TE_TIME_LEFT,    // until t->limit_ms, or no limit
   TE_TIME_CANCEL,  // the task is to be asked to end
@@ -82,8 +88,9 @@ uint64_t te_task_limit(const te_task *t, uint64_t begun_ms);
 
 /*
  * Looks at the hard time limit, which counts from taken_ms (0: not begun), and
- * at the deadline. When one is over, the task has ended with TimeLimitExceeded;
- * one that only waits gets a second to do so by itself.
+ * at the deadline and its doom. When one is over, the task has ended with
+ * TimeLimitExceeded, or is revoked; one that only waits gets a second to do so
+ * by itself.
  */
 te_time te_task_check_limit(te_task *t, uint64_t taken_ms, bool is_executing,
                             uint64_t now_ms);

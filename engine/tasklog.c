@@ -37,6 +37,9 @@ static ending describe(const te_task *t) {
   } else if (te_record_is_success(e.record)) {
     e.how = "succeeded";
     e.level = TE_LOG_INFO;
+  } else if (e.record.size > 0 && e.record.data[0] == 'R') {
+    e.how = "ended";
+    e.level = TE_LOG_INFO;
   }
   return e;
 }

@@ -31,7 +31,7 @@ static bool find_layout(te_wire_kind kind, layout *out) {
       out->payload_min = 1;
       return true;
     case TE_WIRE_LINK: out->parts = BYTE; break;
-    case TE_WIRE_CANCEL: out->parts = TOKEN; break;
+    case TE_WIRE_CANCEL:
     case TE_WIRE_WAITS: out->parts = TOKEN | BYTE; break;
     case TE_WIRE_QUIT: break;
     default: return false;

@@ -18,7 +18,7 @@ typedef enum te_wire_kind {
   TE_WIRE_REPLY = 'R',   // request, status (4), MessagePack or a sentence
   TE_WIRE_ITEM = 'O',    // an outcome that was waited for: id, record
   TE_WIRE_LINK = 'U',    // 1: Redis can be reached, 0: it cannot
-  TE_WIRE_CANCEL = 'X',  // token: end the task where it waits
+  TE_WIRE_CANCEL = 'X',  // token; 1: it is asked to end, 0: where it waits, now
   TE_WIRE_QUIT = 'Q',    // end once nothing runs
   // child to master
   TE_WIRE_LOADS = 'F',    // a file that it begins to load: its path

@@ -286,7 +286,9 @@ static void on_link(void *arg, bool is_up, int code, const char *why,
 
 static void on_task(void *arg, te_task *t) {
   te_worker *w = arg;
-  if (w->stage == RUNNING) {
+  if (t->end != TE_END_NONE) {
+    on_end(w, t, 0);
+  } else if (w->stage == RUNNING) {
     te_envelope *e = &t->envelope;
     if (e->time_limit_ms == 0)
       e->time_limit_ms = te_terms_time_limit(w->terms, e->name);
@@ -295,6 +297,11 @@ static void on_task(void *arg, te_task *t) {
     te_task_end(t, TE_END_UNSPENT, te_slice_str(NULL));
     te_queue_end(w->queue, t);
   }
+}
+
+static void on_revoke(void *arg, te_task *t, bool is_order) {
+  te_worker *w = arg;
+  te_pool_revoke(w->pool, t, is_order);
 }
 
 static void on_item(void *arg, te_slice item) {
@@ -357,6 +364,7 @@ void te_worker_connect(te_worker *w, const te_worker_plan *plan) {
                             .on_lease = on_lease,
                             .on_refused = on_refused,
                             .on_task = on_task,
+                            .on_revoke = on_revoke,
                             .on_fenced = on_fenced,
                             .on_item = on_item,
                             .on_gap = on_gap,

@@ -15,7 +15,8 @@ local layers = {
   "claims", "wire", "proc", "record", "verdict", "task", "hand", "held",
   "roster", "crew",
   "wear", "turnover", "dispatch", "pool", "childlog", "report",
-  "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "queue",
+  "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "request",
+  "queue",
   "runtime", "child", "awaited", "relay", "terms", "worker", "main",
 }
 

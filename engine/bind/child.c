@@ -99,8 +99,8 @@ static void on_task(void *arg, te_token token, te_slice envelope) {
   tell(arg, &(news){.to = ON_TASK, .token = &token, .bytes = &envelope});
 }
 
-static void on_cancel(void *arg, te_token token) {
-  tell(arg, &(news){.to = ON_CANCEL, .token = &token});
+static void on_cancel(void *arg, te_token token, bool is_asked) {
+  tell(arg, &(news){.to = ON_CANCEL, .token = &token, .flag = &is_asked});
 }
 
 static void on_item(void *arg, te_slice item) {
@@ -217,9 +217,10 @@ static int child_on_task(lua_State *L) {
 }
 
 /***
-Sets what ends a task where it waits, because its time is up.
+Sets what ends a task: it is asked to end, or is to be ended where it waits,
+because its time is up.
 @function on_cancel
-@tparam function fn `fn(token)`
+@tparam function fn `fn(token, is_asked)`
 */
 static int child_on_cancel(lua_State *L) {
   return set_handler(L, ON_CANCEL);
@@ -334,16 +335,32 @@ static int child_waits(lua_State *L) {
 Notes whose code runs from now on, for the case that the process dies.
 @function execute
 @tparam ?int token nil for none
+@treturn boolean whether the master asks that task to end
 */
 static int child_execute(lua_State *L) {
   te_child *c = check_open(L);
+  bool is_asked = false;
   if (lua_isnoneornil(L, 1)) {
     te_child_execute(c, NULL);
   } else {
     te_token token = check_token(L, 1);
     te_child_execute(c, &token);
+    is_asked = te_child_is_asked(c, token);
   }
-  return 0;
+  lua_pushboolean(L, is_asked);
+  return 1;
+}
+
+/***
+Whether the master asks a task to end; it knows at once, unlike @{on_cancel}.
+@function is_asked
+@tparam int token
+@treturn boolean
+*/
+static int child_is_asked(lua_State *L) {
+  te_token token = check_token(L, 1);
+  lua_pushboolean(L, te_child_is_asked(check_open(L), token));
+  return 1;
 }
 
 // Takes the argument from the top of the stack; its size comes before it.
@@ -452,25 +469,16 @@ static void push_box(lua_State *L) {
 
 int te_bind_open_child(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"open", child_open},
-      {"on_config", child_on_config},
-      {"on_task", child_on_task},
-      {"on_cancel", child_on_cancel},
-      {"on_item", child_on_item},
-      {"on_link", child_on_link},
-      {"on_quit", child_on_quit},
-      {"set_concurrency", child_set_concurrency},
-      {"loads", child_loads},
-      {"hello", child_hello},
-      {"done", child_done},
-      {"waits", child_waits},
-      {"execute", child_execute},
-      {"request", child_request},
-      {"log", child_log},
-      {"flush", child_flush},
-      {"close", child_close},
-      {"bequeath", child_bequeath},
-      {NULL, NULL},
+      {"open", child_open},         {"on_config", child_on_config},
+      {"on_task", child_on_task},   {"on_cancel", child_on_cancel},
+      {"on_item", child_on_item},   {"on_link", child_on_link},
+      {"on_quit", child_on_quit},   {"set_concurrency", child_set_concurrency},
+      {"loads", child_loads},       {"hello", child_hello},
+      {"done", child_done},         {"waits", child_waits},
+      {"execute", child_execute},   {"is_asked", child_is_asked},
+      {"request", child_request},   {"log", child_log},
+      {"flush", child_flush},       {"close", child_close},
+      {"bequeath", child_bequeath}, {NULL, NULL},
   };
   luaL_newlibtable(L, functions);
   push_box(L);

@@ -20,7 +20,6 @@ static const char KEEPER_KEY;
 // The coroutine that runs, for the signal handler; NULL: none of a task's.
 static lua_State *volatile running;
 static bool has_alarm;
-static uint64_t due_us;  // as the alarm was set
 
 static struct {
   lua_Alloc before;  // what allocated until it was counted
@@ -40,17 +39,22 @@ static void on_due(lua_State *L, lua_Debug *ar) {
   lua_sethook(L, NULL, 0, 0);
   // A coroutine that was interrupted too late, or made meanwhile by one that
   // was, which hands its hook on.
-  if (L != running || due_us == 0 || due_us > te_alarm_now_us()) return;
+  if (L != running || !te_alarm_is_due()) return;
+  bool was_rung = te_alarm_answer();
   lua_rawgetp(L, LUA_REGISTRYINDEX, &HANDLER_KEY);
   lua_call(L, 0, 1);
   bool is_later = lua_toboolean(L, -1);
   lua_pop(L, 1);
-  if (is_later) lua_sethook(L, on_due, LUA_MASKCOUNT, INSTRUCTIONS);
+  if (!is_later) return;
+  if (was_rung) te_alarm_ring_here();
+  lua_sethook(L, on_due, LUA_MASKCOUNT, INSTRUCTIONS);
 }
 
 // In a signal handler, as the program lua5.4 does it for Ctrl-C.
-static void interrupt(void) {
-  if (running != NULL) lua_sethook(running, on_due, LUA_MASKCOUNT, 1);
+static bool interrupt(void) {
+  lua_State *L = running;
+  if (L != NULL) lua_sethook(L, on_due, LUA_MASKCOUNT, 1);
+  return L != NULL;
 }
 
 // This code may be unloaded when the state is closed.
@@ -75,9 +79,9 @@ static void keep(lua_State *L) {
 }
 
 /***
-Sets what is called at the time that @{alarm} sets, as a hook of the running
-coroutine: level 2 is the function that was interrupted. When it returns true
-it is called again a little later.
+Sets what is called at the time that @{alarm} sets, and when another process
+rings, as a hook of the running coroutine: level 2 is the function that was
+interrupted. When it returns true it is called again a little later.
 @function on_alarm
 @tparam function fn
 @treturn[1] boolean true
@@ -106,8 +110,7 @@ static int guard_alarm(lua_State *L) {
   lua_Number ms = luaL_checknumber(L, 1);
   luaL_argcheck(L, ms >= 0 && ms < 1e15, 1, "out of range");
   luaL_argcheck(L, has_alarm, 1, "there is no alarm");
-  due_us = (uint64_t)(ms * 1000);
-  te_alarm_set(due_us);
+  te_alarm_set((uint64_t)(ms * 1000));
   return 0;
 }
 
@@ -120,6 +123,8 @@ static bool resume(lua_State *L, lua_State *co, int nargs, int *count) {
   lua_xmove(L, co, nargs);
   lua_State *outer = running;
   running = co;
+  // Somebody has rung while nothing ran.
+  if (te_alarm_is_rung()) interrupt();
   int status = lua_resume(co, L, nargs, count);
   running = outer;
   bool is_ok = status == LUA_OK || status == LUA_YIELD;

@@ -14,6 +14,7 @@ local options = require("taskengine.options")
 local registry = require("taskengine.registry")
 local result = require("taskengine.result")
 local results = require("taskengine.results")
+local revoke = require("taskengine.revoke")
 local scheduler = require("taskengine.scheduler")
 local task = require("taskengine.task")
 
@@ -276,6 +277,27 @@ function App:result(id)
     caller.raise(check.problem("result: id", check.name, id))
   end
   return result.new(open(self), id)
+end
+
+--- Revokes a task, or many, see @{taskengine.result.Result:revoke}.
+-- @tparam string|{string,...} ids
+-- @tparam[opt] table opts
+-- @tparam[opt] boolean opts.terminate as for one result
+-- @return for one id: true or false and a string, as for a result; for a list
+-- a table of how many are `revoked`, `asked` to end, `finished` and `unknown`
+-- @raise TaskError of kind BrokerUnavailable: some of a list are revoked then
+function App:revoke(ids, opts)
+  local is_one = names.is_valid(ids)
+  if not is_one then
+    revoke.check_ids(ids)
+  end
+  opts = revoke.options(opts)
+  if is_one then
+    return revoke.one(open(self), ids, opts)
+  end
+  return revoke.many(open(self), #ids, function(i)
+    return ids[i]
+  end, opts)
 end
 
 --- The tasks that failed for good, the last one first, as far as they are kept:

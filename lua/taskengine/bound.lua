@@ -5,6 +5,7 @@ local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
+local limits = require("taskengine.limits")
 
 local bound = {}
 
@@ -59,6 +60,15 @@ end
 -- function
 function Self:snooze(seconds)
   attempt.snooze(self, seconds)
+end
+
+--- Whether the task was revoked while it runs. It is to come to an end: it has
+-- heard, or will, of that by an error of kind Revoked, once, where it waits or
+-- at its next line. One that computes and asks can end in its own way.
+-- @treturn boolean
+function Self:cancelled()
+  local task = rawget(self, "_task")
+  return task ~= nil and limits.is_cancelled(task, rawget(self, "_token"))
 end
 
 -- What the header says is read when somebody asks for it.

@@ -177,8 +177,12 @@ local function serve(asked, hello, tasks, lines, retire)
   core.child.on_task(function(token, envelope)
     running:begin(token, envelope)
   end)
-  core.child.on_cancel(function(token)
-    running:cancel(token)
+  core.child.on_cancel(function(token, is_asked)
+    if is_asked then
+      running:revoke(token)
+    else
+      running:cancel(token)
+    end
   end)
   core.child.set_concurrency(asked.concurrency)
   core.loop.on_error(die)
@@ -191,8 +195,12 @@ function child.prepare()
   mode.name = "worker"
   coroutines.install()
   scheduler.on_switch(function(fiber)
-    core.child.execute(fiber and fiber.task and fiber.task.token)
+    local task = fiber and fiber.task
+    if core.child.execute(task and task.token) then
+      limits.note_revoked(task)
+    end
   end)
+  limits.is_asked = core.child.is_asked
   slot.tell = core.child.waits
   transport_child.start()
   broker.new_transport = transport_child.new

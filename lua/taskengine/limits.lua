@@ -6,6 +6,8 @@
 -- A function that it spawned and that computes then gets the error as well, or
 -- the task would not have its turn.
 --
+-- A task that was revoked while it runs hears of it in the same way, at once.
+--
 -- Of memory: what is refused is an error of Lua's in the code that asked. What
 -- that left half done nobody knows, so the process ends when its tasks have.
 -- @module taskengine.limits
@@ -40,49 +42,95 @@ local function set_alarm(ms)
   end
 end
 
--- When a fiber is to hear of its task's limit; 0: never, or not again.
+-- Long ago.
+local AT_ONCE <const> = 1
+
+-- Whether a fiber is to hear that its task was revoked.
+local function is_revoked(fiber)
+  local task = fiber.task
+  return task.is_revoked and fiber.revoked ~= task.token
+end
+
+-- When a fiber is to hear of its task's limit, or that it was revoked; 0:
+-- never, or not again.
 local function due_of(fiber)
   local task = fiber and fiber.task
-  return task and fiber.warned ~= task.token and task.soft_ms or 0
+  if not task then
+    return 0
+  elseif is_revoked(fiber) then
+    return AT_ONCE
+  end
+  return fiber.warned ~= task.token and task.soft_ms or 0
 end
 
 -- The error, for a fiber that has not had it.
 local function warn(fiber)
-  fiber.warned = fiber.task.token
+  local task = fiber.task
+  local fields
+  if is_revoked(fiber) then
+    fiber.revoked = task.token
+    fields = { kind = "Revoked", message = "revoked while it ran" }
+  else
+    fiber.warned = task.token
+    fields = {
+      kind = "SoftTimeLimitExceeded",
+      message = ("ran longer than its soft time limit of %.14g s")
+        :format(task.soft_s),
+    }
+  end
   set_alarm(due_of(scheduler.current()))
-  return errors.new {
-    kind = "SoftTimeLimitExceeded",
-    message = ("ran longer than its soft time limit of %.14g s")
-      :format(fiber.task.soft_s),
-  }
+  return errors.new(fields)
 end
 
--- A hook of the code that runs when the time is over. The code of this layer
--- is left alone: it may be in the midst of something.
+local function raise_due(fiber)
+  local due = due_of(fiber)
+  if due ~= 0 and due <= core.loop.now() then
+    errors.raise(warn(fiber))
+  end
+end
+
+-- A hook of the code that runs when the time is over, or when the master rings
+-- because some task was revoked: those that wait it tells by itself. The code
+-- of this layer is left alone: it may be in the midst of something.
 local function on_alarm()
   if caller.is_ours(debug.getinfo(2, "S").source) then
     return true
   end
-  errors.raise(warn(scheduler.current()))
+  local fiber = scheduler.current()
+  local task = fiber and fiber.task
+  if task and limits.is_asked(task.token) then
+    task.is_revoked = true
+  end
+  raise_due(fiber)
 end
 
--- The loop's turn: a task that computes has the alarm.
+-- The loop's turn: a task that computes has the alarm, and one that asks Redis
+-- something hears of it when it goes on.
 local function on_timer(fiber)
   if due_of(fiber) ~= 0 and scheduler.can_interrupt(fiber) then
     scheduler.interrupt_fiber(fiber, warn(fiber))
   end
 end
 
+local function stop_timer(task)
+  if task.timer then
+    task.timer:close()
+    task.timer = nil
+  end
+end
+
 -- A fiber begins to wait.
 local function on_park(fiber)
-  local task = fiber.task
-  if fiber.is_main and not task.soft_timer and due_of(fiber) ~= 0 then
-    local left_ms = math.max(task.soft_ms - core.loop.now(), 0)
-    task.soft_timer = core.loop.timer(left_ms, function()
-      task.soft_timer = nil
-      on_timer(fiber)
-    end)
+  local task, due = fiber.task, fiber.is_main and due_of(fiber) or 0
+  if due == 0 or task.timer and task.timer_ms <= due then
+    return
   end
+  stop_timer(task)
+  task.timer_ms = due
+  task.timer = core.loop.timer(math.max(due - core.loop.now(), 0), function()
+    task.timer = nil
+    on_timer(fiber)
+  end)
 end
 
 local function memory_of(task)
@@ -137,6 +185,7 @@ function limits.install(bytes, tasks)
   if not ok then
     return nil, errors.sentence(problem)
   end
+  scheduler.before_wait(raise_due)
   scheduler.on_run(on_run)
   scheduler.on_park(on_park)
   problem = bytes and problem_with("", bytes) or problem_of_tasks(tasks)
@@ -168,14 +217,39 @@ end
 --- A task ends, perhaps where it waits.
 -- @tparam table task
 function limits.finish(task)
-  task.memory_max = nil
-  if task.soft_ms then
-    task.soft_ms = nil
-    if task.soft_timer then
-      task.soft_timer:close()
-      task.soft_timer = nil
-    end
-  end
+  task.soft_ms, task.is_revoked, task.memory_max = nil, nil, nil
+  stop_timer(task)
+end
+
+--- Whether the master asks a task to end; set by a worker's child.
+-- @tparam int token
+-- @treturn boolean
+function limits.is_asked()
+  return false
+end
+
+--- Whether a task is asked to end. A task is a table that is used again.
+-- @tparam table task
+-- @tparam int token which one is meant
+-- @treturn boolean
+function limits.is_cancelled(task, token)
+  return task.token == token
+    and (task.is_revoked or limits.is_asked(token)) or false
+end
+
+--- A task was revoked while it runs, and its fiber is about to go on: it hears
+-- of that at its next line.
+-- @tparam table task
+function limits.note_revoked(task)
+  task.is_revoked = true
+end
+
+--- A task was revoked while it runs: an error is raised in it, once. That is
+-- where it waits, or at its next line.
+-- @tparam Fiber fiber its own
+function limits.revoke(fiber)
+  limits.note_revoked(fiber.task)
+  on_timer(fiber)
 end
 
 --- What a failure is that Lua had no more to say of than that it got no

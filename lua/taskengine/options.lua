@@ -114,6 +114,9 @@ options.DEAD = {
   later = {},
 }
 
+--- What `result:revoke` takes.
+options.REVOKE = { known = { terminate = check.boolean }, later = {} }
+
 --- What `result:get` takes.
 options.GET = { known = { timeout = is_delay }, later = {} }
 

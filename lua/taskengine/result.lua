@@ -6,6 +6,7 @@ local check = require("taskengine.check")
 local errors = require("taskengine.errors")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
+local revoke = require("taskengine.revoke")
 local tally = require("taskengine.tally")
 
 local result = {}
@@ -221,26 +222,26 @@ function Result:forget()
   return self.client:ask("te1_forget", { self.engine_id }) == 1
 end
 
---- Revokes the task, if it still waits: it never runs.
+--- Revokes the task. If it still waits, it never runs. If it runs, it is asked
+-- to end: `self:cancelled()` is true in it, and an error of kind Revoked is
+-- raised in it once, where it waits or at its next line. It may catch that,
+-- and end as it likes. It does not run again.
 --
 -- A task that has ended and left no outcome, because that has expired or the
 -- task was sent with ignore_result, cannot be told from one that waits: true
 -- says only that it will not begin from now on.
+-- @tparam[opt] table opts
+-- @tparam[opt] boolean opts.terminate when it still runs a second later, it is
+-- ended where it waits, or its process is killed; its neighbours there go back
+-- to their queues
 -- @treturn[1] boolean true
+-- @treturn[1] string `"revoked"`: it never begins; `"asked"`: a worker has it
+-- in hand, and is asked to end it
 -- @treturn[2] boolean false
--- @treturn[2] string why not: `"running"`, `"finished"`, or `"unknown"`
+-- @treturn[2] string why not: `"finished"` or `"unknown"`
 -- @raise TaskError of kind BrokerUnavailable
-function Result:revoke()
-  local bytes = record.revocation {
-    kind = "Revoked",
-    message = "revoked before it began",
-  }
-  local answer = self.client:ask("te1_cancel",
-    { bytes, self.client.settings.result_expires, self.engine_id })[1]
-  if answer == "revoked" then
-    return true
-  end
-  return false, answer
+function Result:revoke(opts)
+  return revoke.one(self.client, self.engine_id, revoke.options(opts))
 end
 
 --- For people.

@@ -4,8 +4,10 @@
 -- tasks cost a few small tables until somebody asks for one.
 -- @module taskengine.results
 
+local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local result = require("taskengine.result")
+local revoke = require("taskengine.revoke")
 
 local results = {}
 
@@ -86,8 +88,29 @@ function results.keeps_result(self)
   return insides[self].keeps_result
 end
 
-function Results:__index(i)
+local methods = {}
+
+--- Revokes all of them, see @{taskengine.result.Result:revoke}.
+-- @function revoke
+-- @tparam[opt] table opts
+-- @treturn table how many are `revoked`, `asked` to end, `finished` and
+-- `unknown`
+-- @raise TaskError of kind BrokerUnavailable: some are revoked then
+function methods:revoke(opts)
   local inside = insides[self]
+  if not inside then
+    caller.raise("use results:revoke(...), with a colon")
+  end
+  return revoke.many(inside.client, inside.count, function(i)
+    return id_at(inside, i)
+  end, revoke.options(opts))
+end
+
+function Results:__index(i)
+  local inside, method = insides[self], methods[i]
+  if method then
+    return method
+  end
   if math.type(i) ~= "integer" or i < 1 or i > inside.count then
     return nil
   end

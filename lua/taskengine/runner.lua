@@ -105,12 +105,17 @@ local function describe(object)
   return verdict.is(object) and object or failure.describe(object)
 end
 
--- It left its function otherwise than by returning.
+-- It left its function otherwise than by returning. One that was asked to end,
+-- and let the error through, has.
 local function conclude_raised(self, task, problem)
   if verdict.is(problem) then
     return verdict.pack(problem)
   end
-  return attempt.conclude(task, failure_of(task, problem), function(level, text)
+  local fields = failure_of(task, problem)
+  if task.is_revoked and fields.kind == "Revoked" then
+    return record.revocation(fields)
+  end
+  return attempt.conclude(task, fields, function(level, text)
     self.log(level, task.token, text)
   end)
 end
@@ -277,6 +282,16 @@ function Runner:begin(token, envelope)
   self.begun[token] = fiber
   slot.begin(task)
   scheduler.resume(fiber)
+end
+
+--- Asks a task to end, because it was revoked. Nothing happens when it has
+-- ended.
+-- @tparam int token
+function Runner:revoke(token)
+  local fiber = self.begun[token]
+  if fiber then
+    limits.revoke(fiber)
+  end
 end
 
 --- Ends a task where it waits, because its time is up. Nothing happens when it

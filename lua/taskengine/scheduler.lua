@@ -19,8 +19,8 @@ local current
 -- See scheduler.on_switch.
 local switch
 
--- See scheduler.on_run and scheduler.on_park.
-local on_run, on_park
+-- See scheduler.on_run, scheduler.on_park and scheduler.before_wait.
+local on_run, on_park, before_wait
 
 -- See scheduler.interrupt.
 local interruption
@@ -49,6 +49,13 @@ end
 -- @tparam ?function fn gets the fiber
 function scheduler.on_park(fn)
   on_park = fn
+end
+
+--- Sets who is asked before a fiber begins something that it waits for, and
+-- may raise an error in its place.
+-- @tparam ?function fn gets the fiber
+function scheduler.before_wait(fn)
+  before_wait = fn
 end
 
 --- Ends what plain Lua waits for: each wait there raises this object instead
@@ -165,6 +172,8 @@ local function await_in_fiber(what, start, reason)
   local problem = coroutines.obstacle()
   if problem then
     caller.raise(what .. " " .. problem)
+  elseif before_wait then
+    before_wait(current)
   end
   local wait = { fiber = current, parked = false, woken = false }
   local fiber = current

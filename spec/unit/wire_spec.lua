@@ -11,7 +11,7 @@ local MESSAGES <const> = {
     "R\0\0\1\2\xff\xff\xec\x6cwhy" },
   { { kind = "O", payload = "item" }, "Oitem" },
   { { kind = "U", byte = 1 }, "U\1" },
-  { { kind = "X", token = 1 << 32 }, "X\0\0\0\0\0\0\0\1" },
+  { { kind = "X", token = 1 << 32, byte = 1 }, "X\0\0\0\0\0\0\0\1\1" },
   { { kind = "Q" }, "Q" },
   { { kind = "F", payload = "tasks.lua" }, "Ftasks.lua" },
   { { kind = "H", byte = 1, payload = "what" }, "H\1what" },
