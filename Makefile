@@ -87,9 +87,11 @@ $(OUT)/embedded_lua.c: tools/embed.lua $(LUA_FILES) $(shell find lua -type d)
 
 # What task files ask for by name, e.g. native.primes.
 $(NATIVE): $(BIN)/lib/native/%.so: $(OUT)/recipes/native/%.o
-	$(call say,LINK) $(LINK) -shared -o $@ $< -lprimesieve
+	$(call say,LINK) $(LINK) -shared -o $@ $^ -lprimesieve
+$(BIN)/lib/native/textcount.so: $(OUT)/recipes/native/support/printset.o
 
--include $(OBJECTS:.o=.d) $(wildcard $(OUT)/recipes/native/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(addprefix \
+  $(OUT)/recipes/native/,*.d */*.d))
 
 DO.lint = tools/lint $(INCLUDES)
 DO.format = clang-format -i $(shell find engine recipes spec -name '*.[ch]')
