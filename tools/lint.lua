@@ -6,8 +6,8 @@
 -- A file of engine/ includes only what stands above it here; those of
 -- engine/bind/ may include all of them.
 local layers = {
-  "te", "assets", "utf8", "list", "heap", "map", "buf", "clock", "alarm",
-  "id", "logline", "scribe", "log", "stray",
+  "te", "assets", "utf8", "sha256", "list", "heap", "map", "buf", "clock",
+  "alarm", "id", "logline", "scribe", "log", "stray",
   "frame", "envelope", "pack", "trail", "codec", "json", "url", "resp",
   "resolve", "stream", "greet", "pace", "pipeline", "redis", "instance",
   "users",

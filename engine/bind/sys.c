@@ -17,6 +17,7 @@ What the operating system knows: the host, the clock, files, the terminal.
 #include "bind/bind.h"
 #include "bind/scratch.h"
 #include "clock.h"
+#include "sha256.h"
 
 static int fail_errno(lua_State *L) {
   return te_bind_fail(L, uv_translate_sys_error(errno));
@@ -335,6 +336,19 @@ static int sys_digest(lua_State *L) {
   return 1;
 }
 
+/***
+The SHA-256 of a text.
+@function sha256
+@tparam string text
+@treturn string 32 bytes
+*/
+static int sys_sha256(lua_State *L) {
+  unsigned char digest[TE_SHA256_BYTES];
+  te_sha256(te_bind_check_slice(L, 1), digest);
+  lua_pushlstring(L, (const char *)digest, sizeof(digest));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"hostname", sys_hostname},
     {"pid", sys_pid},
@@ -354,6 +368,7 @@ static const luaL_Reg functions[] = {
     {"environment", sys_environment},
     {"setenv", sys_setenv},
     {"digest", sys_digest},
+    {"sha256", sys_sha256},
     {NULL, NULL},
 };
 

@@ -146,6 +146,29 @@ describe("taskengine.core.sys", function()
     assert.equal("85944171f73967e8", sys.digest("foobar"))
   end)
 
+  it("digests as SHA-256 does", function()
+    local function hex(text)
+      return (sys.sha256(text):gsub(".", function(c)
+        return ("%02x"):format(c:byte())
+      end))
+    end
+    for text, digest in pairs {
+      [""] = "e3b0c44298fc1c149afbf4c8996fb924"
+        .. "27ae41e4649b934ca495991b7852b855",
+      abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+      ["abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"] =
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+      [("a"):rep(55)] =
+        "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318",
+      [("a"):rep(64)] =
+        "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb",
+      [("a"):rep(1000000)] =
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
+    } do
+      assert.equal(digest, hex(text))
+    end
+  end)
+
   describe("spawn", function()
     -- Runs until it has ended: exit code and signal.
     local function finish(args, opts)
