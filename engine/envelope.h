@@ -20,9 +20,10 @@ enum te_envelope_flag {
   TE_FLAG_NO_RESULT = 1,
   TE_FLAG_LOST_FAILS = 2,
   TE_FLAG_TRACK_STARTED = 4,
-  TE_FLAG_JSON = 8,       // body and value of the outcome; else MessagePack
-  TE_FLAG_HAS_PAST = 16,  // something is noted of it in Redis
-  TE_FLAG_DEADLINE = 64,  // its expiry ends an attempt, too
+  TE_FLAG_JSON = 8,           // body and value of the outcome; else MessagePack
+  TE_FLAG_HAS_PAST = 16,      // something is noted of it in Redis
+  TE_FLAG_UNIQUE_START = 32,  // its unique lock goes when it is fetched
+  TE_FLAG_DEADLINE = 64,      // its expiry ends an attempt, too
 };
 
 typedef struct te_envelope {

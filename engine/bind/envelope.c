@@ -387,5 +387,6 @@ int te_bind_open_envelope(lua_State *L) {
   set_integer(L, "TRACK_STARTED", TE_FLAG_TRACK_STARTED);
   set_integer(L, "JSON", TE_FLAG_JSON);
   set_integer(L, "DEADLINE", TE_FLAG_DEADLINE);
+  set_integer(L, "UNIQUE_START", TE_FLAG_UNIQUE_START);
   return 1;
 }

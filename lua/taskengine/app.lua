@@ -151,6 +151,8 @@ end
 -- @tparam[opt=false] boolean|table|function opts.autoretry_for after which
 -- errors it is run again by itself: any, those of some kinds, or those for
 -- which a function that gets the TaskError says so
+-- @tparam[opt] boolean|table opts.unique as for
+-- @{taskengine.task.Task:apply_async}
 -- @tparam function run
 -- @treturn Task
 -- @raise when the name is taken or none, or an option is unknown or wrong
@@ -203,9 +205,9 @@ end
 -- Sends a task; the options were checked.
 function App:_send(one, args, opts)
   local way = open(self)
-  local m = message_of(self, one, opts)
+  local m = message.of_call(message_of(self, one, opts), args)
   local id = way:send(m, args, extra_of(m))
-  return result.new(way, m.shown_id or id, {
+  return result.new(way, not m.own_id and m.shown_id or id, {
     name = one.name,
     engine_id = id,
     keeps_result = m.keeps_result,
@@ -265,7 +267,7 @@ function App:enqueue_many(one, list, opts)
     caller.raise("enqueue_many: a task_id is for one task only")
   end
   local way = open(self)
-  local m = message_of(self, one, opts)
+  local m = message.of_calls(message_of(self, one, opts), list)
   return results.new(way, m, way:send_many(m, list, extra_of(m)))
 end
 

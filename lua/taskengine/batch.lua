@@ -81,7 +81,9 @@ end
 -- @tparam Message message what they are, see @{taskengine.message}
 -- @tparam {string,...} envelopes
 -- @tparam int bytes of them all
--- @tparam function callback gets the id of the first, or nil and a problem
+-- @tparam function callback gets the id of the first, whether it was not
+-- accepted before, and the ids of all if they are several and not plain; or nil
+-- and a problem
 -- @tparam ?string inbox where the outcome of a single plain one is to come to
 function Batch:add(message, envelopes, bytes, callback, inbox)
   local index = self.count
@@ -97,10 +99,16 @@ function Batch:add(message, envelopes, bytes, callback, inbox)
       self.queue = nil
     end
   else
-    self.waiting[#self.waiting + 1] = { callback, index, self.groups + 1 }
+    self.waiting[#self.waiting + 1] =
+      { callback, index, self.groups + 1, #envelopes }
     append_general(self, message, envelopes)
   end
   counted(self, #envelopes, bytes)
+end
+
+-- Whether a group `g` has an id of another producer's.
+local function is_repeat(unique)
+  return unique == "i" or unique:find("^l%d*i$") ~= nil
 end
 
 -- Calls fn(place, index) for each envelope that has an id of this producer.
@@ -115,7 +123,7 @@ local function each_numbered(self, fn)
       from, to, after = 1, 0, i + 2
     end
     for place = from, to do
-      if args[i] == "r" or args[i + 5] ~= "i" then
+      if args[i] == "r" or not is_repeat(args[i + 5]) then
         fn(place, index)
       end
       index = index + 1
@@ -142,9 +150,11 @@ end
 -- @tparam boolean is_first it was not accepted before: outcomes come to inboxes
 function Batch:succeed(ids, is_first)
   for _, entry in ipairs(self.waiting) do
-    local id = entry[3] and ids[entry[3]]
-      or core.envelope.id(self.producer, self.first + entry[2])
-    entry[1](id, is_first)
+    local fn, index, group, count = table.unpack(entry)
+    local id = group and ids[group]
+      or core.envelope.id(self.producer, self.first + index)
+    fn(id, is_first, group and count > 1
+      and table.move(ids, group, group + count - 1, 1, {}) or nil)
   end
 end
 

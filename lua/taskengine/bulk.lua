@@ -2,7 +2,9 @@
 -- @module taskengine.bulk
 
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local lane = require("taskengine.lane")
+local message = require("taskengine.message")
 
 local bulk = {}
 
@@ -16,21 +18,43 @@ local TASKS_FIRST <const> = 100
 --- A list on its way.
 -- @type Bulk
 -- @tfield {table,...} accepted parts of the list: `from`, `to`, and `id`, that
--- of the first task
+-- of the first task; `ids` where those of the others do not follow from that
 -- @tfield {table,...} unknown parts that may have been accepted: `from`, `to`
 -- @tfield ?table problem what ended it early: `reason` and `code`, see
 -- @{bulk.send}
 local Bulk = {}
 Bulk.__index = Bulk
 
+-- Packs calls of a unique task, each of which has a digest of its own.
+local function pack_unique(self, producer, first, from, to)
+  local m, envelopes, total = self.message, {}, 0
+  for i = from, to do
+    local bytes, why, code = core.envelope.pack(
+      message.template(m, m.digests[i]),
+      core.envelope.id(producer, first + i - from), self.list[i], self.extra,
+      self.bytes_max)
+    if not bytes then
+      return nil, ("call %d: %s"):format(i, errors.sentence(why)), code
+    end
+    envelopes[#envelopes + 1], total = bytes, total + #bytes
+  end
+  return envelopes, total
+end
+
+local function pack_part(self, producer, first, from, to)
+  if self.message.digests then
+    return pack_unique(self, producer, first, from, to)
+  end
+  return core.envelope.pack_many(self.message.template, producer, first,
+    self.list, from, to, self.extra, self.bytes_max)
+end
+
 -- Packs the next calls, fewer when they turn out to be large.
 local function pack(self, producer, first)
   local from, count = self.from, self.batch_max
   while true do
     local to = math.min(from + count - 1, #self.list)
-    local envelopes, bytes, code = core.envelope.pack_many(
-      self.message.template, producer, first, self.list, from, to, self.extra,
-      self.bytes_max)
+    local envelopes, bytes, code = pack_part(self, producer, first, from, to)
     if not envelopes then
       return nil, { reason = bytes, code = code }
     end
@@ -45,15 +69,15 @@ end
 
 local pump
 
-local function on_answer(self, one, from, to, id, problem)
+local function on_answer(self, one, part, problem)
   self.free[#self.free + 1] = one
   self.under_way = self.under_way - 1
-  if id then
-    table.insert(self.accepted, { from = from, to = to, id = id })
+  if part.id then
+    table.insert(self.accepted, part)
   else
     self.problem = self.problem or problem
     if problem.sent then
-      table.insert(self.unknown, { from = from, to = to })
+      table.insert(self.unknown, part)
     end
   end
   pump(self)
@@ -68,12 +92,12 @@ local function send_next(self)
     self.problem = bytes
     return
   end
-  local from = self.from
-  local to = from + #envelopes - 1
-  self.from = to + 1
+  local part = { from = self.from, to = self.from + #envelopes - 1 }
+  self.from = part.to + 1
   self.under_way = self.under_way + 1
-  one:add(self.message, envelopes, bytes, function(id, problem)
-    on_answer(self, one, from, to, id, problem)
+  one:add(self.message, envelopes, bytes, function(id, problem, ids)
+    part.id, part.ids = id, self.message.digests and ids
+    on_answer(self, one, part, problem)
   end)
   one:flush()
 end

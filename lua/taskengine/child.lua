@@ -19,6 +19,7 @@ local spawn = require("taskengine.spawn")
 local strings = require("taskengine.strings")
 local thrift = require("taskengine.thrift")
 local transport_child = require("taskengine.transport_child")
+local unique = require("taskengine.unique")
 
 local child = {}
 
@@ -90,6 +91,7 @@ local function describe_tasks(tasks)
       about[option] = shown(value)
     end
     about.queue = about.queue or message.QUEUE
+    about.unique = unique.published(task.options.unique)
     described[name] = about
   end
   return described

@@ -185,7 +185,8 @@ end
 -- @tparam {DeadTask,...} entries
 -- @treturn {[DeadTask]=string} `requeued`, `unserved` (requeued, and no worker
 -- serves the queue), `missing` (not among the dead any more), `taken` (its
--- caller's id belongs to another task)
+-- caller's id belongs to another task; or it is unique, and one like it has not
+-- ended)
 -- @raise TaskError of kind BrokerUnavailable
 function dead.requeue(client, entries)
   return each_batch(client, "te1_requeue", entries)
@@ -207,7 +208,8 @@ end
 -- @treturn[1] boolean whether a worker serves its queue now
 -- @treturn[2] boolean false
 -- @treturn[2] string why not: `"missing"`, it is not among the dead any more;
--- `"taken"`, the id that its caller chose belongs to another task by now
+-- `"taken"`, the id that its caller chose belongs to another task by now, or it
+-- is unique and one like it has not ended
 -- @raise TaskError of kind BrokerUnavailable
 function DeadTask:requeue()
   local answer = dead.requeue(self.client, { self })[self]

@@ -5,6 +5,7 @@ local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local moment = require("taskengine.moment")
 local size = require("taskengine.size")
+local unique = require("taskengine.unique")
 
 local message = {}
 
@@ -46,7 +47,7 @@ local function end_of(options, task)
   return source.expires or source.deadline, source.deadline ~= nil
 end
 
-local function flags_of(options, task, serializer)
+local function flags_of(options, task, serializer, rule)
   local flags = message.SERIALIZERS[serializer]
   if select(2, end_of(options, task)) then
     flags = flags | core.envelope.DEADLINE
@@ -56,6 +57,9 @@ local function flags_of(options, task, serializer)
   end
   if task.acks_late == false or task.reject_on_worker_lost == false then
     flags = flags | core.envelope.LOST_FAILS
+  end
+  if rule and rule.ends_at_start then
+    flags = flags | core.envelope.UNIQUE_START
   end
   return flags
 end
@@ -87,11 +91,15 @@ end
 
 -- A caller's id: a name for a task, or an id that is one of ours already.
 local function set_id(m, task_id)
+  local lock = m.rule and m.rule.lock or ""
   m.shown_id = task_id
   if not task_id then
-    m.unique = ""
+    m.unique = lock
   elseif core.envelope.seq(task_id) then
-    m.unique, m.own_id = "i", task_id
+    m.unique, m.own_id = lock .. "i", task_id
+  elseif m.rule then
+    caller.raise(("task '%s': task_id and unique both say which tasks are the"
+      .. " same, one will do (unique = false for this call)"):format(m.name))
   else
     m.unique = "u" .. task_id
   end
@@ -108,6 +116,10 @@ end
 -- @tfield string unique these three as docs/protocol.md has them
 -- @tfield ?string own_id the id that its envelope must have
 -- @tfield ?string shown_id the id that the caller chose
+-- @tfield ?Rule rule of a unique task, which is to go through
+-- @{message.of_call} or @{message.of_calls} first
+-- @tfield ?table fields of its template, for those
+-- @tfield ?{string,...} digests of many calls
 -- @tfield boolean keeps_result
 -- @tfield ?table headers
 -- @tfield ?table|boolean retry what the call says of its retries
@@ -133,24 +145,75 @@ function message.new(name, task, options, settings)
     headers = options.headers,
     retry = retry_of(options),
     memory_limit = size.bytes(options.memory_limit),
+    rule = unique.rule(name, pick("unique", options, task)),
   }
   set_id(m, options.task_id)
-  local flags = flags_of(options, task, settings.serializer)
+  local flags = flags_of(options, task, settings.serializer, m.rule)
   local priority = pick("priority", options, task) or 0
   m.keeps_result = flags & core.envelope.NO_RESULT == 0
   m.is_plain = priority == 0 and m.delay == "" and m.expires == ""
     and m.unique == ""
-  m.template = core.envelope.template {
+  local fields = {
     queue = m.queue,
     name = name,
     priority = priority,
     flags = flags,
-    time_limit_ms = limit and milliseconds(limit) or 0,
-    soft_time_limit_ms = soft_limit and milliseconds(soft_limit) or 0,
+    time_limit_ms = milliseconds(limit or 0),
+    soft_time_limit_ms = milliseconds(soft_limit or 0),
     result_ttl_s = settings.result_expires,
     alias = m.shown_id,
   }
+  m.template = core.envelope.template(fields)
+  m.fields = m.rule and fields
   return m
+end
+
+local function copy_of(m)
+  local copy = {}
+  for name, value in pairs(m) do
+    copy[name] = value
+  end
+  return copy
+end
+
+--- The template for a call with this digest.
+-- @tparam Message m
+-- @tparam string digest
+-- @treturn string
+function message.template(m, digest)
+  m.fields.unique = digest
+  return core.envelope.template(m.fields)
+end
+
+--- The message for one call. That of a unique task differs from call to call.
+-- @tparam Message m
+-- @tparam table args
+-- @treturn Message
+-- @raise when the task's own key is none
+function message.of_call(m, args)
+  if not m.rule then
+    return m
+  end
+  local copy = copy_of(m)
+  copy.template = message.template(m, unique.digest(m.rule, m.name, args))
+  return copy
+end
+
+--- The message for many calls.
+-- @tparam Message m
+-- @tparam {table,...} list of lists of arguments
+-- @treturn Message
+-- @raise when the task's own key is none
+function message.of_calls(m, list)
+  if not m.rule then
+    return m
+  end
+  local copy, digests = copy_of(m), {}
+  for i = 1, #list do
+    digests[i] = unique.digest(m.rule, m.name, list[i])
+  end
+  copy.digests = digests
+  return copy
 end
 
 return message

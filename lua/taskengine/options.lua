@@ -5,6 +5,7 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local retry = require("taskengine.retry")
 local suggest = require("taskengine.suggest")
+local unique = require("taskengine.unique")
 
 local options = {}
 
@@ -65,8 +66,10 @@ options.CALL = {
     soft_time_limit = is_limit,
     task_id = check.name,
     time_limit = is_limit,
+    unique = unique.accepts,
   },
-  later = set("link link_error unique"),
+  inner = { unique = unique.SPEC },
+  later = set("link link_error"),
 }
 
 --- What `app:task` takes.
@@ -83,8 +86,10 @@ options.TASK = {
     reject_on_worker_lost = check.boolean,
     soft_time_limit = is_limit,
     time_limit = is_limit,
+    unique = unique.accepts,
   }, retry.KNOWN),
-  later = set("concurrency rate_limit stream track_started unique"),
+  inner = { unique = unique.SPEC },
+  later = set("concurrency rate_limit stream track_started"),
 }
 
 --- What `self:retry` takes.
@@ -129,6 +134,8 @@ local function sorted_names(known)
   return list
 end
 
+local problem_in
+
 -- Why a table cannot hold this name, with this value; nil when it can.
 local function problem_with(where, spec, name, value)
   if type(name) ~= "string" then
@@ -143,12 +150,33 @@ local function problem_with(where, spec, name, value)
         suggest.hint(name, sorted_names(spec.known)))
   elseif not accepts(value) then
     return check.problem(where .. ": " .. name, accepts, value)
+  elseif type(value) == "table" and spec.inner and spec.inner[name] then
+    return problem_in(where .. ": " .. name, spec.inner[name], value)
   end
+end
+
+function problem_in(where, spec, given)
+  for name, value in pairs(given) do
+    local problem = problem_with(where, spec, name, value)
+    if problem then
+      return problem
+    end
+  end
+end
+
+--- Whether an option of this name may have this value.
+-- @tparam table spec as for @{check}
+-- @tparam string name
+-- @param value
+-- @treturn boolean
+function options.accepts(spec, name, value)
+  return problem_with("", spec, name, value) == nil
 end
 
 --- Checks a table of options.
 -- @tparam string where what takes them, for messages
--- @tparam table spec `known`: names and their checks; `later`: those to come
+-- @tparam table spec `known`: names and their checks; `inner`: specs of those
+-- that are tables of options, too; `later`: those to come
 -- @tparam ?table given
 -- @treturn table the options; empty when none were given
 -- @raise at the line of the caller's program
@@ -158,11 +186,9 @@ function options.check(where, spec, given)
   elseif type(given) ~= "table" then
     caller.raise(check.problem(where .. ": options", check.table, given))
   end
-  for name, value in pairs(given) do
-    local problem = problem_with(where, spec, name, value)
-    if problem then
-      caller.raise(problem)
-    end
+  local problem = problem_in(where, spec, given)
+  if problem then
+    caller.raise(problem)
   end
   return given
 end

@@ -24,7 +24,8 @@ local insides = setmetatable({}, { __mode = "k" })
 --- Makes one.
 -- @tparam Client client
 -- @tparam Message message what was sent
--- @tparam {table,...} parts in order: `from`, `to` and the `id` of the first
+-- @tparam {table,...} parts in order: `from`, `to`, the `id` of the first, and
+-- `ids` where those of the others do not follow from that
 -- @treturn Results
 function results.new(client, message, parts)
   local self = setmetatable({}, Results)
@@ -61,6 +62,9 @@ end
 
 local function id_at(inside, i)
   local part = find(inside.parts, i)
+  if part.ids then
+    return part.ids[i - part.from + 1]
+  end
   local first = core.envelope.seq(part.id)
   return core.envelope.id(part.id:sub(1, PRODUCER_BYTES),
     first + i - part.from)

@@ -84,6 +84,12 @@ end
 -- @tparam[opt] boolean|table opts.retry false: it is not run again; or in place
 -- of what the task says: `max_retries`, `retry_delay`, `retry_backoff`,
 -- `retry_backoff_max`, `retry_jitter`, `autoretry_for` (no function)
+-- @tparam[opt] boolean|table opts.unique while a task of this name and these
+-- arguments has not ended no other is made: the result is that one's. A table
+-- may say more: `key`, a function of the arguments, or a string, for what is to
+-- be the same instead of them; `for_s`, the seconds after which another may be
+-- made all the same; `release = "started"` (or `["until"]`), that another may
+-- be made from when a worker has taken this one
 -- @treturn Result
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Task:apply_async(args, opts)

@@ -59,6 +59,7 @@ function Site:open(settings)
     broker_timeout = settings.broker_timeout or 5,
     message_bytes_max = settings.message_bytes_max or 1000000,
     result_expires = 3600,
+    serializer = "msgpack",
   })
 end
 

@@ -100,9 +100,12 @@ local function look_up(way, name, queue)
 end
 
 local function send(way, name, task, args, opts)
-  local m = message.new(name, task, opts, way.settings)
+  if opts.task_id and not core.envelope.seq(opts.task_id) then
+    opts.unique = false -- the id says which tasks are the same
+  end
+  local m = message.of_call(message.new(name, task, opts, way.settings), args)
   local id = way:send(m, args, nil)
-  return result.new(way, m.shown_id or id, {
+  return result.new(way, not m.own_id and m.shown_id or id, {
     name = name,
     engine_id = id,
   })

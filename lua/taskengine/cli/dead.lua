@@ -214,7 +214,7 @@ local function note_unserved(entries, answers)
 end
 
 local TAKEN <const> = "%s stays dead: the id that its caller chose belongs to"
-  .. " another task by now"
+  .. " another task by now, or it is unique and one like it has not ended"
 
 local function note_refused(entries, answers)
   for _, entry in ipairs(entries) do

@@ -50,8 +50,9 @@ end
 -- Only options that an app could have given.
 local function clean(about)
   local out = {}
-  for name, accepts in pairs(options.TASK.known) do
-    if about[name] ~= nil and accepts(about[name]) then
+  for name in pairs(options.TASK.known) do
+    if about[name] ~= nil and options.accepts(options.TASK, name, about[name])
+    then
       out[name] = about[name]
     end
   end

@@ -46,6 +46,17 @@ describe("a worker's child", function()
       assert.is_nil(hello.settings.broker)
     end)
 
+  it("tells what of unique tasks others can do", function()
+    local hello = load_files({ ["tasks.lua"] = [[
+      local app = require("taskengine").app("tasks")
+      app:task("a", { unique = true }, print)
+      app:task("b", { unique = { key = "one", for_s = 5 } }, print)
+      app:task("c", { unique = { key = print } }, print)
+    ]] }, { files = { "tasks.lua" } })
+    assert.same({ true, { key = "one", for_s = 5 }, nil }, {
+      hello.tasks.a.unique, hello.tasks.b.unique, hello.tasks.c.unique })
+  end)
+
   it("says that nothing can be sent from a file that is loaded", function()
     local hello = load_files({ ["tasks.lua"] = [[
       local app = require("taskengine").app("tasks")

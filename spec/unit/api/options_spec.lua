@@ -54,6 +54,26 @@ describe("taskengine.options", function()
     end
   end)
 
+  it("says what is wrong inside of a table of options", function()
+    for shown, given in pairs {
+      ["unique: true, false or a table expected, got 1"] = 1,
+      ["unique: unknown option 'kee' (did you mean 'key'?)"] = { kee = 1 },
+      ["unique: key: a function or a string expected, got 7"] = { key = 7 },
+      ["unique: for_s: seconds from 0.001 to 3162240000 expected, got 0"] =
+        { for_s = 0 },
+      ['unique: release: one of started, finished expected, got "never"'] =
+        { release = "never" },
+      ["unique: until: one of started, finished expected, got true"] =
+        { ["until"] = true },
+    } do
+      assert.equal("apply_async: " .. shown, call_problem { unique = given })
+    end
+    for _, right in ipairs { true, false, {}, { key = "k", for_s = 0.5,
+      release = "started" }, { key = print, ["until"] = "finished" } } do
+      assert.truthy(options.check("x", options.TASK, { unique = right }))
+    end
+  end)
+
   it("suggests the nearest name for an unknown one", function()
     assert.equal("apply_async: unknown option 'prioritty' (did you mean"
       .. " 'priority'?)", call_problem { prioritty = 1 })
@@ -64,7 +84,7 @@ describe("taskengine.options", function()
   end)
 
   it("says what is not built yet", function()
-    for _, name in ipairs { "link", "link_error", "unique" } do
+    for _, name in ipairs { "link", "link_error" } do
       assert.equal(("apply_async: the option '%s' is not built yet")
         :format(name), call_problem { [name] = 1 })
     end

@@ -39,7 +39,7 @@ describe("taskengine.cli.roster", function()
       worker {}, worker { queues = "default", tasks = 1 },
       worker { queues = { {}, 1 }, tasks = { 1, brew = "x", [true] = {} } },
       worker { tasks = { brew = { queue = "a b", priority = 99, bind = 1,
-        time_limit = "x", unknown = 1 } } },
+        time_limit = "x", unknown = 1, unique = { for_s = "x" } } } },
     }
     assert.same({}, roster.serving(liars, "default"))
     assert.same({}, roster.find_task(liars, "brew"))
