@@ -36,6 +36,19 @@ app:task("wait", function(number, path, seconds)
   return number
 end)
 
+-- Computes for so long, and minds no error.
+app:task("stubborn", function(number, path, seconds)
+  note(path, number)
+  local over = core.sys.monotonic() + seconds
+  while core.sys.monotonic() < over do
+    pcall(function()
+      while core.sys.monotonic() < over do
+        math.random()
+      end
+    end)
+  end
+end)
+
 -- Until a file appears.
 app:task("hold", function(number, path, gate)
   note(path, number)
