@@ -12,6 +12,7 @@ commands.LIST = {
   { "status", "show queues, workers and how much waits" },
   { "queues", "show each queue: what waits, runs and has ended" },
   { "purge", "delete the tasks that wait in queues" },
+  { "control", "end tasks, or keep them from beginning" },
   { "dead", "show tasks that failed for good, and run them again" },
   { "doctor", "look whether all is well, and say what to do" },
   { "env", "print what lets plain Lua find this taskengine" },
@@ -22,7 +23,7 @@ commands.HIDDEN = { "child", "supervise" }
 
 --- Commands to come.
 commands.LATER = {
-  "bench", "config", "control", "dashboard", "events",
+  "bench", "config", "dashboard", "events",
   "flow", "inspect", "schedule", "top",
 }
 

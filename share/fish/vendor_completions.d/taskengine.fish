@@ -9,11 +9,12 @@ complete -c taskengine -n __fish_use_subcommand -f -a result -d 'show the result
 complete -c taskengine -n __fish_use_subcommand -f -a status -d 'show queues, workers and how much waits'
 complete -c taskengine -n __fish_use_subcommand -f -a queues -d 'show each queue'
 complete -c taskengine -n __fish_use_subcommand -f -a purge -d 'delete the tasks that wait in queues'
+complete -c taskengine -n __fish_use_subcommand -f -a control -d 'end tasks, or keep them from beginning'
 complete -c taskengine -n __fish_use_subcommand -f -a dead -d 'show tasks that failed for good, and run them again'
 complete -c taskengine -n __fish_use_subcommand -f -a doctor -d 'look whether all is well, and say what to do'
 complete -c taskengine -n __fish_use_subcommand -f -a env -d 'print what lets plain Lua find this taskengine'
 complete -c taskengine -n __fish_use_subcommand -f -a help -d 'show help'
-complete -c taskengine -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from run worker call result status queues purge dead doctor env' -a 'run worker call result status queues purge dead doctor env' -f
+complete -c taskengine -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from run worker call result status queues purge control dead doctor env' -a 'run worker call result status queues purge control dead doctor env' -f
 
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s P -l processes -x -d 'processes that run tasks'
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s c -l concurrency -x -d 'tasks at a time in each process'
@@ -80,6 +81,14 @@ complete -c taskengine -n '__fish_seen_subcommand_from purge' -s f -l file -r -d
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from purge' -l json -d 'print JSON'
+
+complete -c taskengine -n '__fish_seen_subcommand_from control' -f
+complete -c taskengine -n '__fish_seen_subcommand_from control; and not __fish_seen_subcommand_from revoke' -a 'revoke'
+complete -c taskengine -n '__fish_seen_subcommand_from control' -l terminate -d 'end what still runs a second later, by force'
+complete -c taskengine -n '__fish_seen_subcommand_from control' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'
+complete -c taskengine -n '__fish_seen_subcommand_from control' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
+complete -c taskengine -n '__fish_seen_subcommand_from control' -l config -r -d 'a Lua file that returns settings'
+complete -c taskengine -n '__fish_seen_subcommand_from control' -l json -d 'print JSON'
 
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -f
 complete -c taskengine -n '__fish_seen_subcommand_from dead; and not __fish_seen_subcommand_from list show requeue delete' -a 'list show requeue delete'
