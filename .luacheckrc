@@ -10,6 +10,6 @@ files["lua/taskengine/functions/"] = {
   std = "lua51",
   globals = { "te" },
   read_globals = {
-    "BUILD", "redis", "cmsgpack", "call", "byte", "sub", "char",
+    "BUILD", "DIGITS", "redis", "cmsgpack", "call", "byte", "sub", "char",
   },
 }

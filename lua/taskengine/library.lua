@@ -16,8 +16,9 @@ library.PREFIX = "te1_"
 library.RELEASE = 3
 
 local PARTS = {
-  "prelude", "damage", "handover", "unique", "enqueue", "fetch", "finish",
-  "retry", "workers", "results", "revoke", "survey", "purge", "dead",
+  "prelude", "damage", "handover", "unique", "flow", "flow_release",
+  "flow_build", "enqueue", "fetch", "finish", "retry", "flow_grow", "workers",
+  "results", "revoke", "flow_control", "survey", "purge", "dead",
 }
 
 local function read_part(part)

@@ -104,7 +104,9 @@ describe("The functions on a real Redis", function()
     for _, entry in ipairs(listed[1][6]) do
       flags[entry[2]] = table.concat(entry[6], " ")
     end
-    for _, name in ipairs { "te1_enqueue", "te1_requeue" } do
+    for _, name in ipairs {
+      "te1_enqueue", "te1_requeue", "te1_flow", "te1_flow_retry",
+    } do
       assert.equal("", flags[name])
       flags[name] = nil
     end

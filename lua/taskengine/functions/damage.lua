@@ -85,7 +85,7 @@ function te.give_up(P, id, env, record)
   if te.sequence(id) and te.was_enqueued(P, id) and not te.get_outcome(P, id)
   then
     record = record or MALFORMED
-    te.put_outcome(P, id, record, RECORD_MS)
+    te.end_or_put(P, id, record, RECORD_MS)
     te.tell(P, id, record)
   end
 end

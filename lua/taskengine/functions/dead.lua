@@ -83,6 +83,13 @@ local function take_out(P, ids)
   end
 end
 
+-- A task that is done again by its flow.
+function te.take_dead(P, id)
+  if call("ZSCORE", P .. "x", id) then
+    take_out(P, { id })
+  end
+end
+
 local function drop(P, ids)
   if #ids == 0 then
     return
@@ -218,6 +225,20 @@ local function remember_ids(P, id, alias)
   end
 end
 
+-- Whether the caller's id is another task's now, or one like it is there.
+local function is_taken(P, id, env, alias, now)
+  local owner = alias and call("GET", P .. "u:" .. alias)
+  return owner and owner ~= id
+    or te.digest(env) and te.lock(P, env, "", now)
+end
+
+-- With a member all that has failed in its flow is done again, once the flow
+-- has ended.
+local function requeue_flow(flow)
+  flow.is_retried = flow.is_retried or te.retry_flow(flow) == "retried"
+  return flow.is_retried and "requeued" or "later"
+end
+
 -- Puts a task back into its queue. Those who have its old outcome keep it,
 -- who asks from now on waits for the new one.
 local function requeue(P, id, now)
@@ -228,10 +249,12 @@ local function requeue(P, id, now)
     te.keep_malformed(P, env or id)
     return "missing"
   end
+  local flow = te.flow_of(P, env)
+  if flow then
+    return requeue_flow(flow)
+  end
   local alias = te.alias(env)
-  local owner = alias and call("GET", P .. "u:" .. alias)
-  local digest = te.digest(env)
-  if owner and owner ~= id or digest and te.lock(P, env, "", now) then
+  if is_taken(P, id, env, alias, now) then
     return "taken"
   end
   take_out(P, { id })

@@ -27,6 +27,9 @@ local function deliverable(P, env, queue, state)
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
     te.drop_revoked(P, env)
     return false
+  elseif state.some_flow_revoked and te.is_of_revoked(P, env) then
+    te.drop_revoked(P, env)
+    return false
   elseif te.has_expiry(env) and te.expiry(env) <= state.now then
     te.settle(P, env, EXPIRED, state.now, "expired")
     return false
@@ -188,6 +191,7 @@ te.register("fetch", function(keys, args)
   elseif not te.advance(P, wid, number) then
     return redis.error_reply("ERR te1_fetch: its delivery number is past")
   end
+  local is_more = te.continue_flows(P)
   local next_due, promoted = te.promote(P, now, PROMOTE_MAX)
   te.note_timer(P, next_due)
   if may_sleep(args) then
@@ -201,10 +205,11 @@ te.register("fetch", function(keys, args)
     is_full = false,
     skipped = 0,
     newer = {},
-    out = { now, next_due },
+    out = { now, is_more and now or next_due },
     pairs = {},
     delivery = te.bytes_of(number, 4),
     some_revoked = call("EXISTS", P .. "cx") == 1,
+    some_flow_revoked = call("EXISTS", P .. "gc") == 1,
   }
   take(P, args, state)
   if state.n > 0 then
@@ -221,7 +226,8 @@ end)
 te.register("promote", function(keys, args)
   local P, now = keys[1], te.now()
   local limit = math.min(tonumber(args[1]), FETCH_MAX)
+  local is_more = te.continue_flows(P)
   local next_due, promoted = te.promote(P, now, limit)
   te.ring_all(P, promoted)
-  return { now, next_due }
+  return { now, is_more and now or next_due }
 end)

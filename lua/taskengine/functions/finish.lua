@@ -20,6 +20,13 @@ te.SIZES = {
   n = function() return 3 end,
 }
 
+-- How many successors this worker takes straight, under which delivery number.
+function te.SIZES.t(args, i)
+  local count, number = tonumber(args[i + 1]), tonumber(args[i + 2])
+  return i == 3 and count and count > 0 and number and number < 2 ^ 32 and 3
+    or nil
+end
+
 -- Where each operation starts; nil when one is not as it must be, in which
 -- case nothing is done at all.
 local function parse(args)
@@ -168,6 +175,22 @@ function te.single(act)
   end
 end
 
+-- A call that comes too late for a fetch of this number gets none.
+local TAKEN_MAX, TAKEN_BYTES_MAX = 1000, 1024 * 1024
+
+function te.OPERATIONS.t(state, args, i)
+  local number = tonumber(args[i + 2])
+  if te.advance(state.P, state.wid, number) then
+    te.takes = {
+      wid = state.wid, number = te.bytes_of(number, 4),
+      count = math.min(tonumber(args[i + 1]), TAKEN_MAX),
+      bytes = 0, bytes_max = TAKEN_BYTES_MAX,
+      queues = {}, started = {}, got = {},
+    }
+  end
+  return 0
+end
+
 local function back(state, env)
   state.back[#state.back + 1] = env
 end
@@ -256,7 +279,9 @@ te.register("finish", function(keys, args)
     total = total + te.OPERATIONS[args[i]](state, args, i)
   end
   hand_back(P, state.back)
-  return { total }
+  te.advance_flows(P)
+  local got = te.takes and te.takes.got or {}
+  return { total, unpack(got) }
 end)
 
 -- Everything that the shard keeps of a worker, but what is in flight. Its

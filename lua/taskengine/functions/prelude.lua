@@ -52,7 +52,8 @@ end
 -- Milliseconds since 1970 by the clock of Redis.
 function te.now()
   local t = call("TIME")
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  te.moment = t[1] * 1000 + math.floor(t[2] / 1000)
+  return te.moment
 end
 
 -- Big-endian, n bytes at 1-based position i.
@@ -323,7 +324,8 @@ end
 
 -- The outcome's record, or false.
 function te.get_outcome(P, id)
-  return call("HGET", P .. "v:" .. sub(id, 1, 19), sub(id, 20))
+  local record = te.raw_outcome(P, id)
+  return record and te.expanded(P, record)
 end
 
 -- At least a thousand inboxes may wait for one task.
@@ -331,6 +333,7 @@ local INBOXES_BYTES_MAX = 16000
 
 -- False when too many wait for the task.
 function te.add_inbox(P, id, inbox, now)
+  te.some_wait = true
   if call("HSETNX", P .. "y", id, inbox) == 1 then
     call("ZADD", P .. "yt", string.format("%.0f", now), id)
     return true
@@ -351,7 +354,10 @@ local INBOX_MS = "3600000"
 
 -- Hands an outcome to those who wait for it.
 function te.tell(P, id, record)
-  local inboxes = call("HGET", P .. "y", id)
+  if te.some_wait == nil then
+    te.some_wait = call("EXISTS", P .. "y") == 1
+  end
+  local inboxes = te.some_wait and call("HGET", P .. "y", id)
   if inboxes then
     call("HDEL", P .. "y", id)
     call("ZREM", P .. "yt", id)
@@ -400,7 +406,12 @@ local COUNTERS = { S = "done", F = "failed", R = "revoked" }
 function te.settle(P, env, record, now, counter)
   local id, ttl_ms = te.id(env), te.ttl_ms(env)
   local letter = sub(record, 1, 1)
-  if te.keeps_result(env) and ttl_ms > 0 then
+  local flow, node = te.flow_of(P, env)
+  if flow then
+    if not te.end_member(flow, node, env, record) then
+      return te.drop_revoked(P, env)
+    end
+  elseif te.keeps_result(env) and ttl_ms > 0 then
     te.put_outcome(P, id, record, ttl_ms)
   end
   te.ended(P, env, record)
@@ -410,9 +421,17 @@ function te.settle(P, env, record, now, counter)
   te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
 end
 
+-- { kind = , message = } in MessagePack
+local REVOKED = "R\130\164kind\167Revoked\167message"
+  .. "\183revoked while it waited"
+
 -- Drops a task that was revoked while it stood in a ready list: its outcome
 -- was written then.
 function te.drop_revoked(P, env)
+  local flow, node = te.flow_of(P, env)
+  if flow then
+    te.end_node_alone(flow, node, flow.revoked or REVOKED, "R")
+  end
   te.ended(P, env, "-")
   te.count(P, te.queue(env), "revoked", 1)
 end
@@ -469,7 +488,10 @@ function te.register(name, callback, flags)
         set_up()
       end
       te.may_write = may_write
-      return callback(keys, args)
+      te.begin_flows()
+      local reply = callback(keys, args)
+      te.close_flows(keys[1])
+      return reply
     end,
     flags = flags,
   })

@@ -54,6 +54,7 @@ local function is_gone(P, id, seen)
   return seen.can_tell
     and not te.place_in_flight(P, id, seen)
     and not is_waiting(P, id)
+    and not te.waits_in_flow(P, id)
 end
 
 te.register("look", function(keys, args)

@@ -80,7 +80,7 @@ end
 
 -- Takes a task out of the due set or a prioritised set. The timer that a
 -- worker has set for it may be gone with its next report.
-local function take_waiting(P, id)
+function te.take_waiting(P, id)
   local env = call("HGET", P .. "t", id)
   if env then
     call("HDEL", P .. "t", id)
@@ -120,8 +120,10 @@ end
 local function revoke(P, id, order, seen)
   if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
     return "finished"
+  elseif te.revoke_held_back(P, id, order.record) then
+    return "revoked"
   end
-  local env, answer = take_waiting(P, id), "revoked"
+  local env, answer = te.take_waiting(P, id), "revoked"
   if env and not te.is_sound(env, id) then
     te.give_up(P, id, env, order.record)
   elseif env then
@@ -140,7 +142,7 @@ local function revoke(P, id, order, seen)
     answer = revoke_ready(P, id, order, seen)
   end
   if answer == "revoked" then
-    te.put_outcome(P, id, order.record, order.ttl_ms)
+    te.end_or_put(P, id, order.record, order.ttl_ms)
   end
   return answer
 end

@@ -40,6 +40,9 @@ local function report(P, wid, args, from, now)
   local deadline, whose = next_foreign(P, wid)
   local next_due = te.next_due(P)
   te.note_timer(P, next_due)
+  if call("EXISTS", P .. "gq") == 1 then
+    next_due = now -- what is left to be done for flows
+  end
   return {
     now, next_due, has_work(P, args, from), deadline, whose,
     te.last_handed(P, wid),
@@ -99,7 +102,7 @@ te.register("describe", function(keys, args)
   return describe(P, args, now)
 end)
 
-local TRIMMED_MAX = 100
+local TRIMMED_MAX, DROPPED_MAX = 100, 8
 
 te.register("heartbeat", function(keys, args)
   local P, wid = keys[1], args[1]
@@ -109,6 +112,7 @@ te.register("heartbeat", function(keys, args)
   end
   te.trim_dead(P, now)
   te.trim_waits(P, now, TRIMMED_MAX)
+  te.drop_flows(P, now, DROPPED_MAX)
   if args[3] and call("EXISTS", P .. "q", P .. "wq", P .. "ws:" .. args[3]) < 3
   then
     set_queues(P, wid, queues_from(args, 3)) -- somebody has deleted them

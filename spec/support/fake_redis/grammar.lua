@@ -44,6 +44,7 @@ SMISMEMBER a m m*          SDIFF a a a*             SINTER a a a*
 SRANDMEMBER a c?           PUBLISH v v              XADD y MAXLEN,i? id f v
 XADD y ?NOMKSTREAM id f v f?                        XLEN y
 XTRIM y MAXLEN i           HGET h                   lpop l
+GETRANGE t i i             SETRANGE t i v           SETRANGE t c v
 ZADD Z N M N,M+            ZADD Z GT N M N,M+       ZREM Z M M+
 ZRANGE Z R R ?REV WITHSCORES                        ZRANK Z M
 ZRANGE Z N N BYSCORE ?REV ?WITHSCORES LIMIT,R,R?    ZCOUNT Z N N

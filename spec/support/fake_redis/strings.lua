@@ -101,6 +101,37 @@ local function strlen(keys, argv)
   return #(keys:find(argv[1], "string") or "")
 end
 
+-- Positions from 0, those below 0 from the end.
+local function getrange(keys, argv)
+  local value = keys:find(argv[1], "string") or ""
+  local first, last = number.integer(argv[2]), number.integer(argv[3])
+  if first < 0 and last < 0 and first > last then
+    return ""
+  end
+  first = first < 0 and math.max(#value + first, 0) or first
+  last = last < 0 and math.max(#value + last, 0) or last
+  return value:sub(first + 1, math.min(last + 1, #value))
+end
+
+local BYTES_MAX <const> = 512 * 1024 * 1024
+
+local function setrange(keys, argv)
+  local offset, bytes = number.integer(argv[2]), argv[3]
+  if offset < 0 then
+    reply.fail("ERR offset is out of range")
+  end
+  local value = keys:find(argv[1], "string") or ""
+  if bytes == "" then
+    return #value
+  elseif offset > BYTES_MAX - #bytes then
+    reply.fail("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+  end
+  value = value .. ("\0"):rep(offset - #value)
+  replace(keys, argv[1],
+    value:sub(1, offset) .. bytes .. value:sub(offset + #bytes + 1))
+  return math.max(#value, offset + #bytes)
+end
+
 local function mget(keys, argv)
   local values = {}
   for i, key in ipairs(argv) do
@@ -125,10 +156,12 @@ return {
   DECR = { arity = 2, run = decr, writes = true },
   GET = { arity = 2, run = get },
   GETDEL = { arity = 2, run = getdel, writes = true },
+  GETRANGE = { arity = 4, run = getrange },
   INCR = { arity = 2, run = incr, writes = true },
   INCRBY = { arity = 3, run = incrby, writes = true },
   MGET = { arity = -2, run = mget, last_key = -1 },
   MSET = { arity = -3, run = mset, writes = true, last_key = -1, step = 2 },
   SET = { arity = -3, run = set, writes = true },
+  SETRANGE = { arity = 4, run = setrange, writes = true },
   STRLEN = { arity = 2, run = strlen },
 }

@@ -1,0 +1,573 @@
+-- Flows: graphs of tasks. What a node's end sets off, in the same step as the
+-- end itself, once, whatever is repeated.
+--
+-- A function sees each flow that it touches as a table, which is loaded once
+-- and written back when the function has done its work (te.close_flows): the
+-- ends of a thousand members cost few commands. What is more than one call
+-- should do goes into the list `gq` and is done by those that follow.
+
+local CELL_BYTES, WINDOW = 12, 32
+local WAITS, RELEASED, DELEGATED = "\0", "r", "g"
+local DONE, FAILED, NEEDS, REVOKED, SKIPPED = "d", "f", "n", "R", "s"
+local IS_OPEN = { [WAITS] = true, [RELEASED] = true, [DELEGATED] = true }
+local STATE_OF = {
+  S = DONE, J = DONE, G = DONE, F = FAILED, R = REVOKED, D = NEEDS,
+}
+-- What one call does beside its own work: a release counts for three.
+local STEPS_MAX = 1000
+local NIL, ERRBACK = "S\192", 2 ^ 31
+local CONTINUES = { c = true, i = true }
+
+-- The outcome of a node that was there for a failure: { kind = , message = }
+-- in MessagePack.
+local UNNEEDED = "R\130\164kind\167Skipped\167message"
+  .. "\217\036nothing failed that it was there for"
+
+te.NODE_HEAD_BYTES = 18
+
+-- Numbers of 4 and 5 bytes, which every release and every end writes.
+function te.bytes4(v)
+  return char(math.floor(v / 16777216) % 256, math.floor(v / 65536) % 256,
+    math.floor(v / 256) % 256, v % 256)
+end
+
+local function bytes5(v)
+  return char(math.floor(v / 4294967296) % 256) .. te.bytes4(v % 4294967296)
+end
+
+function te.node_id(producer, i)
+  local tail = ""
+  while i > 0 do
+    local digit = i % 62
+    tail = sub(DIGITS, digit + 1, digit + 1) .. tail
+    i = (i - digit) / 62
+  end
+  return producer .. sub("00000000", 1, 8 - #tail) .. tail
+end
+
+-- The flow of a producer, when it is sealed and still there; or nil.
+function te.flow(P, producer)
+  local f = te.flows[producer]
+  if f == nil then
+    local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
+      "state", "sealed", "root", "revoked", "mode")
+    f = false
+    if v[6] then
+      local made = tonumber(v[3])
+      f = {
+        P = P, producer = producer, made = made,
+        n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
+        state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
+        written = v[2],
+        stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
+        cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
+      }
+      te.opened[#te.opened + 1] = f
+    end
+    te.flows[producer] = f
+  end
+  return f or nil
+end
+
+-- The flow and the node of a task, when it has one.
+function te.flow_of_id(P, id)
+  local i = te.sequence(id)
+  local f = i and i > 0 and te.flow(P, sub(id, 1, 12))
+  if f and i <= f.n then
+    return f, i
+  end
+end
+
+function te.flow_of(P, env)
+  if byte(env, 59) ~= 0 then
+    return te.flow_of_id(P, sub(env, 1, 20))
+  end
+end
+
+local function cell(f, i)
+  local bytes = f.cells[i]
+  if not bytes then
+    if not f.window or i < f.first or i >= f.first + WINDOW then
+      f.first = i - (i - 1) % WINDOW
+      local from = (f.first - 1) * CELL_BYTES
+      f.window = call("GETRANGE", f.P .. "gs:" .. f.producer,
+        string.format("%.0f", from),
+        string.format("%.0f", from + WINDOW * CELL_BYTES - 1))
+    end
+    local at = (i - f.first) * CELL_BYTES + 1
+    bytes = sub(f.window, at, at + CELL_BYTES - 1)
+  end
+  return bytes
+end
+
+function te.node_state(f, i)
+  return sub(cell(f, i), 1, 1)
+end
+
+local function set_cell(f, i, bytes)
+  if not f.cells[i] then
+    f.changed[#f.changed + 1] = i
+  end
+  f.cells[i] = bytes
+end
+
+function te.node_record(f, i)
+  local record = f.records[i]
+  if record == nil then
+    record = call("HGET", f.P .. "gn:" .. f.producer, te.text(i))
+    f.records[i] = record
+  end
+  return record or nil
+end
+
+-- Templates, out-edges and inputs, which nodes share: by letter and number.
+function te.flow_piece(f, name)
+  local bytes = f.pieces[name]
+  if bytes == nil then
+    bytes = call("HGET", f.P .. "g:" .. f.producer, name)
+    f.pieces[name] = bytes
+  end
+  return bytes or ""
+end
+
+-- More to be done for a flow: what, and two numbers.
+local function add_work(producer, what, a, b)
+  local work = te.work
+  work[#work + 1] = { what = what, producer = producer, a = a, b = b }
+end
+
+te.add_flow_work = add_work
+
+-- Ends a node, whose state is what its outcome says, or `state`. What comes
+-- after the first end changes nothing: false.
+function te.end_node(f, i, record, state, attempt)
+  local before = cell(f, i)
+  if not IS_OPEN[sub(before, 1, 1)] then
+    return false
+  end
+  local id = te.node_id(f.producer, i)
+  state = state or STATE_OF[sub(record, 1, 1)] or DONE
+  set_cell(f, i, state .. (attempt or sub(before, 2, 2)) .. sub(before, 3, 7)
+    .. f.stamp)
+  te.keep_outcome(id, record)
+  f.left = f.left - 1
+  if (state == FAILED or state == REVOKED) and not f.root then
+    f.root = id
+    call("HSET", f.P .. "g:" .. f.producer, "root", id)
+  end
+  add_work(f.producer, "e", i, 1)
+  return true
+end
+
+-- The same for one that no envelope is needed for.
+local function end_and_tell(f, i, record, state)
+  te.steps = te.steps - 1
+  if te.end_node(f, i, record, state) then
+    te.tell(f.P, te.node_id(f.producer, i), te.expanded(f.P, record))
+  end
+end
+
+te.end_node_alone = end_and_tell
+
+-- Ends a task of a flow, with its envelope. A result that is not to be kept
+-- is nil for those that need it. False when the node has ended before.
+function te.end_member(f, i, env, record)
+  if not te.keeps_result(env) and STATE_OF[sub(record, 1, 1)] == DONE then
+    record = NIL
+  end
+  return te.end_node(f, i, record, nil, sub(env, 23, 23))
+end
+
+-- How a task ends whose envelope is not at hand.
+function te.end_or_put(P, id, record, ttl_ms)
+  local f, i = te.flow_of_id(P, id)
+  if f then
+    te.end_node(f, i, record)
+  else
+    te.put_outcome(P, id, record, ttl_ms)
+  end
+end
+
+-- Outcomes of this call's nodes, until they are written.
+function te.keep_outcome(id, record)
+  local key = sub(id, 1, 19)
+  local chunk = te.chunks[key]
+  if not chunk then
+    chunk = {}
+    te.chunks[key] = chunk
+  end
+  chunk[#chunk + 1], chunk[#chunk + 2] = sub(id, 20), record
+  te.pending[id] = record
+end
+
+-- What a failure is to those that need what failed: the id of the cause alone
+-- is kept, "D" in front, so that 100,000 dependents of one failure do not keep
+-- it 100,000 times. Here it becomes an outcome like any other.
+function te.expanded(P, record)
+  if byte(record) ~= 68 then
+    return record
+  end
+  local id = sub(record, 2, 21)
+  local cause = te.raw_outcome(P, id) or ""
+  local letter = sub(cause, 1, 1)
+  local has_error = letter == "F" or letter == "R"
+  return "F\131\164kind\176DependencyFailed\167message\217\063"
+    .. "it needs the outcome of task " .. id .. ", which failed\165value"
+    .. (has_error and "\130" or "\129") .. "\162id\180" .. id
+    .. (has_error and "\165error" .. sub(cause, 2) or "")
+end
+
+-- What those that need a failed node fail with.
+local function passed_on(f, i)
+  local id = te.node_id(f.producer, i)
+  local record = te.raw_outcome(f.P, id)
+  return record and byte(record) == 68 and record or "D" .. id
+end
+
+function te.node_need(record)
+  return te.number_at(record, 7, 4)
+end
+
+-- A node has all that it needs.
+function te.set_off(f, i, record)
+  if record and te.node_need(record) >= ERRBACK then
+    end_and_tell(f, i, UNNEEDED, SKIPPED)
+  else
+    te.release_node(f, i)
+  end
+end
+
+function te.mark_released(f, i)
+  set_cell(f, i, RELEASED .. "\0" .. f.stamp .. "\0\0\0\0\0")
+end
+
+function te.set_node_state(f, i, state)
+  set_cell(f, i, state .. sub(cell(f, i), 2))
+end
+
+-- As if nothing had come to it.
+function te.reset_node(f, i)
+  set_cell(f, i, string.rep("\0", CELL_BYTES))
+  f.arrived[i], f.left = 0, f.left + 1
+end
+
+-- How many of the edges to a node have arrived; for those with several.
+function te.arrivals(f, i)
+  return f.arrived[i] or tonumber(
+    call("HGET", f.P .. "gw:" .. f.producer, te.text(i)) or 0)
+end
+
+function te.count_arrival(f, i)
+  f.arrived[i] = te.arrivals(f, i) + 1
+  return f.arrived[i]
+end
+
+local function arrive(f, i)
+  local record = te.node_state(f, i) == WAITS and te.node_record(f, i)
+  if record then
+    local need = te.node_need(record) % ERRBACK
+    if need <= 1 or te.count_arrival(f, i) >= need then
+      te.set_off(f, i, record)
+    end
+  end
+end
+
+-- The end of `from`, in this state, at the other end of an edge. An errback is
+-- for a failure, all others for what is not one; a node that was skipped skips
+-- those behind it.
+local function follow(f, from, state, kind, target)
+  local is_failure = state ~= DONE and state ~= SKIPPED
+  if kind == "d" then
+    te.end_delegated(f, from, target)
+  elseif kind == "e" then
+    if not is_failure then
+      arrive(f, target)
+    elseif te.node_state(f, target) == WAITS then
+      te.release_node(f, target)
+    end
+  elseif state == DONE or CONTINUES[kind] then
+    arrive(f, target)
+  elseif te.node_state(f, target) == WAITS then
+    if is_failure and f.revoked then
+      end_and_tell(f, target, f.revoked, REVOKED)
+    elseif is_failure then
+      end_and_tell(f, target, passed_on(f, from), NEEDS)
+    else
+      end_and_tell(f, target, UNNEEDED, SKIPPED)
+    end
+  end
+end
+
+-- A node's number as an edge or an input names it.
+function te.node_named(flags, number, i)
+  if flags % 2 == 0 then
+    return number
+  end
+  return number < 2147483648 and i + number or i + number - 4294967296
+end
+
+local EDGE_BYTES = 6
+-- Kinds of work. Each does what is left of an item, and notes in it how far it
+-- came; true when that is all.
+local WORK = {}
+te.FLOW_WORK = WORK
+
+-- The out-edges of node a, from byte b on.
+function WORK.e(f, item)
+  local i = item.a
+  local record = te.node_record(f, i)
+  local k = record and te.number_at(record, 3, 4) or 0
+  if k == 0 then
+    return true
+  end
+  local edges, state = te.flow_piece(f, "o" .. te.text(k)), te.node_state(f, i)
+  for at = item.b, #edges, EDGE_BYTES do
+    if te.steps <= 0 then
+      item.b = at
+      return false
+    end
+    te.steps = te.steps - 1
+    local target = te.node_named(byte(edges, at + 1),
+      te.number_at(edges, at + 2, 4), i)
+    if target <= f.n then
+      follow(f, i, state, sub(edges, at, at), target)
+    end
+  end
+  return true
+end
+
+-- Nodes a to b, which need nothing.
+function WORK.r(f, item)
+  for i = item.a, item.b do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    if te.node_state(f, i) == WAITS then
+      te.release_node(f, i)
+    end
+  end
+  return true
+end
+
+-- The ranges of nodes that need nothing, the first in front.
+function WORK.s(f)
+  local key = f.P .. "gr:" .. f.producer
+  while te.steps > 0 do
+    te.steps = te.steps - 1
+    local range = call("ZPOPMIN", key)[1]
+    if not range then
+      return true
+    end
+    local low, high = string.match(range, "^(%d+) (%d+)$")
+    local part = { a = tonumber(low), b = tonumber(high) }
+    if not WORK.r(f, part) then
+      call("ZADD", key, te.text(part.a),
+        te.text(part.a) .. " " .. te.text(part.b))
+    end
+  end
+  return false
+end
+
+-- Outcomes of the nodes from a on are kept as long as the flow's.
+function WORK.c(f, item)
+  local ttl_ms = te.text(f.ttl_s * 1000)
+  for i = item.a, f.n, 62 do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    te.steps = te.steps - 1
+    local key = f.P .. "v:" .. sub(te.node_id(f.producer, i), 1, 19)
+    call("PEXPIRE", key, ttl_ms)
+  end
+  return true
+end
+
+-- Ends what waits, of a flow that was revoked, from node a on.
+function WORK.x(f, item)
+  for i = item.a, f.n do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    te.steps = te.steps - 1
+    te.revoke_node(f, i)
+  end
+  return true
+end
+
+local function carry_out(P, item)
+  local f = te.flow(P, item.producer)
+  return not f or not WORK[item.what] or WORK[item.what](f, item)
+end
+
+local function put_off(P, item, command)
+  call(command, P .. "gq", item.producer .. item.what
+    .. string.format("%.0f %.0f", item.a, item.b))
+end
+
+-- Does what is to be done now. What is too much for this call is left for
+-- others, of whom one is woken.
+local function run(P)
+  local work, at = te.work, 1
+  while work[at] and te.steps > 0 and carry_out(P, work[at]) do
+    at = at + 1
+  end
+  local is_left = work[at]
+  while work[at] do
+    put_off(P, work[at], "RPUSH")
+    at = at + 1
+  end
+  te.work = {}
+  return is_left
+end
+
+function te.advance_flows(P)
+  if te.work[1] and run(P) then
+    local wid = call("ZRANGE", P .. "w", "-1", "-1")[1] -- the last heard of
+    if wid then
+      call("RPUSH", P .. "b:" .. wid, "")
+    end
+  end
+  te.send_released(P)
+end
+
+-- Goes on with what was left. True when there is more.
+function te.continue_flows(P)
+  local gq = P .. "gq"
+  local text = call("LPOP", gq)
+  while text do
+    local a, b = string.match(text, "^(%d+) (%d+)$", 14)
+    local item = {
+      producer = sub(text, 1, 12), what = sub(text, 13, 13),
+      a = tonumber(a), b = tonumber(b),
+    }
+    local is_over = not b or carry_out(P, item)
+    if te.work[1] then
+      run(P)
+    end
+    if not is_over then
+      put_off(P, item, "LPUSH")
+    end
+    text = te.steps > 0 and call("LPOP", gq)
+  end
+  te.send_released(P)
+  return call("EXISTS", gq) == 1
+end
+
+-- How long what belongs to a flow stays behind its outcomes, for somebody to
+-- take it away.
+local SLACK_MS = 3600 * 1000
+te.FLOW_KEYS = { "g:", "gn:", "gw:", "gs:", "gd:", "gr:" }
+
+-- All nodes have ended: from now on, and not before, the flow expires.
+local function set_end(f)
+  local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
+  for k = 1, #te.FLOW_KEYS do
+    call("PEXPIRE", P .. te.FLOW_KEYS[k] .. f.producer,
+      te.text(ttl_ms + SLACK_MS))
+  end
+  call("PEXPIRE", P .. "i:" .. f.producer,
+    te.text(math.max(ttl_ms, te.KEPT_MS)))
+  call("ZADD", P .. "gx", te.text((te.moment or te.now()) + ttl_ms),
+    f.producer)
+  call("SREM", P .. "gc", f.producer)
+  add_work(f.producer, "c", 0, 0)
+end
+
+local function write_cells(f)
+  local changed, from = f.changed, 1
+  table.sort(changed)
+  while changed[from] do
+    local to, bytes = from, { f.cells[changed[from]] }
+    while changed[to + 1] == changed[to] + 1 do
+      to = to + 1
+      bytes[to - from + 1] = f.cells[changed[to]]
+    end
+    call("SETRANGE", f.P .. "gs:" .. f.producer,
+      string.format("%.0f", (changed[from] - 1) * CELL_BYTES),
+      table.concat(bytes))
+    from = to + 1
+  end
+  f.changed, f.cells, f.window = {}, {}, nil
+end
+
+local function write(f)
+  write_cells(f)
+  local arrived = {}
+  for i, n in pairs(f.arrived) do
+    arrived[#arrived + 1], arrived[#arrived + 2] = te.text(i), te.text(n)
+  end
+  for from = 1, #arrived, te.BATCH_MAX do
+    call("HSET", f.P .. "gw:" .. f.producer,
+      unpack(arrived, from, math.min(from + te.BATCH_MAX - 1, #arrived)))
+  end
+  f.arrived = {}
+  local left = te.text(f.left)
+  if left ~= f.written then
+    call("HSET", f.P .. "g:" .. f.producer, "left", left)
+    f.written = left
+  end
+end
+
+-- A flow ends with the outcome nil, or as its first failure.
+local function end_flow(f)
+  local id = te.node_id(f.producer, 0)
+  local record = f.revoked or f.root and "D" .. f.root or NIL
+  f.state = "done"
+  call("HSET", f.P .. "g:" .. f.producer, "state", "done")
+  te.keep_outcome(id, record)
+  te.tell(f.P, id, te.expanded(f.P, record))
+end
+
+local function write_all(P)
+  for k = 1, #te.opened do
+    local f = te.opened[k]
+    if f.left == 0 and f.state ~= "done" then
+      f.is_new_end = true
+      end_flow(f)
+    end
+    write(f)
+  end
+  for key, outcomes in pairs(te.chunks) do
+    call("HSET", P .. "v:" .. key, unpack(outcomes))
+  end
+  te.chunks, te.pending = {}, {}
+  for k = 1, #te.opened do
+    if te.opened[k].is_new_end then
+      te.opened[k].is_new_end = false
+      set_end(te.opened[k])
+    end
+  end
+end
+
+-- At the end of every function.
+function te.close_flows(P)
+  if te.opened[1] then
+    te.advance_flows(P)
+    write_all(P)
+    te.advance_flows(P) -- times to live
+  end
+end
+
+-- At the beginning of every function.
+function te.begin_flows()
+  te.flows, te.opened, te.chunks, te.pending = {}, {}, {}, {}
+  te.work, te.released, te.steps = {}, {}, STEPS_MAX
+  te.moment, te.some_wait, te.takes, te.seen = nil, nil, nil, nil
+end
+
+-- Heartbeats take away what flows have left behind.
+function te.drop_flows(P, now, limit)
+  local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
+    "BYSCORE", "LIMIT", "0", te.text(limit))
+  for i = 1, #old do
+    local keys = {}
+    for k = 1, #te.FLOW_KEYS do
+      keys[k] = P .. te.FLOW_KEYS[k] .. old[i]
+    end
+    call("UNLINK", unpack(keys))
+    call("ZREM", P .. "gx", old[i])
+  end
+end

@@ -1,0 +1,208 @@
+-- te1_flow: accepts a flow, in as many calls as it takes; it starts when it is
+-- sealed, and not before.
+
+local PIECES_MAX, NODES_MAX = 4000, 1000000
+local WORDS_BYTES_MAX = 65536
+local NUMBER_MAX = { t = 65535, o = 4294967295, i = 4294967295 }
+local UNSEALED_MS = "86400000"
+local SEAL, FIRST = 1, 2
+local CELL_BYTES = 12
+local NO_DIGEST = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+
+local function natural(text, max)
+  local n = text and string.find(text, "^%d+$") and #text < 16
+    and tonumber(text)
+  return n and n <= max and n or nil
+end
+
+local function is_template(bytes)
+  local env = "--------------------" .. bytes .. "-"
+  return te.read_header(env) > 0 and te.priority(env) <= te.PRIORITY_MAX
+    and te.alias(env) == nil and sub(env, 83, 98) == NO_DIGEST
+    and string.find(te.queue(env), "^[%w_.:-]+$") ~= nil
+end
+
+local IS_SHARED = {
+  t = is_template,
+  o = function(bytes) return #bytes > 0 and #bytes % 6 == 0 end,
+  i = function(bytes) return #bytes > 0 and #bytes % 10 == 0 end,
+}
+
+local function is_range(low, high, nodes)
+  return low and high and low >= 1 and low <= high and high <= nodes
+end
+
+local function are_records(args, first, last)
+  for k = first, last do
+    if #(args[k] or "") < te.NODE_HEAD_BYTES then
+      return false
+    end
+  end
+  return true
+end
+
+-- How many arguments a piece has, its letter among them; nil when it is not as
+-- it must be.
+local function shared_size(args, at)
+  local letter, bytes = args[at], args[at + 2]
+  local k = natural(args[at + 1], NUMBER_MAX[letter])
+  return k and k > 0 and bytes and IS_SHARED[letter](bytes) and 3 or nil
+end
+
+local SIZES = {
+  t = shared_size, o = shared_size, i = shared_size,
+  n = function(args, at, nodes)
+    local first = natural(args[at + 1], nodes)
+    local count = natural(args[at + 2], PIECES_MAX)
+    return first and count
+      and is_range(first, first + count - 1, nodes)
+      and are_records(args, at + 3, at + 2 + count) and 3 + count or nil
+  end,
+  s = function(args, at, nodes)
+    return is_range(natural(args[at + 1], nodes),
+      natural(args[at + 2], nodes), nodes) and 3 or nil
+  end,
+  d = function(args, at)
+    return te.sequence(args[at + 1] or "") and 2 or nil
+  end,
+  x = function(args, at)
+    return args[at + 1] and #args[at + 1] <= WORDS_BYTES_MAX and 2 or nil
+  end,
+}
+
+-- Where each piece starts; nil when one is not as it must be, in which case
+-- nothing is done at all.
+local function parse(args, at, nodes)
+  local starts = {}
+  while args[at] do
+    local size = SIZES[args[at]] and SIZES[args[at]](args, at, nodes)
+    if not size then
+      return nil
+    end
+    starts[#starts + 1] = at
+    at = at + size
+  end
+  return starts
+end
+
+local function put(key, pairs)
+  for from = 1, #pairs, te.BATCH_MAX do
+    call("HSET", key,
+      unpack(pairs, from, math.min(from + te.BATCH_MAX - 1, #pairs)))
+  end
+end
+
+-- Where a piece is written. Written twice it is the same.
+local function add_shared(to, args, at)
+  local shared = to.shared
+  shared[#shared + 1] = args[at] .. te.text(tonumber(args[at + 1]))
+  shared[#shared + 1] = args[at + 2]
+end
+
+local function add_word(field)
+  return function(to, args, at)
+    local shared = to.shared
+    shared[#shared + 1], shared[#shared + 2] = field, args[at + 1]
+  end
+end
+
+local ADD = {
+  t = add_shared, o = add_shared, i = add_shared,
+  d = add_word("delegate"), x = add_word("x"),
+  n = function(to, args, at)
+    local nodes, first = to.nodes, tonumber(args[at + 1])
+    for k = 0, tonumber(args[at + 2]) - 1 do
+      nodes[#nodes + 1] = te.text(first + k)
+      nodes[#nodes + 1] = args[at + 3 + k]
+    end
+  end,
+  s = function(to, args, at)
+    call("ZADD", to.P .. "gr:" .. to.producer, args[at + 1],
+      args[at + 1] .. " " .. args[at + 2])
+  end,
+}
+
+local function write_pieces(P, producer, args, starts)
+  local to = { P = P, producer = producer, shared = {}, nodes = {} }
+  for k = 1, #starts do
+    ADD[args[starts[k]]](to, args, starts[k])
+  end
+  put(P .. "g:" .. producer, to.shared)
+  put(P .. "gn:" .. producer, to.nodes)
+end
+
+-- 0: it can be added to; 1: it was sealed before; 2: it is not there.
+local function judge(P, producer, is_first)
+  local g = P .. "g:" .. producer
+  local is_there = call("EXISTS", g) == 1
+  if is_there and call("HEXISTS", g, "sealed") == 1
+    or call("EXISTS", P .. "i:" .. producer) == 1 then
+    return 1
+  end
+  return (is_there or is_first) and 0 or 2
+end
+
+-- All its nodes are there: it starts, and is kept until it has ended.
+local function seal(P, producer, nodes)
+  local g = P .. "g:" .. producer
+  call("HSET", g, "sealed", "1", "left", te.text(nodes))
+  call("SETRANGE", P .. "gs:" .. producer,
+    te.text(nodes * CELL_BYTES - 1), "\0")
+  for k = 1, #te.FLOW_KEYS do
+    call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+  end
+  call("SET", P .. "i:" .. producer, te.text(nodes))
+  te.flow(P, producer)
+  te.add_flow_work(producer, "s", 0, 0)
+end
+
+local function add(P, args, starts, nodes, now)
+  local producer, g = args[1], P .. "g:" .. args[1]
+  if call("HSETNX", g, "made", te.text(now)) == 1 then
+    call("HSET", g, "n", te.text(nodes), "ttl", args[4], "name", args[5])
+  end
+  write_pieces(P, producer, args, starts)
+  for k = 1, #te.FLOW_KEYS do
+    call("PEXPIRE", P .. te.FLOW_KEYS[k] .. producer, UNSEALED_MS)
+  end
+end
+
+local function is_set(flags, bit)
+  return math.floor(flags / bit) % 2 == 1
+end
+
+-- args: producer, flags, nodes in all, seconds that outcomes are kept, name,
+-- an inbox and the node that it awaits or two empty ones, pieces.
+local function is_well_formed(args, flags, nodes, node)
+  return flags and nodes and nodes > 0
+    and te.sequence(args[1] .. "00000000") and natural(args[4], 2 ^ 32)
+    and (args[6] == "" or string.find(args[6], "^a:%w+$") and node)
+end
+
+te.register("flow", function(keys, args)
+  local P, producer, now = keys[1], args[1], te.now()
+  local flags, nodes = natural(args[2], 3), natural(args[3], NODES_MAX)
+  local node = natural(args[7], nodes or 0)
+  local starts = is_well_formed(args, flags, nodes, node)
+    and parse(args, 8, nodes)
+  if not starts then
+    return redis.error_reply("ERR te1_flow: a piece is not well-formed")
+  end
+  local verdict = judge(P, producer, is_set(flags, FIRST))
+  if verdict ~= 0 then
+    return { now, verdict, call("HLEN", P .. "gn:" .. producer) }
+  end
+  add(P, args, starts, nodes, now)
+  local there = call("HLEN", P .. "gn:" .. producer)
+  if is_set(flags, SEAL) then
+    if there ~= nodes then
+      return redis.error_reply(string.format(
+        "ERR te1_flow: it has %.0f nodes of %.0f", there, nodes))
+    end
+    if args[6] ~= "" then
+      te.add_inbox(P, te.node_id(producer, node), args[6], now)
+    end
+    seal(P, producer, nodes)
+  end
+  return { now, 0, there }
+end, {})

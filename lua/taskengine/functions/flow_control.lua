@@ -1,0 +1,271 @@
+-- te1_flow_revoke, te1_flow_retry, te1_flow_look; what other functions ask
+-- about nodes.
+
+local CELL_BYTES = 12
+local WAITS, DELEGATED, DONE = "\0", "g", "d"
+local HAS_FAILED = { f = true, n = true, R = true, s = true }
+local ERRBACK, EDGE_BYTES, CHUNK = 2 ^ 31, 6, 62
+local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
+
+-- Whether a node is in no queue and no worker's hands.
+function te.is_held_back(f, i)
+  local state = te.node_state(f, i)
+  return state == WAITS or state == DELEGATED
+end
+
+function te.waits_in_flow(P, id)
+  local f, i = te.flow_of_id(P, id)
+  return f and te.is_held_back(f, i) or call("HEXISTS", P .. "gl", id) == 1
+end
+
+-- Ends a node that is in no queue and no worker's hands; or, with the flow to
+-- which it was delegated, a task. False when it is none of these.
+function te.revoke_held_back(P, id, record)
+  local f, i = te.flow_of_id(P, id)
+  if f and te.is_held_back(f, i) then
+    te.end_node_alone(f, i, record, "R")
+    return true
+  end
+  local delegate = call("HGET", P .. "gl", id)
+  local other = delegate and te.flow(P, delegate)
+  return other and te.revoke_flow(other, record)
+end
+
+function te.is_of_revoked(P, env)
+  return byte(env, 59) ~= 0
+    and call("SISMEMBER", P .. "gc", sub(env, 1, 12)) == 1
+end
+
+-- From now on no node of it starts. What waits ends in portions; what is in a
+-- ready list is dropped when it comes out.
+function te.revoke_flow(f, record, mode)
+  if f.state == "done" or f.revoked then
+    return false
+  end
+  f.revoked, f.mode = record, mode or "c"
+  call("HSET", f.P .. "g:" .. f.producer, "revoked", record, "mode", f.mode)
+  call("SADD", f.P .. "gc", f.producer)
+  te.add_flow_work(f.producer, "x", 1, 0)
+  return true
+end
+
+-- What is in flight is seen once in a call.
+local function ask_to_end(f, id)
+  if f.mode == "w" then
+    return
+  end
+  te.seen = te.seen or {}
+  local place = te.place_in_flight(f.P, id, te.seen)
+  if place then
+    te.request_end(f.P, place, f.mode, f.revoked)
+  end
+end
+
+function te.revoke_node(f, i)
+  local state, id = te.node_state(f, i), te.node_id(f.producer, i)
+  if state == WAITS then
+    te.end_node_alone(f, i, f.revoked, "R")
+  elseif state == "r" then
+    local env = te.take_waiting(f.P, id)
+    if env and te.is_sound(env, id) then
+      te.settle(f.P, env, f.revoked, te.moment or te.now())
+    elseif env then
+      te.give_up(f.P, id, env, f.revoked)
+    else
+      ask_to_end(f, id)
+    end
+  end
+end
+
+-- One that is not sealed has not begun: it goes.
+local function drop_unsealed(P, producer)
+  local keys = {}
+  for k = 1, #te.FLOW_KEYS do
+    keys[k] = P .. te.FLOW_KEYS[k] .. producer
+  end
+  return call("UNLINK", unpack(keys)) > 0
+end
+
+te.register("flow_revoke", function(keys, args)
+  local P, producer = keys[1], args[1]
+  if args[3] ~= "w" and args[3] ~= "c" and args[3] ~= "t" then
+    return redis.error_reply("ERR te1_flow_revoke: not a mode")
+  end
+  local f = te.flow(P, producer)
+  if f then
+    return te.revoke_flow(f, args[2], args[3]) and 1 or 0
+  end
+  return drop_unsealed(P, producer) and 1 or 0
+end)
+
+-- Of a flow that has ended: what failed, and what failed for it, is done
+-- again. Three passes over its nodes, in portions: the first takes back the
+-- failures, the second counts what has arrived, the third sets off.
+function te.retry_flow(f)
+  if f.state ~= "done" then
+    return "running"
+  elseif not f.root and not f.revoked then
+    return "nothing"
+  end
+  local P, producer = f.P, f.producer
+  local flow_id = te.node_id(producer, 0)
+  call("HDEL", P .. "g:" .. producer, "state", "root", "revoked")
+  f.state, f.root, f.revoked, f.is_new_end = "", nil, nil, false
+  for k = 1, #te.FLOW_KEYS do
+    call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+  end
+  call("PERSIST", P .. "i:" .. producer)
+  call("ZREM", P .. "gx", producer)
+  call("HDEL", P .. "v:" .. sub(flow_id, 1, 19), "0")
+  -- Held open by one until the passes are through.
+  f.left = 1
+  call("RPUSH", P .. "gq", producer .. "a0 0")
+  call("RPUSH", P .. "gq", producer .. "b1 1")
+  call("RPUSH", P .. "gq", producer .. "p1 0")
+  return "retried"
+end
+
+-- Calls visit(i) for nodes from item.a on, as long as there are steps.
+local function each_node(f, item, visit)
+  for i = item.a, f.n do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    te.steps = te.steps - 1
+    visit(i)
+  end
+  return true
+end
+
+function te.FLOW_WORK.a(f, item)
+  return each_node(f, item, function(i)
+    local id = te.node_id(f.producer, i)
+    if i % CHUNK == 0 then
+      call("PERSIST", f.P .. "v:" .. sub(id, 1, 19))
+    end
+    if i > 0 and HAS_FAILED[te.node_state(f, i)] then
+      te.steps = te.steps - 2
+      te.reset_node(f, i)
+      call("HDEL", f.P .. "v:" .. sub(id, 1, 19), sub(id, 20))
+      te.take_dead(f.P, id)
+    end
+  end)
+end
+
+local function count_edges(f, i, item)
+  local record = te.node_record(f, i)
+  local k = record and te.number_at(record, 3, 4) or 0
+  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k)) or ""
+  for at = item.b, #edges, EDGE_BYTES do
+    if te.steps <= 0 then
+      item.b = at
+      return false
+    end
+    te.steps = te.steps - 1
+    local target = te.node_named(byte(edges, at + 1),
+      te.number_at(edges, at + 2, 4), i)
+    if sub(edges, at, at) == "d" then
+      te.note_delegate(f, i, target)
+    elseif target <= f.n and te.node_state(f, target) == WAITS then
+      te.count_arrival(f, target)
+    end
+  end
+  return true
+end
+
+function te.FLOW_WORK.b(f, item)
+  for i = item.a, f.n do
+    item.a = i
+    if te.steps <= 0 or te.node_state(f, i) == DONE
+      and not count_edges(f, i, item) then
+      return false
+    end
+    te.steps, item.b = te.steps - 1, 1
+  end
+  return true
+end
+
+function te.FLOW_WORK.p(f, item)
+  local is_over = each_node(f, item, function(i)
+    if te.node_state(f, i) == WAITS then
+      local record = te.node_record(f, i)
+      if not record
+        or te.arrivals(f, i) >= te.node_need(record) % ERRBACK then
+        te.set_off(f, i, record)
+      end
+    end
+  end)
+  if is_over then
+    f.left = f.left - 1
+  end
+  return is_over
+end
+
+te.register("flow_retry", function(keys, args)
+  local f = te.flow(keys[1], args[1])
+  return f and te.retry_flow(f) or "missing"
+end, {})
+
+local function natural(text, max)
+  return math.min(tonumber(text) or 0, max)
+end
+
+local function header(P, producer)
+  local v = call("HMGET", P .. "g:" .. producer, "made", "n", "left",
+    "sealed", "state", "name", "ttl", "x", "revoked")
+  return v[1] and {
+    te.now(), tonumber(v[1]), tonumber(v[2]), tonumber(v[3] or v[2]),
+    v[4] and 1 or 0, v[9] and "R" or v[5] or "", v[6], tonumber(v[7]),
+    v[8] or "",
+  } or {}
+end
+
+local function cells(P, producer, from, count)
+  local first = (from - 1) * CELL_BYTES
+  return call("GETRANGE", P .. "gs:" .. producer, te.text(first),
+    te.text(first + count * CELL_BYTES - 1))
+end
+
+-- Records, without their bodies.
+local function heads(P, producer, from, count)
+  local out = {}
+  for i = from, from + count - 1 do
+    local record = call("HGET", P .. "gn:" .. producer, te.text(i))
+    if not record then
+      break
+    end
+    out[#out + 1] = sub(record, 1, te.NODE_HEAD_BYTES)
+  end
+  return out
+end
+
+-- Templates, edges, inputs: as many as are a reply; a single one may be
+-- larger.
+local function pieces(key, letter, from, count)
+  local out, bytes = {}, 0
+  for k = from, from + count - 1 do
+    local value = call("HGET", key, letter .. te.text(k))
+    bytes = bytes + #(value or "")
+    if not value or bytes > LOOKED_AT_BYTES_MAX and #out > 0 then
+      break
+    end
+    out[#out + 1] = value
+  end
+  return out
+end
+
+-- args: producer, what, from, how many
+te.register("flow_look", function(keys, args)
+  local P, producer, what = keys[1], args[1], args[2]
+  local from = math.max(natural(args[3], 2 ^ 32), 1)
+  local count = natural(args[4], LOOKED_AT_MAX)
+  if what == "h" then
+    return header(P, producer)
+  elseif what == "c" then
+    return cells(P, producer, from, count)
+  elseif what == "n" then
+    return heads(P, producer, from, math.min(count, 1000))
+  end
+  return pieces(P .. "g:" .. producer, what, from, math.min(count, 1000))
+end, { "no-writes" })

@@ -1,0 +1,268 @@
+-- How a node of a flow becomes a task: its envelope, with what it takes from
+-- other nodes; to which queue, or straight to which worker it goes. te1_gather:
+-- what is too much to travel.
+
+local VIRTUAL = "\0\0"
+-- What travels with a task; a node that takes more reads it.
+local INPUTS_MAX, INPUTS_BYTES_MAX = 128, 32768
+local NONE, FAR = "\0\0\0\0", "\255\255\255\255"
+local INPUT_BYTES = 10
+local RELEASE_STEPS = 3
+local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
+
+-- The outcome of a node as it is kept; false when it has none.
+function te.raw_outcome(P, id)
+  return te.pending[id] or call("HGET", P .. "v:" .. sub(id, 1, 19),
+    sub(id, 20))
+end
+
+-- The inputs of a node as ranges: kind, first, last. Returns also how many
+-- they are. All of those of an errback are one: what failed.
+local function ranges_of(f, i, record)
+  local k = te.number_at(record, 11, 4)
+  local bytes = k > 0 and te.flow_piece(f, "i" .. te.text(k)) or ""
+  local ranges, total = {}, 0
+  for at = 1, #bytes, INPUT_BYTES do
+    local flags = byte(bytes, at + 1)
+    local first = te.node_named(flags, te.number_at(bytes, at + 2, 4), i)
+    local last = te.node_named(flags, te.number_at(bytes, at + 6, 4), i)
+    last = math.min(last, f.n)
+    if first >= 1 and first <= last then
+      local range = { kind = sub(bytes, at, at), first = first, last = last }
+      ranges[#ranges + 1] = range
+      total = total + (range.kind == "e" and 1 or last - first + 1)
+    end
+  end
+  return ranges, total
+end
+
+-- The first of a range that has failed: what an errback is for.
+local function failed_one(f, range)
+  local last = math.min(range.last, range.first + GATHERED_MAX)
+  for i = range.first, last do
+    local state = te.node_state(f, i)
+    if state == "f" or state == "n" or state == "R" then
+      return i
+    end
+  end
+  return range.first
+end
+
+-- Inputs from the first-th to the last-th of all, by visit(id).
+local function each_input(f, ranges, first, last, visit)
+  local before = 0
+  for k = 1, #ranges do
+    local range = ranges[k]
+    local size = range.last - range.first + 1
+    if range.kind == "e" then
+      if before + 1 >= first and before + 1 <= last then
+        visit(te.node_id(f.producer, failed_one(f, range)))
+      end
+      size = 1
+    else
+      for i = math.max(first - before, 1), math.min(last - before, size) do
+        if visit(te.node_id(f.producer, range.first + i - 1)) then
+          return
+        end
+      end
+    end
+    before = before + size
+  end
+end
+
+local function outcome_of(f, id)
+  return te.expanded(f.P, te.raw_outcome(f.P, id) or "-")
+end
+
+-- Ahead of a body: how many inputs, and each with its size; or that they are
+-- too many, or too large.
+local function segment_of(f, i, record)
+  local ranges, total = ranges_of(f, i, record)
+  if total == 0 then
+    return NONE
+  elseif total > INPUTS_MAX then
+    return FAR
+  end
+  local parts, bytes = { te.bytes4(total) }, 0
+  each_input(f, ranges, 1, total, function(id)
+    local outcome = outcome_of(f, id)
+    bytes = bytes + #outcome
+    parts[#parts + 1] = te.bytes4(#outcome)
+    parts[#parts + 1] = outcome
+    return bytes > INPUTS_BYTES_MAX
+  end)
+  return bytes <= INPUTS_BYTES_MAX and table.concat(parts) or FAR
+end
+
+-- What a template says, read once in a call; false for one that is missing.
+local function template(f, k)
+  local name = "t" .. k
+  local t = f.records[name]
+  if t == nil then
+    local bytes = te.flow_piece(f, name)
+    local version, priority, queue = te.read_header(
+      te.node_id(f.producer, 0) .. bytes .. "-")
+    t = version > 0 and {
+      head = sub(bytes, 1, 38) .. te.node_id(f.producer, 0),
+      tail = sub(bytes, 63), queue = queue, priority = priority,
+      version = version, lives_ms = te.number_at(bytes, 11, 8),
+    }
+    f.records[name] = t
+  end
+  return t
+end
+
+local function envelope_of(f, i, record, t)
+  local head = t.head
+  if t.lives_ms > 0 then
+    local expiry = te.bytes_of((te.moment or te.now()) + t.lives_ms, 8)
+    head = te.patch(head, 11, expiry)
+  end
+  return te.node_id(f.producer, i) .. head .. te.bytes4(i) .. t.tail
+    .. segment_of(f, i, record) .. sub(record, te.NODE_HEAD_BYTES + 1)
+end
+
+-- Whether the worker that is being answered gets a task at once: it serves
+-- the queue, nobody is before it there, and nothing is to be looked at that a
+-- fetch would look at.
+local function is_for_caller(P, env, t)
+  local takes = te.takes
+  if not takes or takes.count <= 0 or t.priority > 0 or t.lives_ms > 0
+    or t.version ~= te.VERSION or takes.bytes + #env > takes.bytes_max
+    or te.released[t.queue] then
+    return false
+  end
+  local is_free = takes.queues[t.queue]
+  if is_free == nil then
+    local served = " " .. (call("HGET", P .. "wq", takes.wid) or "") .. " "
+    is_free = string.find(served, " " .. t.queue .. " ", 1, true) ~= nil
+      and not te.has_work(P, t.queue)
+    takes.queues[t.queue] = is_free
+  end
+  return is_free
+end
+
+local function give_to_caller(P, env, queue)
+  local takes = te.takes
+  takes.count, takes.bytes = takes.count - 1, takes.bytes + #env
+  takes.got[#takes.got + 1] = env
+  takes.started[queue] = (takes.started[queue] or 0) + 1
+  call("HSET", P .. "f:" .. takes.wid, sub(env, 1, 20) .. takes.number, env)
+end
+
+local function send(f, env, t, delay_ms)
+  local P = f.P
+  if delay_ms > 0 then
+    local now = te.moment or te.now()
+    te.count(P, t.queue, "enqueued", 1)
+    call("SADD", P .. "q", t.queue)
+    te.make_due(P, env, now + delay_ms, now)
+  elseif is_for_caller(P, env, t) then
+    give_to_caller(P, env, t.queue)
+  else
+    local list = te.released[t.queue]
+    if not list then
+      list = {}
+      te.released[t.queue] = list
+      te.released[#te.released + 1] = t.queue
+    end
+    list[#list + 1] = env
+  end
+end
+
+-- { kind = , message = } in MessagePack
+local MALFORMED = "F\130\164kind\169Malformed\167message"
+  .. "\217\036its flow is damaged in Redis or gone"
+
+-- The outcome of a node without a task. Where its inputs are too much: whose
+-- they are, because others may end with the same outcome.
+local function gathered(f, i, record)
+  local segment = segment_of(f, i, record)
+  return "G" .. segment
+    .. (segment == FAR and te.node_id(f.producer, i) or "")
+    .. sub(record, te.NODE_HEAD_BYTES + 1)
+end
+
+-- A node that waits is run, once: or, when it has no task, ends with what it
+-- gathers.
+function te.release_node(f, i)
+  local record = te.node_record(f, i)
+  te.steps = te.steps - RELEASE_STEPS
+  if f.revoked then
+    return te.end_node_alone(f, i, f.revoked, "R")
+  elseif not record then
+    return te.end_node_alone(f, i, MALFORMED, "f")
+  elseif sub(record, 1, 2) == VIRTUAL then
+    return te.end_node_alone(f, i, gathered(f, i, record), "d")
+  end
+  local t = template(f, te.text(te.number_at(record, 1, 2)))
+  if not t then
+    return te.end_node_alone(f, i, MALFORMED, "f")
+  end
+  te.mark_released(f, i)
+  send(f, envelope_of(f, i, record, t), t, te.number_at(record, 15, 4))
+end
+
+local function send_to_queue(P, queue, envs)
+  local plain = {}
+  for k = 1, #envs do
+    if te.priority(envs[k]) > 0 then
+      te.make_ready(P, envs[k])
+    else
+      plain[#plain + 1] = envs[k]
+    end
+  end
+  local how = #envs == 1 and te.hand_over(P, queue, envs[1]) or "queue"
+  if how ~= "handed" and plain[1] then
+    call("RPUSH", P .. "r:" .. queue, unpack(plain))
+  end
+  if how == "queue" then
+    te.ring(P, queue, #envs)
+  end
+end
+
+local function count_enqueued(P, queue, n)
+  if te.count(P, queue, "enqueued", n) == n then -- its first ones
+    call("SADD", P .. "q", queue)
+  end
+end
+
+-- Puts what was released into its queues.
+function te.send_released(P)
+  local released = te.released
+  te.released = {}
+  for k = 1, #released do
+    local queue = released[k]
+    count_enqueued(P, queue, #released[queue])
+    send_to_queue(P, queue, released[queue])
+  end
+  if te.takes then
+    for queue, n in pairs(te.takes.started) do
+      count_enqueued(P, queue, n)
+    end
+    te.takes.started = {}
+  end
+end
+
+-- Of up to a thousand inputs of a node, from the first-th on: how many there
+-- are in all, and the outcomes of as many as are a reply, but for one larger.
+te.register("gather", function(keys, args)
+  local P, first = keys[1], tonumber(args[3])
+  local f = te.flow(P, args[1])
+  local record = f and te.node_record(f, tonumber(args[2]))
+  if not record then
+    return { 0 }
+  end
+  local ranges, total = ranges_of(f, tonumber(args[2]), record)
+  local out, bytes = { total }, 0
+  local count = math.min(tonumber(args[4]), GATHERED_MAX)
+  each_input(f, ranges, first, first + count - 1, function(id)
+    local outcome = outcome_of(f, id)
+    bytes = bytes + #outcome
+    if bytes <= GATHERED_BYTES_MAX or #out == 1 then
+      out[#out + 1] = outcome
+    end
+    return bytes > GATHERED_BYTES_MAX
+  end)
+  return out
+end, { "no-writes" })
