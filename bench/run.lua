@@ -8,6 +8,7 @@ package.path = "./?.lua;" .. package.path
 local core = require("taskengine.core")
 local setup = require("bench.setup")
 local te = require("taskengine")
+local wordcount = require("bench.wordcount")
 
 local TASKS <const> = math.tointeger(os.getenv("TASKS") or 200000)
 local RUNS <const> = math.tointeger(os.getenv("RUNS") or 5)
@@ -119,6 +120,13 @@ local function bench_start()
   worker.stop()
 end
 
+local function bench_words()
+  server:reset()
+  local speed, ratio = wordcount.measure()
+  note("words_mb_s", speed)
+  note("words_awk", ratio)
+end
+
 local ROWS <const> = {
   { "yardstick", "redis-benchmark -P 32 lpush", "/s", "%.0f" },
   { "drain", "drain, no-op, results kept", "/s", "%.0f", "100,000" },
@@ -136,6 +144,8 @@ local ROWS <const> = {
   { "round_trip_p99", "round trip, idle worker, p99", "ms", "%.3f" },
   { "start_ms", "start to first task done", "ms", "%.1f", "60" },
   { "pss_mb", "PSS, idle worker of 2 children", "MB", "%.1f", "12" },
+  { "words_mb_s", "word count of 200 MB, command", "MB/s", "%.0f" },
+  { "words_awk", "  against one core of awk", "x", "%.1f", "3" },
 }
 
 local function report()
@@ -156,6 +166,7 @@ local function report()
   print("written to " .. JSON)
 end
 
+wordcount.prepare(server)
 for run = 1, RUNS do
   io.stderr:write(("run %d of %d\n"):format(run, RUNS))
   note("yardstick", setup.yardstick(server))
@@ -163,6 +174,7 @@ for run = 1, RUNS do
   bench_single()
   bench_round_trip()
   bench_start()
+  bench_words()
 end
 report()
 server:stop()

@@ -1,0 +1,315 @@
+-- Map, combine, partition and reduce, with all processors of this machine:
+--
+--     taskengine run recipes/mapreduce.lua squares [N] [--chunk C]
+--     taskengine run recipes/mapreduce.lua wordcount FILE... [--reducers R]
+--         [--range BYTES] [--spool FOLDER]
+--
+-- `squares` sums up the squares of the numbers below N (1000), C (100) at a
+-- time. `wordcount` says how often each word is in the files, as
+-- `tr -s '[:space:]' '\n' | sort | uniq -c` does by bytes.
+--
+-- A word count of many machines: `taskengine worker recipes/mapreduce.lua -b
+-- URL` on each and `run -b URL`. The files travel by their paths, so all
+-- machines must see them at the same place, and the spool folder, too.
+
+local te = require("taskengine")
+local sys = require("taskengine.core").sys
+
+local app = te.app("mapreduce")
+
+local map_task = app:task("map_task", function(numbers)
+  local squares = {}
+  for i, n in ipairs(numbers) do
+    squares[i] = n * n
+  end
+  return squares
+end)
+
+local reduce_task = app:task("reduce_task", function(results)
+  local sum = 0
+  for _, squares in ipairs(results) do
+    for _, square in ipairs(squares) do
+      sum = sum + square
+    end
+  end
+  return sum
+end)
+
+-- What a call returns; when it is nil and why, that is raised.
+local function try(...)
+  local value, why = ...
+  if not value then
+    error(why, 0)
+  end
+  return ...
+end
+
+-- A module that is needed for words only, and may not have been built.
+local function native(name)
+  local is_there, found = pcall(require, "native." .. name)
+  if is_there then
+    return found
+  end
+  local why = found:find("^module .- not found:") and "is not there"
+    or "cannot be loaded: " .. found:match("[^\n]*$")
+  error("its C module " .. why .. "; `make` in the sources builds it", 0)
+end
+
+-- A task that is started twice, by whatever accident, writes to other files
+-- the second time: nobody reads what somebody else writes.
+local written = 0
+local function new_path(spool, what)
+  written = written + 1
+  return ("%s/%s-%s-%d-%d-%d"):format(spool, what, sys.hostname(), sys.pid(),
+    written, sys.monotonic() * 1e6 // 1)
+end
+
+-- Counts the words of a range of a file, each once: what map and combine are
+-- in one. A word's hash says to which part of the runs it goes, and the runs
+-- stay in the spool folder: only their name and number travel.
+local map_words = app:task("map_words", function(range, job)
+  local out = new_path(job.spool, "map")
+  local runs = try(native("wordcount").count(range.path, range.from, range.to,
+    out, job.reducers, job.seed))
+  return { out = out, runs = runs }
+end)
+
+-- Merges runs, as many as can be merged at once, until no more than that are
+-- left. What has been merged has one part alone.
+local function merge_most(runs, part, spool)
+  local merge = native("wordmerge")
+  local first = 1
+  while #runs - first >= merge.runs_max do
+    local some = table.move(runs, first, first + merge.runs_max - 1, 1, {})
+    local out = new_path(spool, "merge")
+    try(merge.merge(some, part, out))
+    table.insert(runs, out)
+    first = first + merge.runs_max
+  end
+  return table.move(runs, first, #runs, 1, {})
+end
+
+-- Sums up the words of one part of all runs.
+local reduce_words = app:task("reduce_words", function(maps, part, job)
+  local runs = {}
+  for _, map in ipairs(maps) do
+    for i = 1, map.runs do
+      table.insert(runs, map.out .. "." .. i)
+    end
+  end
+  local out = new_path(job.spool, "reduce")
+  runs = merge_most(runs, part, job.spool)
+  try(native("wordmerge").merge(runs, part, out))
+  return out
+end)
+
+local USAGE <const> = [[
+usage: taskengine run recipes/mapreduce.lua squares [N] [--chunk C]
+       taskengine run recipes/mapreduce.lua wordcount FILE...
+         [--reducers R] [--range BYTES] [--spool FOLDER]
+]]
+local N_MAX <const> = 100000 -- all squares go to one reducer
+local RANGE_MIN <const> = 1 << 20
+local RANGE_MAX <const> = 16 << 20
+local RANGES <const> = 24 -- so that all processes are done about the same time
+local RANGES_MAX <const> = 5000 -- their names go to each reducer
+
+local function ranges_of(files, asked)
+  local sum = 0
+  for _, file in ipairs(files) do
+    sum = sum + file.size
+  end
+  local size = asked.range or math.max(sum // RANGES_MAX,
+    math.min(math.max(sum // RANGES, RANGE_MIN), RANGE_MAX))
+  local ranges = {}
+  for _, file in ipairs(files) do
+    for from = 0, file.size - 1, size do
+      table.insert(ranges, { path = file.path, from = from,
+        to = math.min(from + size, file.size) })
+    end
+  end
+  return ranges
+end
+
+local function complain(path, why)
+  error(("%s: %s"):format(path, (why:gsub("^%u+: ", ""))), 0)
+end
+
+local function look_at(paths)
+  local files = {}
+  for i, path in ipairs(paths) do
+    local found, why = sys.stat(path)
+    if not found then
+      complain(path, why)
+    elseif found.type ~= "file" then
+      complain(path, "is not a file, but of type " .. found.type)
+    end
+    files[i] = { path = try(sys.realpath(path)), size = found.size }
+  end
+  return files
+end
+
+local function chance()
+  local file <close> = try(io.open("/dev/urandom", "rb"))
+  return (string.unpack("j", file:read(8)))
+end
+
+local Spool = {}
+Spool.__index = Spool
+
+-- A folder for what the tasks write, gone with all that is in it at the end.
+local function make_spool(folder)
+  local path = ("%s/taskengine-wordcount-%016x"):format(folder, chance())
+  local ok, why = sys.mkdir_p(path, 448) -- for this user alone
+  if not ok then
+    complain(path, why)
+  end
+  return setmetatable({ path = try(sys.realpath(path)) }, Spool)
+end
+
+function Spool:__close()
+  for _, name in ipairs(sys.list(self.path) or {}) do
+    os.remove(self.path .. "/" .. name)
+  end
+  os.remove(self.path)
+end
+
+local function in_order(list)
+  local i = 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
+-- Sends calls of a task, and waits for their values.
+local function all(task, calls)
+  local values = {}
+  for result in in_order(app:enqueue_many(task, calls)) do
+    table.insert(values, (result:get()))
+    result:forget()
+  end
+  return values
+end
+
+local function wordcount(asked)
+  local write = native("wordmerge").write
+  local files = look_at(asked)
+  local spool <close> = make_spool(asked.spool)
+  local job = { spool = spool.path, reducers = asked.reducers, seed = chance() }
+  local maps, reduces = {}, {}
+  for i, range in ipairs(ranges_of(files, asked)) do
+    maps[i] = { range, job }
+  end
+  local found = all(map_words, maps)
+  for part = 1, asked.reducers do
+    reduces[part] = { found, part, job }
+  end
+  try(write(io.stdout, all(reduce_words, reduces)))
+end
+
+local function squares(asked)
+  local chunks = {}
+  for first = 0, asked.n - 1, asked.chunk do
+    local numbers = {}
+    for n = first, math.min(first + asked.chunk, asked.n) - 1 do
+      table.insert(numbers, n)
+    end
+    table.insert(chunks, { numbers })
+  end
+  local sum = reduce_task:delay(all(map_task, chunks)):get()
+  print("Sum of squares: " .. sum)
+end
+
+
+local function fail(code, ...)
+  io.stderr:write("mapreduce: ", ...)
+  os.exit(code, true)
+end
+
+local function refuse(text, ...)
+  fail(2, text:format(...), "\n", USAGE)
+end
+
+local function integer(what, text, min, max)
+  local n = math.tointeger(tonumber(text))
+  if not n or n < min or n > max then
+    refuse("%s: an integer from %d to %d expected, got '%s'", what, min, max,
+      text)
+  end
+  return n
+end
+
+local OPTIONS <const> = {
+  squares = {
+    ["--chunk"] = function(asked, text)
+      asked.chunk = integer("--chunk", text, 1, 10000)
+    end,
+  },
+  wordcount = {
+    ["--reducers"] = function(asked, text)
+      asked.reducers = integer("--reducers", text, 1, 32)
+    end,
+    ["--range"] = function(asked, text)
+      asked.range = integer("--range", text, 1, 1 << 40)
+    end,
+    ["--spool"] = function(asked, text)
+      asked.spool = text
+    end,
+  },
+}
+
+-- What is no option stays in the list.
+local function read(what, args, asked)
+  local words = in_order(args)
+  local are_operands = false
+  words() -- `what` itself
+  for word in words do
+    local option = not are_operands and OPTIONS[what][word]
+    if option then
+      option(asked, words() or refuse("%s: its value is missing", word))
+    elseif word == "--" and not are_operands then
+      are_operands = true
+    elseif word:find("^%-%-") and not are_operands then
+      refuse("unknown option '%s'", word)
+    else
+      table.insert(asked, word)
+    end
+  end
+  return asked
+end
+
+local function run_squares(args)
+  local asked = read("squares", args, { n = 1000, chunk = 100 })
+  if asked[2] then
+    refuse("unknown argument '%s'", asked[2])
+  end
+  asked.n = asked[1] and integer("N", asked[1], 0, N_MAX) or asked.n
+  squares(asked)
+end
+
+local function run_wordcount(args)
+  local asked = read("wordcount", args, {
+    reducers = math.min(sys.ncpus(), 32),
+    spool = os.getenv("TMPDIR") or "/tmp",
+  })
+  if #asked == 0 then
+    refuse("FILE is missing")
+  end
+  wordcount(asked)
+end
+
+app:main(function(args)
+  local what = args[1] or "squares"
+  local run = what == "squares" and run_squares
+    or what == "wordcount" and run_wordcount
+    or refuse("'squares' or 'wordcount' expected, got '%s'", what)
+  local ok, problem = pcall(run, args)
+  if not ok and type(problem) == "string" then
+    fail(1, problem, "\n")
+  elseif not ok then
+    error(problem, 0)
+  end
+end)
+
+return app

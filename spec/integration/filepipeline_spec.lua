@@ -1,0 +1,201 @@
+local core = require("taskengine.core")
+local files = require("spec.support.files")
+local program = require("spec.support.program")
+local wait_until = require("spec.support.wait").wait_until
+
+local RECIPE <const> = assert(core.sys.realpath("recipes/filepipeline.lua"))
+local USAGE <const> = "usage: taskengine run recipes/filepipeline.lua"
+  .. " FILE|FOLDER [--out PATH] [--spool FOLDER]\n"
+
+local function results(words, lines, different)
+  return ("nombre_mots: %d\nnombre_lignes: %d\nmots_uniques: %d\n"):format(
+    words, lines, different)
+end
+
+local ODD <const> = {
+  ["empty"] = { "", 0, 0, 0 },
+  ["open"] = { "un deux\ntrois un", 4, 1, 3 },
+  ["closed"] = { "un deux\ntrois un\n", 4, 2, 3 },
+  ["crlf"] = { "un\r\ndeux un\r\n\r\n", 3, 3, 2 },
+  ["cr"] = { "un\rdeux", 2, 1, 2 },
+  ["unicode"] = { "\u{e9}t\u{e9}\u{a0}\u{e9}t\u{e9}\u{3000}x", 3, 0, 2 },
+  ["invalid"] = { "\xff \xfe\xff \xff\xe2\x80", 3, 0, 3 },
+  ["with space"] = { "a", 1, 0, 1 },
+}
+
+describe("recipes/filepipeline.lua", function()
+  local place
+
+  before_each(function()
+    place = program.place {}
+  end)
+
+  after_each(function()
+    place:close()
+  end)
+
+  local function start(...)
+    return place:start { "run", "-q", "-P", "1", "-l", "error", RECIPE, ... }
+  end
+
+  local function run(...)
+    local ended = start(...):wait(60)
+    return ended.stdout, ended.stderr, ended.code
+  end
+
+  local function put(path, text)
+    path = place.dir .. "/" .. path
+    assert(core.sys.mkdir_p(path:match("^(.*)/")))
+    files.write(path, text)
+    return path
+  end
+
+  local function get(path)
+    return files.read(place.dir .. "/" .. path)
+  end
+
+  describe("of a file", function()
+    it("saves the three counts in their order", function()
+      put("document.txt", "un deux\ntrois un\n")
+      assert.same({ results(4, 2, 3) .. "Saved in resultats.txt\n", "", 0 },
+        { run("document.txt") })
+      assert.equal(results(4, 2, 3), get("resultats.txt"))
+      put("document.txt", "un")
+      run("document.txt", "--out", "some/where/counts")
+      assert.equal(results(1, 0, 1), get("some/where/counts"))
+      run("document.txt")
+      assert.equal(results(1, 0, 1), get("resultats.txt"))
+    end)
+
+    it("says what cannot be read or written", function()
+      local path = put("document.txt", "un")
+      os.execute(("ln -s /proc/self/mem '%s/mem'; ln -s gone '%s/link'")
+        :format(place.dir, place.dir))
+      for _, case in ipairs {
+        { "none: no such file or directory", "none" },
+        { "link: no such file or directory", "link" },
+        { "/proc/%d+/mem: Input/output error", "mem" },
+        { path:gsub("%p", "%%%0") .. ": "
+          .. path:gsub("%p", "%%%0") .. "/x: ENOTDIR: not a directory",
+          "document.txt", "--out", "document.txt/x" },
+      } do
+        local out, err, code = run(table.unpack(case, 2))
+        assert.matches("^filepipeline: " .. case[1] .. "\n$", err)
+        assert.same({ "", 1 }, { out, code })
+      end
+    end)
+  end)
+
+  describe("of a folder", function()
+    it("saves the results of each file in a folder like it", function()
+      local words, lines = 0, 0
+      for name, odd in pairs(ODD) do
+        put("texts/" .. name, odd[1])
+        put("texts/deep/down/" .. name, odd[1])
+        words, lines = words + 2 * odd[2], lines + 2 * odd[3]
+      end
+      os.execute(("cd '%s/texts' && mkfifo pipe && ln -s .. up && ln -s open"
+        .. " link"):format(place.dir))
+      local out, err, code = run("texts")
+      assert.same({ "", 0 }, { err, code })
+      assert.equal(("Files: 17 processed, 0 processed before, 0 failed\n"
+        .. "Words: %d, lines: %d\n"):format(words + 4, lines + 1), out)
+      for name, odd in pairs(ODD) do
+        assert.equal(results(odd[2], odd[3], odd[4]), get("resultats/" .. name))
+        assert.equal(results(odd[2], odd[3], odd[4]),
+          get("resultats/deep/down/" .. name))
+      end
+      assert.equal(results(4, 1, 3), get("resultats/link"))
+      assert.is_nil(get("resultats/pipe"))
+    end)
+
+    it("processes what is newer than its results, and no more", function()
+      local a = put("texts/a", "one")
+      put("texts/b", "two")
+      put("texts/c", "three")
+      local out = "texts/counted" -- is not processed itself
+      assert.matches("^Files: 3 processed, 0 ", run("texts", "--out", out))
+      assert.matches("^Files: 0 processed, 3 ", run("texts", "--out", out))
+      put("texts/a", "one more")
+      os.execute(("touch -d 'now + 1 hour' '%s'"):format(a))
+      put("texts/counted/b", "nombre_mots: 1\n") -- cut off
+      os.remove(place.dir .. "/texts/counted/c")
+      assert.matches("^Files: 3 processed, 0 ", run("texts", "--out", out))
+      assert.equal(results(2, 0, 2), get("texts/counted/a"))
+      assert.equal(results(1, 0, 1), get("texts/counted/b"))
+    end)
+
+    it("fails for files that cannot be read only, and lists them", function()
+      put("texts/good", "one two")
+      put("texts/z/good", "one two")
+      put("resultats/m/x", "a folder stands where results are to be")
+      put("texts/m", "one")
+      os.execute(("cd '%s/texts' && ln -s gone broken && ln -s /proc/self/mem"
+        .. " mem"):format(place.dir))
+      local out, err, code = run("texts")
+      assert.equal("Files: 2 processed, 0 processed before, 3 failed\n"
+        .. "Words: 4, lines: 0\n", out)
+      local top = place.dir .. "/texts/"
+      assert.equal("filepipeline: these files have failed:\n"
+        .. "  " .. top .. "broken: no such file or directory\n"
+        .. "  " .. top .. "m: " .. place.dir .. "/resultats/m: Is a directory\n"
+        .. "  " .. top .. "mem: Input/output error\n", err)
+      assert.equal(1, code)
+      assert.equal(results(2, 0, 2), get("resultats/z/good"))
+    end)
+
+    local function kill_all(pid)
+      for _, child in ipairs(program.children(pid)) do
+        kill_all(child)
+      end
+      os.execute("kill -KILL " .. pid)
+    end
+
+    it("goes on where a kill -9 has ended it", function()
+      local function inode(name)
+        local found = core.sys.stat(place.dir .. "/resultats/" .. name)
+        return found and found.size > 0 and found.inode
+      end
+      for i = 1, 9 do
+        put("texts/a" .. i, ("one\n"):rep(i))
+        put("texts/z" .. i, ("two three\n"):rep(i))
+      end
+      os.execute(("truncate -s 400M '%s'"):format(put("texts/m", "")))
+      local process = start("texts")
+      wait_until(function()
+        return inode("a9") or process.ended
+      end, 30)
+      kill_all(process.pid)
+      process:wait()
+      assert.is_nil(get("resultats/m")) -- it was in the midst of it
+      assert.is_nil(get("resultats/z9"))
+      local before = {}
+      for i = 1, 9 do
+        before[i] = assert.is_truthy(inode("a" .. i))
+      end
+
+      local out, err, code = run("texts")
+      assert.matches("^Files: 10 processed, 9 processed before, 0 failed\n"
+        .. "Words: 136, lines: 90\n$", out)
+      assert.equal(0, code, err)
+      for i = 1, 9 do
+        assert.equal(before[i], inode("a" .. i))
+        assert.equal(results(i, i, 1), get("resultats/a" .. i))
+        assert.equal(results(2 * i, i, 2), get("resultats/z" .. i))
+      end
+      assert.equal(results(1, 0, 1), get("resultats/m"))
+    end)
+  end)
+
+  it("says what is wrong with its arguments", function()
+    for _, case in ipairs {
+      { "FILE or FOLDER is missing" },
+      { "unknown argument '--of'", "--of", "x" },
+      { "unknown argument 'y'", "x", "y" },
+      { "--out: its value is missing", "x", "--out" },
+    } do
+      assert.same({ "", "filepipeline: " .. case[1] .. "\n" .. USAGE, 2 },
+        { run(table.unpack(case, 2)) })
+    end
+  end)
+end)

@@ -1,0 +1,227 @@
+local core = require("taskengine.core")
+local files = require("spec.support.files")
+local program = require("spec.support.program")
+local redis_server = require("spec.support.redis_server")
+local seed = require("spec.support.seed")
+local wait_until = require("spec.support.wait").wait_until
+local words = require("spec.support.words")
+
+local IS_FULL <const> = os.getenv("TE_FULL") == "1"
+local RECIPE <const> = assert(core.sys.realpath("recipes/mapreduce.lua"))
+local USAGE <const> = [[
+usage: taskengine run recipes/mapreduce.lua squares [N] [--chunk C]
+       taskengine run recipes/mapreduce.lua wordcount FILE...
+         [--reducers R] [--range BYTES] [--spool FOLDER]
+]]
+
+describe("recipes/mapreduce.lua", function()
+  local server, place
+
+  setup(function()
+    server = redis_server.start()
+    place = program.place { broker = server.url }
+    assert(core.sys.mkdir_p(place.dir .. "/spool"))
+  end)
+
+  teardown(function()
+    place:close()
+    server:stop()
+  end)
+
+  local function start(...)
+    return place:start({ "run", "-q", "-P", "2", RECIPE, ... },
+      { env = { TMPDIR = place.dir .. "/spool" } })
+  end
+
+  local function run(...)
+    local ended = start(...):wait(60)
+    return ended.stdout, ended.stderr, ended.code
+  end
+
+  describe("squares", function()
+    it("sums up those of the numbers below 1000", function()
+      assert.same({ "Sum of squares: 332833500\n", "", 0 }, { run() })
+    end)
+
+    it("sums up as many as it is told, in parts of any size", function()
+      for _, case in ipairs {
+        { "0", "100", 0 }, { "1", "100", 0 }, { "2", "1", 1 }, { "5", "2", 30 },
+        { "1000", "999", 332833500 }, { "10000", "10000", 333283335000 },
+        { "50000", "1000", 41665416675000 },
+      } do
+        assert.same({ ("Sum of squares: %d\n"):format(case[3]), "", 0 },
+          { run("squares", case[1], "--chunk", case[2]) })
+      end
+    end)
+  end)
+
+  describe("wordcount", function()
+    local ODD <const> = {
+      empty = "",
+      spaces = " \n\t\n",
+      open = "one two\nthree",
+      crlf = "one\r\ntwo\r\n\r\n",
+      bytes = "\xff\0 one \xe2\x80\xa8 \xc3\xa9t\xc3\xa9\n\n one",
+      ["with space"] = "one\vtwo\ftwo",
+      ["--reducers"] = "no option",
+    }
+
+    local function put(texts)
+      local names, list = {}, {}
+      for name, text in pairs(texts) do
+        files.write(place.dir .. "/" .. name, text)
+        names[#names + 1] = name
+        list[#list + 1] = text
+      end
+      return names, words.counted(list)
+    end
+
+    it("counts the words of any files", function()
+      local names, expected = put(ODD)
+      for _, options in ipairs {
+        {}, { "--range", "1" }, { "--reducers", "1" },
+        { "--reducers", "32", "--range", "7" },
+      } do
+        local all = table.move({ "--", table.unpack(names) }, 1, #names + 1,
+          #options + 1, table.move(options, 1, #options, 1, {}))
+        assert.same({ expected, "", 0 }, { run("wordcount",
+          table.unpack(all)) })
+      end
+      for name, text in pairs(ODD) do
+        assert.same({ words.counted { text }, "", 0 },
+          { run("wordcount", "--", name) })
+      end
+      assert.same({ words.counted { ODD.open, ODD.open }, "", 0 },
+        { run("wordcount", "open", "open") })
+    end)
+
+    it("merges more runs than may be merged at once", function()
+      seed.begin()
+      local text = words.shuffled({ "a", "b", "ab", " ", "\n" }, 3000)
+      local _, expected = put { text = text }
+      assert.same({ expected, "", 0 },
+        { run("wordcount", "text", "--range", "20") })
+    end)
+
+    it("leaves nothing in the spool folder", function()
+      put { text = "a b c" }
+      run("wordcount", "text", "--spool", ".")
+      run("wordcount", "text", "none")
+      assert.same({}, core.sys.list(place.dir .. "/spool"))
+      for _, name in ipairs(core.sys.list(place.dir)) do
+        assert.not_matches("^taskengine%-wordcount", name)
+      end
+    end)
+
+    it("says which file it cannot read, or where it cannot write", function()
+      put { text = "a b c" }
+      os.execute(("ln -sf /proc/self/mem '%s/mem'; mkfifo '%s/pipe'"):format(
+        place.dir, place.dir))
+      for _, case in ipairs {
+        { "none: no such file or directory", "text", "none" },
+        { ".: is not a file, but of type directory", "." },
+        { "pipe: is not a file, but of type fifo", "text", "pipe" },
+        { "/proc/none/taskengine%-wordcount%-%x+: no such file or directory",
+          "text", "--spool", "/proc/none" },
+      } do
+        local out, err, code = run("wordcount", table.unpack(case, 2))
+        assert.matches("^mapreduce: " .. case[1] .. "\n$", err)
+        assert.same({ "", 1 }, { out, code })
+      end
+      local word = ("x"):rep(1 << 20)
+      put { long = word .. "x" }
+      local _, err, code = run("wordcount", "long")
+      assert.matches("/long: a word of over 1048576 bytes", err)
+      assert.equal(1, code)
+    end)
+
+    -- The most that a process, and those below it, have had in memory.
+    local function memory(pid, most)
+      for _, child in ipairs(program.children(pid)) do
+        memory(child, most)
+      end
+      local status = files.read(("/proc/%d/status"):format(pid)) or ""
+      local kb = tonumber(status:match("VmHWM:%s+(%d+) kB"))
+      most[pid] = kb or most[pid]
+    end
+
+    local function check_memory(process, megabytes)
+      local most = {}
+      wait_until(function()
+        memory(process.pid, most)
+        return process.ended
+      end, 600)
+      local count = 0
+      for _, kb in pairs(most) do
+        count = count + 1
+        assert.is_true(kb < megabytes * 1024, ("%d kB"):format(kb))
+      end
+      assert.is_true(count >= 4, "run, its worker and two children")
+    end
+
+    -- What it says against tr, sort and uniq, for a text too large for Lua.
+    local function check_large(write, limit_mb)
+      local path = place.dir .. "/large"
+      do
+        local file <close> = assert(io.open(path, "wb"))
+        write(file)
+      end
+      local process = start("wordcount", "large")
+      check_memory(process, limit_mb)
+      assert.equal(0, process.ended.code, process:stderr())
+      local pipe = assert(io.popen(("tr -s '[:space:]' '\\n' <'%s' | sed"
+        .. " '/^$/d' | LC_ALL=C sort -T '%s' | LC_ALL=C uniq -c | cmp - '%s'"
+        .. " 2>&1"):format(path, place.dir, process.path .. ".out")))
+      assert.equal("", pipe:read("a"))
+      assert.is_true(pipe:close())
+      os.remove(path)
+    end
+
+    it("counts as tr, sort and uniq do, in little memory", function()
+      seed.begin()
+      check_large(function(file)
+        words.write(20000, IS_FULL and 200000000 or 5000000, file)
+      end, 64)
+    end)
+
+    it("does so when each word is another one", function()
+      seed.begin()
+      check_large(function(file)
+        for i = 1, IS_FULL and 8000000 or 300000 do
+          file:write(("%x-%d"):format(math.random(0), i),
+            i % 7 == 0 and "\n" or " ")
+        end
+      end, 72) -- an idle process has up to 8 MB
+    end)
+  end)
+
+  it("says what is wrong with its arguments", function()
+    for _, case in ipairs {
+      { "'squares' or 'wordcount' expected, got 'count'", "count" },
+      { "FILE is missing", "wordcount" },
+      { "unknown option '--pure'", "wordcount", "--pure", "x" },
+      { "--range: an integer from 1 to 1099511627776 expected, got '0'",
+        "wordcount", "x", "--range", "0" },
+      { "--reducers: an integer from 1 to 32 expected, got '33'", "wordcount",
+        "x", "--reducers", "33" },
+      { "--spool: its value is missing", "wordcount", "x", "--spool" },
+      { "N: an integer from 0 to 100000 expected, got 'ten'", "squares",
+        "ten" },
+      { "unknown argument '20'", "squares", "10", "20" },
+      { "--chunk: an integer from 1 to 10000 expected, got '-1'", "squares",
+        "--chunk", "-1" },
+    } do
+      assert.same({ "", "mapreduce: " .. case[1] .. "\n" .. USAGE, 2 },
+        { run(table.unpack(case, 2)) })
+    end
+  end)
+
+  it("says so when its output cannot be written", function()
+    files.write(place.dir .. "/text", "a b")
+    local ended = place:run({ "-c", "exec \"$0\" run -q -P 1 \"$@\" >/dev/full",
+      program.PATH, RECIPE, "wordcount", "text" }, { program = "/bin/sh" })
+    assert.equal("mapreduce: the output: No space left on device\n",
+      ended.stderr)
+    assert.equal(1, ended.code)
+  end)
+end)
