@@ -215,14 +215,15 @@ end
 local KEPT <const> = { q = true, n = true }
 
 --- Keys that should not be there when all tasks have ended and all workers
--- left. Outcomes, producers and callers' ids go by themselves, later.
+-- left. Outcomes, producers, callers' ids and what is remembered of tasks that
+-- were not made go by themselves, later.
 -- @treturn {string,...} without prefix, sorted
 function Site:leftovers()
   local left = {}
   for _, key in ipairs(self:call("KEYS", "*")) do
     local name = key:sub(1, #workers.PREFIX) == workers.PREFIX
       and key:sub(#workers.PREFIX + 1) or key
-    if not KEPT[name] and not name:find("^[svi]:") and not name:find("^u:") then
+    if not KEPT[name] and not name:find("^[dsviu]:") then
       left[#left + 1] = name
     end
   end

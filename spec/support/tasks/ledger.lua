@@ -58,6 +58,17 @@ app:task("hold", function(number, path, gate)
   return number
 end)
 
+-- Ends in the way that it is asked to.
+app:task("end_somehow", function(number, path, how)
+  note(path, number)
+  if how == "raise" then
+    error("it is asked to")
+  elseif how == "exit" then
+    os.exit(1)
+  end
+  te.sleep(0.01)
+end)
+
 -- Takes whatever it is given, and leaves nothing.
 app:task("nothing", function() end)
 
