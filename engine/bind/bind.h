@@ -93,6 +93,7 @@ int te_bind_open_testing_map(lua_State *L);
 int te_bind_open_testing_peer(lua_State *L);
 int te_bind_open_testing_redis(lua_State *L);
 int te_bind_open_testing_report(lua_State *L);
+int te_bind_open_testing_request(lua_State *L);
 int te_bind_open_testing_roster(lua_State *L);
 int te_bind_open_testing_scribe(lua_State *L);
 int te_bind_open_testing_wear(lua_State *L);

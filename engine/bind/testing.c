@@ -188,6 +188,7 @@ int te_bind_open_testing(lua_State *L) {
       {"peer", te_bind_open_testing_peer},
       {"redis", te_bind_open_testing_redis},
       {"report", te_bind_open_testing_report},
+      {"request", te_bind_open_testing_request},
       {"roster", te_bind_open_testing_roster},
       {"scribe", te_bind_open_testing_scribe},
       {"wear", te_bind_open_testing_wear},

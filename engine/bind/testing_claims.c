@@ -230,6 +230,28 @@ static int claims_take(lua_State *L) {
 }
 
 /***
+Asks a task that was taken to end.
+@function claims:ask
+@tparam int token
+*/
+static int claims_ask(lua_State *L) {
+  te_claims_ask(te_bind_check_claims(L, 1), te_bind_check_token(L, 2));
+  return 0;
+}
+
+/***
+Whether a task is asked to end, as a child sees it.
+@function claims:is_asked
+@tparam int token
+@treturn boolean
+*/
+static int claims_is_asked(lua_State *L) {
+  const te_claims *c = te_bind_check_claims(L, 1);
+  lua_pushboolean(L, te_claims_is_asked(c, te_bind_check_token(L, 2)));
+  return 1;
+}
+
+/***
 When it was taken.
 @function claims:taken_at
 @tparam int token
@@ -386,6 +408,8 @@ static const luaL_Reg methods[] = {
     {"free_count", claims_free_count},
     {"withdraw", claims_withdraw},
     {"take", claims_take},
+    {"ask", claims_ask},
+    {"is_asked", claims_is_asked},
     {"taken_at", claims_taken_at},
     {"finish", claims_finish},
     {"leave", claims_leave},

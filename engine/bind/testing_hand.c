@@ -162,6 +162,26 @@ static int task_execute_will(lua_State *L) {
   return 0;
 }
 
+/***
+It was asked to end.
+@function task:doom
+@tparam int ms when it is ended
+*/
+static int task_doom(lua_State *L) {
+  te_task_doom(check_task(L, 1), (uint64_t)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+/***
+It was revoked.
+@function task:revoke
+@tparam boolean has_begun
+*/
+static int task_revoke(lua_State *L) {
+  te_task_revoke(check_task(L, 1), lua_toboolean(L, 2));
+  return 0;
+}
+
 /* The hand. */
 
 static hand_handle *check_hand(lua_State *L) {
@@ -315,6 +335,19 @@ static int hand_withdraw(lua_State *L) {
 }
 
 /***
+Takes back this task, unless it has begun.
+@function hand:withdraw_task
+@tparam int token
+@treturn ?string field
+*/
+static int hand_withdraw_task(lua_State *L) {
+  hand_handle *h = check_hand(L);
+  te_task *t = check_held(L, 2);
+  if (!te_hand_withdraw_task(&h->hand, h->claims, t)) return 0;
+  return push_out(L, t);
+}
+
+/***
 Takes a task that has ended by its claim.
 @function hand:take_ended
 @tparam int now_ms
@@ -397,6 +430,8 @@ static const luaL_Reg task_methods[] = {
     {"set_outcome", task_set_outcome},
     {"set_limit", task_set_limit},
     {"check_limit", task_check_limit},
+    {"doom", task_doom},
+    {"revoke", task_revoke},
     {"set_deadline", task_set_deadline},
     {"limit", task_limit},
     {"execute_will", task_execute_will},
@@ -417,6 +452,7 @@ static const luaL_Reg hand_methods[] = {
     {"set_waits", hand_set_waits},
     {"finish", hand_finish},
     {"withdraw", hand_withdraw},
+    {"withdraw_task", hand_withdraw_task},
     {"take_ended", hand_take_ended},
     {"judge", hand_judge},
     {"take_first", hand_take_first},

@@ -96,6 +96,69 @@ describe("taskengine.core.guard", function()
     end))
   end)
 
+  describe("that is rung from outside", function()
+    -- By SIGRTMIN, as glibc numbers it.
+    local RING <const> = "kill -34 " .. core.sys.pid()
+
+    local function ring()
+      assert(os.execute(RING))
+    end
+
+    it("raises an error in code that computes, whatever the time", function()
+      guard.alarm(loop.now() + 100000)
+      local ok, e = resume(function()
+        ring()
+        spin(10000)
+      end)
+      assert.is_false(ok)
+      assert.is_function(e.level)
+      assert.is_true(resume(spin, 20))
+    end)
+
+    it("raises it in what runs next, when nothing does", function()
+      ring()
+      spin(20)
+      assert.same({ false, spin }, { (function(ok, e)
+        return ok, e.level
+      end)(resume(spin, 10000)) })
+      assert.is_true(resume(spin, 20))
+    end)
+
+    it("raises it in coroutines within", function()
+      local ok, e = resume(function()
+        local inner = coroutine.create(spin)
+        ring()
+        return guard.resume(inner, 10000)
+      end)
+      assert.is_false(ok and e)
+    end)
+
+    it("asks again when the handler has to wait", function()
+      local asked = 0
+      assert(guard.on_alarm(function()
+        asked = asked + 1
+        if asked < 3 then
+          return true
+        end
+        error("now", 0)
+      end))
+      ring()
+      assert.same({ false, "now" }, { resume(spin, 10000) })
+      assert.equal(3, asked)
+      assert.is_true(resume(spin, 20))
+    end)
+
+    it("leaves the code alone when the handler does", function()
+      local asked = 0
+      assert(guard.on_alarm(function()
+        asked = asked + 1
+      end))
+      ring()
+      assert.is_true(resume(spin, 20))
+      assert.equal(1, asked)
+    end)
+  end)
+
   it("interrupts nothing when the time is taken back, or moved", function()
     guard.alarm(loop.now() + 20)
     guard.alarm(0)

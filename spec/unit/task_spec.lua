@@ -181,6 +181,65 @@ describe("task", function()
     end)
   end)
 
+  describe("that was revoked", function()
+    local function assert_revoked(task, message)
+      local _, how, record = task:ending()
+      assert.same({ "o", "R" }, { how, record:sub(1, 1) })
+      assert.same({ kind = "Revoked", message = message },
+        (assert(core.codec.decode(record:sub(2)))))
+    end
+
+    it("says whether it had begun", function()
+      local task <close> = new()
+      task:revoke(false)
+      assert_revoked(task, "revoked before it began")
+      task:revoke(true)
+      assert_revoked(task, "revoked while it ran")
+    end)
+
+    it("is killed when it computes until it is to end", function()
+      local task <close> = new()
+      task:doom(12000)
+      assert.same({ "left", 12000 }, { task:check_limit(10000, true, 11999) })
+      assert.is_nil((select(2, task:ending())))
+      assert.same({ "kill", 0 }, { task:check_limit(10000, true, 12000) })
+      assert_revoked(task, "revoked while it ran")
+    end)
+
+    it("is ended where it waits, and killed a second later", function()
+      local task <close> = new()
+      task:doom(12000)
+      assert.same({ "cancel", 13000 }, { task:check_limit(10000, false,
+        12000) })
+      assert_revoked(task, "revoked while it ran")
+      assert.same({ "kill", 0 }, { task:check_limit(10000, false, 13000) })
+    end)
+
+    it("has no more time when it is asked again", function()
+      local task <close> = new()
+      task:doom(12000)
+      task:doom(15000)
+      assert.same({ "kill", 0 }, { task:check_limit(10000, true, 12000) })
+    end)
+
+    it("has no more time than its limit gives it", function()
+      local task <close> = new { time_limit_ms = 2500 }
+      task:set_limit(12500)
+      task:doom(13000)
+      assert.same({ "kill", 0 }, { task:check_limit(10000, true, 12500) })
+      assert.equal("TimeLimitExceeded",
+        read_failure(select(3, task:ending())).kind)
+    end)
+
+    it("is ended before its limit is over", function()
+      local task <close> = new { time_limit_ms = 2500 }
+      task:set_limit(12500)
+      task:doom(11000)
+      assert.same({ "kill", 0 }, { task:check_limit(10000, true, 11000) })
+      assert_revoked(task, "revoked while it ran")
+    end)
+  end)
+
   it("has no end of time without a limit", function()
     local task <close> = new()
     assert.same({ "left", 0 }, { task:check_limit(1, true, 1 << 40) })

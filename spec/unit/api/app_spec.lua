@@ -278,6 +278,22 @@ describe("app:main", function()
   end)
 end)
 
+describe("app:revoke", function()
+  it("takes ids and options", function()
+    local app = te.app("x")
+    assert.matches("^revoke: id: .* expected, got 7$",
+      misuse(app.revoke, app, 7))
+    assert.matches("^revoke: id: ", misuse(app.revoke, app, "a b"))
+    assert.matches("^revoke: id 2: .* expected, got 7$",
+      misuse(app.revoke, app, { "a", 7 }))
+    assert.equal("revoke: unknown option 'terminated' (did you mean"
+      .. " 'terminate'?)",
+      misuse(app.revoke, app, "a", { terminated = true }))
+    assert.equal("revoke: terminate: a boolean expected, got 1",
+      misuse(app.revoke, app, { "a" }, { terminate = 1 }))
+  end)
+end)
+
 describe("a TaskError", function()
   it("shows where, what and whose", function()
     local errors = require("taskengine.errors")

@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local misuse = require("spec.support.misuse")
 local results = require("taskengine.results")
 local shard_client = require("spec.support.shard_client")
 local te = require("taskengine")
@@ -20,6 +21,15 @@ describe("the results of many that were sent at once", function()
     local m = shard_client.message(opts)
     return results.new(site.way, m, site.way:send_many(m, calls(n)))
   end
+
+  it("are revoked all, in batches", function()
+    local all = send_many(450)
+    assert.same({ asked = 0, finished = 0, revoked = 450, unknown = 0 },
+      all:revoke())
+    assert.equal("REVOKED", all[450]:state())
+    assert.equal(450, site.shard:redis("ZCARD", "cx"))
+    assert.equal("use results:revoke(...), with a colon", misuse(all.revoke))
+  end)
 
   it("is an array that makes its elements when they are read", function()
     local all = send_many(2500)

@@ -348,6 +348,24 @@ describe("te.spawn", function()
     assert.same({ true, "value" }, { one:wait(1) })
   end)
 
+  it("may be refused a wait before that begins", function()
+    finally(function()
+      scheduler.before_wait(nil)
+    end)
+    local found = in_fiber(function()
+      local here, asked, started = scheduler.current(), nil, false
+      scheduler.before_wait(function(fiber)
+        asked = fiber
+        error("not now", 0)
+      end)
+      local ok, e = pcall(scheduler.await, "x", function()
+        started = true
+      end)
+      return { ok, e, asked == here, started }
+    end)
+    assert.same({ false, "not now", true, false }, found)
+  end)
+
   it("reports an error that nobody asked for", function()
     local folder <close> = script.folder { ["main.lua"] = [[
       local te = require("taskengine")

@@ -159,6 +159,12 @@ describe("waiting for results", function()
     site:take(1)
     assert.same({ false, "finished" }, { done:revoke() })
     assert.same({ true, "asked" }, { running:revoke() })
+    local function asked()
+      return site.shard:redis("HVALS", "cr:w1")[1]:sub(1, 1)
+    end
+    assert.equal("c", asked())
+    assert.same({ true, "asked" }, { running:revoke { terminate = true } })
+    assert.equal("t", asked())
     assert.equal("PENDING", running:state())
     assert.same({ false, "unknown" },
       { result.new(site.way, "nobody"):revoke() })

@@ -245,6 +245,8 @@ describe("Revoking:", function()
       ["is handed back"] = { "b" },
       ["loses its child"] = { "l", "F\x80" },
       ["is unknown there"] = { "n", "F\x80" },
+      ["asks for another attempt"] =
+        { "r", string.pack(">I8Bs4", 0, 1, "") .. "F\x80" },
     }
     for what, operation in pairs(LEAVES) do
       it("ends a task that " .. what .. ", in place of that", function()
