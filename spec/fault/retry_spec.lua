@@ -3,11 +3,13 @@ local envelope = require("spec.support.envelope")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
+local RETRIES <const>, PROCESSES <const> = 2, 2
+
 describe("A retry", function()
   local site = workers.for_each_spec {} -- each with its own Redis
 
-  local function start(processes)
-    return site:worker({ "-P", processes, "-l", "warn" },
+  local function start()
+    return site:start({ "-P", PROCESSES, "-l", "warn" },
       { file = "retries" })
   end
 
@@ -18,63 +20,69 @@ describe("A retry", function()
     workers.wait_gone(children, 1)
   end
 
-  -- How often each attempt of each task was begun.
-  local function attempts()
-    local begun = {}
+  -- Sends tasks that ask twice to be run again; half of them at once.
+  local function send(count)
+    local list = {}
+    for i = 1, count do
+      list[i] = { "notes", RETRIES, i % 2 * 0.02, 0.004 }
+    end
+    return site.app:enqueue_many("asks", list)
+  end
+
+  local function is_done(sent)
+    return site:count("done") + site:count("failed") == #sent
+  end
+
+  -- Starts a worker, and kills a child of it and then itself.
+  local function run_and_kill()
+    local begun = #site:lines("notes")
+    local worker = start()
+    wait_until(function()
+      return #site:lines("notes") > begun
+    end)
+    chaos.pause(0, 0.1)
+    workers.kill(chaos.pick(workers.children(worker)))
+    chaos.pause(0, 0.1)
+    kill(worker)
+  end
+
+  -- How many attempts were made more than once; that each was made is checked.
+  local function count_twice(sent)
+    local begun, twice = {}, 0
     for _, line in ipairs(site:lines("notes")) do
       begun[line] = (begun[line] or 0) + 1
     end
-    return begun
-  end
-
-  it("is made once for each attempt, whoever is killed", function()
-    math.randomseed(chaos.SEED)
-    local count, processes, retries = chaos.size(400, 5000), 2, 2
-    local list = {}
-    for i = 1, count do
-      list[i] = { "notes", retries, math.random() < 0.5 and 0 or 0.02 }
-    end
-    local sent = site.app:enqueue_many("asks", list)
-    local kills = 0
-    local worker
-    repeat
-      worker = site:start({ "-P", processes, "-l", "warn" },
-        { file = "retries" })
-      wait_until(function()
-        return #site:lines("notes") > 0
-      end)
-      chaos.pause(0.05, 0.2)
-      local child = chaos.pick(workers.children(worker))
-      if child then
-        workers.kill(child)
-        kills = kills + 1
-      end
-      chaos.pause(0.05, 0.2)
-      local is_done = site:count("done") + site:count("failed") == count
-      if not is_done then
-        kill(worker)
-        kills = kills + 1
-      end
-    until is_done or kills >= chaos.size(20, 200)
-    if worker.ended then
-      worker = start(processes)
-    end
     for _, result in ipairs(sent) do
-      assert.equal(retries, result:get { timeout = 60 })
-    end
-    local begun, twice = attempts(), 0
-    for _, result in ipairs(sent) do
-      for attempt = 0, retries do
+      for attempt = 0, RETRIES do
         local times = begun[("%s %d"):format(result.id, attempt)]
         assert.is_true(times ~= nil, "an attempt was not made")
         twice = twice + times - 1
       end
     end
-    local bound = kills * processes
+    return twice
+  end
+
+  it("is made once for each attempt, whoever is killed", function()
+    math.randomseed(chaos.SEED)
+    local sent, kills = {}, 0
+    while kills < chaos.size(20, 200) do
+      if is_done(sent) then
+        for _, result in ipairs(send(200)) do
+          sent[#sent + 1] = result
+        end
+      end
+      run_and_kill()
+      kills = kills + 2
+    end
+    local worker = start()
+    for _, result in ipairs(sent) do
+      assert.equal(RETRIES, result:get { timeout = 60 })
+    end
+    local twice, bound = count_twice(sent), kills * PROCESSES
     io.write(("[TE_SEED=%d n=%d kills=%d dup=%d bound=%d]"):format(chaos.SEED,
-      count, kills, twice, bound))
+      #sent, kills, twice, bound))
     assert.is_true(twice <= bound)
-    assert.same({ retries * count, count, 0 }, { site:count("retried"),
+    assert.same({ RETRIES * #sent, #sent, 0 }, { site:count("retried"),
       site:count("done"), site:count("failed") })
     assert.equal(0, site:stop(worker).code)
   end)

@@ -15,8 +15,9 @@ local function fail(kind, message)
 end
 
 -- Asks to be run again, `fails` times. Each attempt is noted.
-app:task("asks", { bind = true }, function(self, path, fails, pause)
+app:task("asks", { bind = true }, function(self, path, fails, pause, takes)
   note(path, self.id, self.retries)
+  te.sleep(takes or 0)
   local ok, e = pcall(function()
     if self.retries < fails then
       fail("Unstable", "attempt " .. self.retries)
