@@ -63,8 +63,11 @@ describe("Revocations", function()
 
   -- What was answered "revoked" never has an outcome of its own.
   local function assert_ends(all, answers)
-    local is_end = { revoked = { REVOKED = true }, finished = { SUCCESS = true },
-      asked = { SUCCESS = true, REVOKED = true } }
+    local is_end = {
+      revoked = { REVOKED = true },
+      finished = { SUCCESS = true },
+      asked = { SUCCESS = true, REVOKED = true },
+    }
     for number, answer in pairs(answers) do
       local state = all[number]:state()
       assert.is_true(is_end[answer][state], answer .. " is " .. state)

@@ -289,7 +289,7 @@ describe("app:revoke", function()
     assert.equal("revoke: unknown option 'terminated' (did you mean"
       .. " 'terminate'?)",
       misuse(app.revoke, app, "a", { terminated = true }))
-    assert.equal("revoke: terminate: a boolean expected, got 1",
+    assert.equal("revoke: terminate: true or false expected, got 1",
       misuse(app.revoke, app, { "a" }, { terminate = 1 }))
   end)
 end)
