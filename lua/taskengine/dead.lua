@@ -5,6 +5,7 @@
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local history = require("taskengine.history")
 local record = require("taskengine.record")
 
 local dead = {}
@@ -226,44 +227,6 @@ function DeadTask:delete()
   return dead.delete(self.client, { self })[self] == "deleted"
 end
 
-local EVENTS <const> = {
-  c = "process died", w = "worker lost", r = "retried", q = "requeued",
-}
-
-local function present(text)
-  return text ~= "" and text or nil
-end
-
--- A note as docs/protocol.md has it; nil when it is none.
-local function read_note(bytes)
-  local ok, at, letter, wid, name, host, pid, next_at = pcall(string.unpack,
-    ">I8c1c12s1s1s1", bytes)
-  if not ok or not EVENTS[letter] then
-    return nil
-  end
-  local note = {
-    at = at / 1000,
-    event = EVENTS[letter],
-    worker_id = letter ~= "q" and wid or nil,
-    worker = present(name),
-    host = present(host),
-    pid = tonumber(pid),
-  }
-  local e = next_at <= #bytes and record.read(bytes:sub(next_at), wid).error
-  if e then
-    note.kind, note.message = e.kind, e.message
-  end
-  return note
-end
-
-local function read_history(notes)
-  local list = {}
-  for _, bytes in ipairs(notes) do
-    list[#list + 1] = read_note(bytes)
-  end
-  return list
-end
-
 -- The arguments; or nil and why there are none.
 local function read_args(envelope)
   local opened = table.pack(core.envelope.open(envelope))
@@ -277,10 +240,7 @@ end
 
 --- What else is kept of it.
 -- @treturn[1] table `args`, with `n`, or `problem` when they cannot be read;
--- `history`, the oldest first: tables of `at` (seconds since 1970) and `event`:
--- "process died", "worker lost" or "retried" (with what is known of
--- `worker_id`, `worker`, `host`, `pid`, `kind`, `message`), or "requeued" (with
--- the `kind` and `message` of the error before)
+-- `history`, the oldest first: see @{taskengine.history}
 -- @return[2] nil when it is not among the dead any more
 -- @raise TaskError of kind BrokerUnavailable
 function DeadTask:details()
@@ -292,7 +252,7 @@ function DeadTask:details()
   return {
     args = args,
     problem = problem,
-    history = read_history(row[6]),
+    history = history.read(row[6]),
   }
 end
 

@@ -4,6 +4,7 @@
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local errors = require("taskengine.errors")
+local history = require("taskengine.history")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
 local revoke = require("taskengine.revoke")
@@ -211,6 +212,15 @@ function Result:info()
     value = outcome.value,
     error = outcome.error,
   }
+end
+
+--- What happened to the task before it ended, the oldest first: attempts that
+-- failed, processes and workers that died with it; the last 16. Of one that was
+-- retried, or failed for good, that is kept as long as its outcome.
+-- @treturn {Event,...} see @{taskengine.history}
+-- @raise TaskError of kind BrokerUnavailable
+function Result:history()
+  return history.read(self.client:ask("te1_history", { self.engine_id }))
 end
 
 --- Lets Redis forget the outcome, which otherwise stays as long as the setting

@@ -46,6 +46,13 @@ describe("A task that is run again", function()
       local r = site:send("asks", "notes", 2)
       r:get { timeout = 20 }
       assert.same({ "r Unstable", "r Unstable" }, noted(r.id))
+      for i, event in ipairs(r:history()) do
+        assert.same({ "retried", "Unstable", "attempt " .. i - 1 },
+          { event.event, event.kind, event.message })
+        assert.is_true(math.abs(event.at - redis_time()) < 20)
+      end
+      assert.equal(2, #r:history())
+      assert.equal(2, site:send("asks_about", r.id):get { timeout = 20 })
       local kept_ms = site:key("PTTL", "v:" .. r.id:sub(1, 19))
       local left_ms = site:key("PTTL", "h:" .. r.id)
       assert.is_true(left_ms > 0 and left_ms <= kept_ms)

@@ -257,7 +257,7 @@ function Client:ask()
   elseif what == 5 then
     c:request("outcome", table.unpack(ids))
   elseif what == 6 then
-    c:request("forget", ids[1])
+    c:request(c:one_in(2) and "forget" or "history", ids[1])
   elseif what == 7 then
     c:request("look", table.unpack(ids))
   elseif what == 8 then

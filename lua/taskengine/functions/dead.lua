@@ -1,6 +1,6 @@
 -- te1_dead, te1_dead_read, te1_requeue, te1_delete: tasks that failed for
--- good, and what is known of those with which processes died; te1_malformed,
--- te1_drop_malformed: what is no task at all.
+-- good; te1_history: what is noted of a task, that processes died with it or
+-- attempts failed; te1_malformed, te1_drop_malformed: what is no task at all.
 
 local READ_MAX = 1000
 -- Of envelopes that one call reads or moves; a single one may be larger.
@@ -192,6 +192,11 @@ te.register("dead_read", function(keys, args)
     end
   end
   return out
+end, { "no-writes" })
+
+te.register("history", function(keys, args)
+  local id = te.resolve(keys[1], args[1])
+  return call("LRANGE", keys[1] .. "h:" .. id, 0, -1)
 end, { "no-writes" })
 
 -- The entry that is meant: the one of this id, if it died at that time. A

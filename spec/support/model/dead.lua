@@ -38,6 +38,11 @@ function dead.dead_read(self, whole, ...)
   return reply
 end
 
+function dead.history(self, any)
+  local past = state.kept(self, self.pasts, ids.resolve(self, any)) or {}
+  return table.move(past, 1, #past, 1, {})
+end
+
 -- The ids of the dead and when they died, by turns, the newest first.
 function dead.dead(self, from, to, limit)
   local function moment(text, open)

@@ -41,6 +41,10 @@ app:task("fails", {
   return self.retries
 end)
 
+app:task("asks_about", function(id)
+  return #app:result(id):history()
+end)
+
 app:task("snoozes", { bind = true, max_retries = 0 }, function(self, path,
   marker)
   note(path, self.retries)

@@ -128,6 +128,15 @@ describe("te1_finish of a task that is to run again", function()
     assert.equal(2, select(3, place(id)).attempt)
   end)
 
+  it("has these notes read by its id, or the caller's", function()
+    local id, field = running({ alias = "order-7" }, { unique = "uorder-7" })
+    assert.same({}, s:call("history", id))
+    retry(field, 1, SPENDS, FAILURE)
+    assert.same(notes(id), s:call("history", id))
+    assert.same(notes(id), s:call("history", "order-7"))
+    assert.same({}, s:call("history", "nobody"))
+  end)
+
   it("stops counting at 255", function()
     local id, field = running { attempt = 255 }
     retry(field, 1, SPENDS, FAILURE)
