@@ -217,4 +217,13 @@ function attempt.will(task)
   end
 end
 
+--- What is said of an attempt that was ended where it waited, because its time
+-- was over: the same as its will.
+-- @tparam table task
+-- @tparam table fields `kind`, `message`
+-- @treturn string an outcome, or a verdict
+function attempt.time_out(task, fields)
+  return (attempt.will(task) or "") .. record.failure(fields)
+end
+
 return attempt

@@ -301,10 +301,10 @@ function Runner:cancel(token)
   local fiber = self.begun[token]
   if fiber then
     fiber:close()
-    finish(self, fiber.task, record.failure {
+    finish(self, fiber.task, attempt.time_out(fiber.task, {
       kind = "TimeLimitExceeded",
       message = "it took longer than its time limit",
-    })
+    }))
   end
 end
 

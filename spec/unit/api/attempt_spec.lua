@@ -340,6 +340,18 @@ describe("an attempt", function()
       assert.is_nil(wills[token])
     end)
 
+    it("says the same when it is ended where it waits", function()
+      app:task("naps", { autoretry_for = true, retry_delay = 3 }, te.sleep)
+      local m = message.new("naps", {}, {},
+        { result_expires = 60, serializer = "msgpack" })
+      local bytes = core.envelope.pack(m.template, ID, { 60 })
+      running:begin(1, bytes)
+      running:cancel(1)
+      local v = read(said[1])
+      assert.same({ 3000, SPENDS, "TimeLimitExceeded" },
+        { v.ms, v.flags, v.error.kind })
+    end)
+
     it("says nothing where the task wants none for that", function()
       app:task("plain", te.now)
       app:task("asks", { autoretry_for = print }, te.now)
