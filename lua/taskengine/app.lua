@@ -3,6 +3,7 @@
 
 local broker = require("taskengine.broker")
 local caller = require("taskengine.caller")
+local canvas = require("taskengine.canvas")
 local check = require("taskengine.check")
 local client = require("taskengine.client")
 local config = require("taskengine.config")
@@ -16,6 +17,7 @@ local result = require("taskengine.result")
 local results = require("taskengine.results")
 local revoke = require("taskengine.revoke")
 local scheduler = require("taskengine.scheduler")
+local stored = require("taskengine.canvas.stored")
 local task = require("taskengine.task")
 
 local app = {}
@@ -173,12 +175,14 @@ function App:task(name, opts, run)
 end
 
 -- What goes into the body besides the arguments: what the call says that no
--- header has, and from whom.
-local function extra_of(m)
+-- header has, whether it is called for each of a list (see taskengine.over),
+-- and from whom.
+local function extra_of(m, over)
   local fiber = scheduler.current()
   local parent = fiber and fiber.task
   local extra = {
     h = m.headers,
+    m = over,
     t = m.retry,
     b = m.memory_limit,
     r = parent and parent.root_id,
@@ -202,11 +206,21 @@ local function message_of(self, one, opts)
   return one.plain
 end
 
+-- What sends and asks for this app.
+function App:_client()
+  return open(self)
+end
+
+-- What every task of a canvas has from the one that sends it.
+function App._extra()
+  return extra_of(NONE) or nil
+end
+
 -- Sends a task; the options were checked.
-function App:_send(one, args, opts)
+function App:_send(one, args, opts, over)
   local way = open(self)
   local m = message.of_call(message_of(self, one, opts), args)
-  local id = way:send(m, args, extra_of(m))
+  local id = way:send(m, args, extra_of(m, over))
   return result.new(way, not m.own_id and m.shown_id or id, {
     name = one.name,
     engine_id = id,
@@ -219,7 +233,7 @@ local function named(self, what, name)
   if not names.is_valid(name) then
     caller.raise(check.problem(what .. ": name", check.name, name))
   end
-  return self.tasks[name] or { name = name, options = NONE }
+  return self.tasks[name] or { app = self, name = name, options = NONE }
 end
 
 --- Sends a task by its name. It need not be defined here; if it is, its
@@ -246,6 +260,39 @@ local function check_list(list)
         :format(i), check.table, list[i]))
     end
   end
+end
+
+-- What makes the parts of a stored canvas.
+local function maker(self)
+  return {
+    task = function(name, args, is_immutable, over)
+      local one = canvas.signature(named(self, "signature", name), args,
+        is_immutable)
+      one.over = (over == "map" or over == "starmap") and over or nil
+      return one
+    end,
+    chain = canvas.chain,
+    group = canvas.group,
+    chord = canvas.chord,
+    flow = canvas.flow,
+  }
+end
+
+--- A call of a task that need not be defined here; or a canvas out of the table
+-- that @{taskengine.canvas.Canvas:to_table} made of it.
+-- @tparam string|table what the task's name, or that table
+-- @tparam[opt] table args
+-- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
+-- @treturn Canvas
+-- @raise when that is none
+function App:signature(what, args, opts)
+  if type(what) == "table" then
+    return stored.read(maker(self), what):clone(args, opts)
+  elseif args ~= nil and type(args) ~= "table" then
+    caller.raise(check.problem("signature: arguments", check.table, args))
+  end
+  local one = canvas.signature(named(self, "signature", what), args or {})
+  return opts and one:set(opts) or one
 end
 
 --- Sends many calls of one task.

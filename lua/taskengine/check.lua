@@ -122,6 +122,9 @@ check.string = type_check("a string", "string")
 --- Takes tables.
 -- @function check.table
 check.table = type_check("a table", "table")
+--- Takes what may be a signature, or a list of them.
+-- @function check.callback
+check.callback = type_check("a signature, or a list of them", "table")
 --- Takes functions.
 -- @function check.callable
 check.callable = type_check("a function", "function")

@@ -136,16 +136,26 @@ function Client:send_many(message, list, extra)
   return sent.accepted
 end
 
+--- Calls a function in Redis.
+-- @tparam string name a function that is harmless when repeated
+-- @tparam {string,...} args
+-- @return its reply
+-- @treturn ?table a problem, see @{taskengine.requests}
+-- @raise TaskError of kind BrokerUnavailable when the app was closed
+function Client:try(name, args)
+  check_open(self, { id = args[1] })
+  return scheduler.await("a question to Redis", function(wake)
+    self.requests:send(name, args, self.timeout_ms, wake)
+  end, slot.REPLY)
+end
+
 --- Asks Redis.
 -- @tparam string name a function that is harmless when repeated
 -- @tparam {string,...} args
 -- @return its reply
 -- @raise TaskError of kind BrokerUnavailable
 function Client:ask(name, args)
-  check_open(self, { id = args[1] })
-  local reply, problem = scheduler.await("a question to Redis", function(wake)
-    self.requests:send(name, args, self.timeout_ms, wake)
-  end, slot.REPLY)
+  local reply, problem = self:try(name, args)
   if problem then
     errors.raise(errors.unavailable(problem, { id = args[1] }))
   end

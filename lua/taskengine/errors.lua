@@ -9,9 +9,10 @@ local errors = {}
 --
 -- The kinds: Error, MaxRetriesExceeded, WorkerLost, NotRegistered, Malformed,
 -- TimeLimitExceeded, SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked,
--- Expired, CannotTravel, TooLarge (how a task ended); Retry (what a task asked
--- for that was called as a function); Timeout, BrokerUnavailable, Forgotten
--- (why its end is not known); and whatever a task names itself with
+-- Expired, CannotTravel, TooLarge, DependencyFailed (how a task ended); Retry
+-- (what a task asked for that was called as a function); Timeout,
+-- BrokerUnavailable, Forgotten (why its end is not known); and whatever a task
+-- names itself with
 -- `error { kind = ... }`.
 -- @type TaskError
 -- @tfield ?string id the task's
@@ -21,6 +22,8 @@ local errors = {}
 -- @tfield ?string traceback of the task, cut to its own functions
 -- @field value what the task raised, if that was no string and can travel; if
 -- it cannot, the message says why
+-- @tfield ?TaskError cause of one of kind DependencyFailed: the error of the
+-- task that failed, because of which this one never ran
 -- @tfield ?boolean indeterminate of an enqueue: it may have been accepted;
 -- repeating it with `task_id = e.id` never makes two tasks
 -- @tfield ?string place the line of the user's program that heard of it
@@ -40,6 +43,14 @@ end
 -- @treturn boolean
 function errors.is(value)
   return debug.getmetatable(value) == TaskError
+end
+
+--- Who is to blame: of a task that never ran, because one that it needs has
+-- failed, the error of that one.
+-- @tparam TaskError e
+-- @treturn TaskError
+function errors.cause(e)
+  return e.cause or e
 end
 
 --- Raises it, at the line where the user's code called this layer.

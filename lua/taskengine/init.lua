@@ -7,6 +7,7 @@
 -- @module taskengine
 
 local app = require("taskengine.app")
+local canvas = require("taskengine.canvas")
 local completion = require("taskengine.completion")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
@@ -21,6 +22,31 @@ local te = {}
 -- @treturn App
 -- @raise when a setting is unknown or wrong
 te.app = app.new
+
+--- Makes a chain, see @{taskengine.canvas.chain}.
+-- @function chain
+-- @param ... canvases, or one list of them
+-- @treturn Canvas
+te.chain = canvas.chain
+
+--- Makes a group, see @{taskengine.canvas.group}.
+-- @function group
+-- @param ... canvases, or one list of them
+-- @treturn Canvas
+te.group = canvas.group
+
+--- Makes a chord, see @{taskengine.canvas.chord}.
+-- @function chord
+-- @tparam Canvas|{Canvas,...} header
+-- @tparam[opt] Canvas body
+-- @treturn Canvas
+te.chord = canvas.chord
+
+--- Makes a flow, see @{taskengine.canvas.flow}.
+-- @function flow
+-- @tparam table about
+-- @treturn Canvas
+te.flow = canvas.flow
 
 --- Yields results as their tasks end.
 -- @function as_completed

@@ -19,6 +19,8 @@ local is_time = check.seconds(0.001, SECONDS_MAX)
 local is_limit = check.seconds(0.001, LIMIT_SECONDS_MAX)
 local is_priority = check.integer(0, 9)
 local is_memory = check.size(1 << 20, 1 << 40, "1M to 1T")
+-- What is in it is looked at when it is attached.
+local is_callback = check.callback
 
 local function set(text)
   local out = {}
@@ -57,6 +59,8 @@ options.CALL = {
     expires = is_time,
     headers = check.table,
     ignore_result = check.boolean,
+    link = is_callback,
+    link_error = is_callback,
     memory_limit = is_memory,
     priority = is_priority,
     queue = check.name,
@@ -69,7 +73,7 @@ options.CALL = {
     unique = unique.accepts,
   },
   inner = { unique = unique.SPEC },
-  later = set("link link_error"),
+  later = {},
 }
 
 --- What `app:task` takes.
@@ -85,11 +89,12 @@ options.TASK = {
     queue = check.name,
     reject_on_worker_lost = check.boolean,
     soft_time_limit = is_limit,
+    stream = check.boolean,
     time_limit = is_limit,
     unique = unique.accepts,
   }, retry.KNOWN),
   inner = { unique = unique.SPEC },
-  later = set("concurrency rate_limit stream track_started"),
+  later = set("concurrency rate_limit track_started"),
 }
 
 --- What `self:retry` takes.
@@ -124,6 +129,12 @@ options.REVOKE = { known = { terminate = check.boolean }, later = {} }
 
 --- What `result:get` takes.
 options.GET = { known = { timeout = is_delay }, later = {} }
+
+--- What `join` of a group's results takes.
+options.JOIN = {
+  known = { timeout = is_delay, propagate = check.boolean },
+  later = {},
+}
 
 local function sorted_names(known)
   local list = {}

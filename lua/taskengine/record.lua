@@ -9,6 +9,7 @@ local record = {}
 local STATES <const> = {
   S = "SUCCESS",
   J = "SUCCESS",
+  G = "SUCCESS",
   F = "FAILURE",
   R = "REVOKED",
 }
@@ -36,6 +37,16 @@ local function read_error(fields, id, name)
   }
 end
 
+-- The same with the error of the task because of which this one never ran.
+local function read_failure(fields, id, name)
+  local e = read_error(fields, id, name)
+  local value = e.value
+  if e.kind == "DependencyFailed" and type(value) == "table" then
+    e.cause = read_error(value.error, text(value.id, nil))
+  end
+  return e
+end
+
 local function unknown(kind, message, id, name)
   return {
     error = errors.new { kind = kind, message = message, id = id, name = name },
@@ -44,7 +55,9 @@ end
 
 -- The value behind the letter; the second is false when there is none.
 local function read_value(letter, bytes)
-  if letter == "J" then
+  if letter == "G" then
+    return nil, true -- of a group: see taskengine.gather
+  elseif letter == "J" then
     local value, why = core.json.decode(bytes:sub(2))
     return value, not why
   end
@@ -75,7 +88,7 @@ function record.read(bytes, id, name)
   elseif state == "SUCCESS" then
     return { state = state, value = value }
   end
-  return { state = state, error = read_error(value, id, name) }
+  return { state = state, error = read_failure(value, id, name) }
 end
 
 local FAILURE_LIMIT <const> = 1024 * 1024

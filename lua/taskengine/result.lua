@@ -4,6 +4,7 @@
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local errors = require("taskengine.errors")
+local gather = require("taskengine.gather")
 local history = require("taskengine.history")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
@@ -57,6 +58,11 @@ end
 -- @treturn Outcome
 function Result:settle(bytes)
   local outcome = record.read(bytes, self.id, self.name)
+  if gather.is(bytes) then
+    outcome.value = gather.value(gather.source(self.engine_id, function()
+      return self.client
+    end), bytes)
+  end
   -- What is unknown now may be known later.
   self.outcome = bytes ~= "?" and outcome or nil
   if tally.listener and self.outcome then

@@ -10,7 +10,9 @@ local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
 local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
+local inputs = require("taskengine.inputs")
 local limits = require("taskengine.limits")
+local over = require("taskengine.over")
 local record = require("taskengine.record")
 local retry = require("taskengine.retry")
 local scheduler = require("taskengine.scheduler")
@@ -206,11 +208,15 @@ local function execute(self, task, id, name, extra, ...)
   if bytes then
     limits.begin_memory(task, bytes)
   end
+  local run = one.run
+  if extra and over.is(extra.m) then
+    run = over.each(run, extra.m)
+  end
   if one.options.bind then
-    return conclude(self, task, xpcall(one.run, describe,
+    return conclude(self, task, xpcall(run, describe,
       self_of(self, task, extra, ...), ...))
   end
-  return conclude(self, task, xpcall(one.run, describe, ...))
+  return conclude(self, task, xpcall(run, describe, ...))
 end
 
 -- Ends a task: it has left its fiber.
@@ -248,7 +254,13 @@ local function on_stop(fiber, ok, outcome)
 end
 
 local function run_to_end(self, task)
-  local outcome = execute(self, task, open_envelope(task.envelope))
+  local envelope = task.envelope
+  local outcome
+  if inputs.are_in(envelope) then
+    outcome = execute(self, task, inputs.open(envelope, self.tasks))
+  else
+    outcome = execute(self, task, open_envelope(envelope))
+  end
   task.is_running = false
   return outcome
 end

@@ -2,11 +2,15 @@
 -- @module taskengine.task
 
 local bound = require("taskengine.bound")
+local canvas = require("taskengine.canvas")
 local caller = require("taskengine.caller")
+local check = require("taskengine.check")
 local options = require("taskengine.options")
 local retry = require("taskengine.retry")
 
 local task = {}
+
+local is_chunk = check.integer(1, 1000000)
 
 --- A task of an app.
 -- @type Task
@@ -90,11 +94,86 @@ end
 -- be the same instead of them; `for_s`, the seconds after which another may be
 -- made all the same; `release = "started"` (or `["until"]`), that another may
 -- be made from when a worker has taken this one
+-- @tparam[opt] Canvas|{Canvas,...} opts.link what is to run, with the result in
+-- front of its arguments, when the task has succeeded
+-- @tparam[opt] Canvas|{Canvas,...} opts.link_error what is to run, with the
+-- error in front, when it has failed
 -- @treturn Result
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Task:apply_async(args, opts)
   local checked = options.call("apply_async", args, opts)
+  if checked and (checked.link or checked.link_error) then
+    return canvas.signature(self, args or {}):apply_async(nil, checked)
+  end
   return self.app:_send(self, args or {}, checked)
+end
+
+--- A signature: this call, to be sent later or as part of something larger,
+-- see @{taskengine.canvas}. There the results of what it waits for go in front
+-- of these arguments.
+-- @param ... arguments
+-- @treturn Canvas
+function Task:s(...)
+  return canvas.signature(self, table.pack(...))
+end
+
+--- A signature that takes no results: its arguments are these.
+-- @param ... arguments
+-- @treturn Canvas
+function Task:si(...)
+  return canvas.signature(self, table.pack(...), true)
+end
+
+-- One task that is called for each element of a list.
+local function over(self, kind, list)
+  local one = canvas.signature(self, { n = list and 1 or 0, list },
+    list ~= nil)
+  one.over = kind
+  return one
+end
+
+local function check_list(what, list)
+  if list ~= nil and not check.table(list) then
+    caller.raise(check.problem(what, check.table, list))
+  end
+end
+
+--- A signature of one task that calls the function with each element of a list,
+-- one after the other, and returns the list of what that returns.
+-- @tparam[opt] table list without it, the result of what it waits for
+-- @treturn Canvas
+function Task:map(list)
+  check_list("map: list", list)
+  return over(self, "map", list)
+end
+
+--- The same for a list of lists of arguments.
+-- @tparam[opt] {table,...} list
+-- @treturn Canvas
+function Task:starmap(list)
+  check_list("starmap: list", list)
+  return over(self, "starmap", list)
+end
+
+--- A group of tasks that call the function for some elements each, see
+-- @{Task:starmap}: fewer tasks where a single call is short.
+-- @tparam {table,...} list of lists of arguments
+-- @tparam int size how many calls each task makes
+-- @treturn Canvas
+function Task:chunks(list, size)
+  if list == nil then
+    caller.raise(check.problem("chunks: list", check.table, list))
+  end
+  check_list("chunks: list", list)
+  if not is_chunk(size) then
+    caller.raise(check.problem("chunks: size", is_chunk, size))
+  end
+  local members = {}
+  for from = 1, #list, size do
+    local part = table.move(list, from, math.min(from + size - 1, #list), 1, {})
+    members[#members + 1] = over(self, "starmap", part)
+  end
+  return canvas.group(members)
 end
 
 --- For people.

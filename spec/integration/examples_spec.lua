@@ -72,4 +72,26 @@ describe("the example", function()
       assert.equal(303, retried)
     end)
   end)
+
+  -- With a worker of its own, and in plain Lua with a worker elsewhere.
+  local function assert_both_print(name, text)
+    local ended = run(name)
+    assert.same({ 0, text }, { ended.code, ended.stdout })
+    local worker = place:worker { FOLDER .. "/" .. name }
+    ended = run_plain(name)
+    assert.same({ 0, text, "" }, { ended.code, ended.stdout, ended.stderr })
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end
+
+  it("13_chains adds up, and tells what broke a chain", function()
+    assert_both_print("13_chains.lua", "Chain: 25\nWith |: 25\nImmutable: 3\n"
+      .. "Succeeded: false\nCause: division by zero\n")
+  end)
+
+  it("14_groups has its results in order", function()
+    assert_both_print("14_groups.lua", "Group: 4, 8, 16\nCompleted: 3\n"
+      .. "One by one: 28\nChord: 28\nWith |: 28\n"
+      .. "Chunks: 3, the last one: 18, 20\nFlow: 10\n")
+  end)
 end)

@@ -14,6 +14,7 @@ commands.LIST = {
   { "purge", "delete the tasks that wait in queues" },
   { "control", "end tasks, or keep them from beginning" },
   { "dead", "show tasks that failed for good, and run them again" },
+  { "flow", "show a chain, group, chord or flow, and run again what failed" },
   { "doctor", "look whether all is well, and say what to do" },
   { "env", "print what lets plain Lua find this taskengine" },
 }
@@ -23,8 +24,7 @@ commands.HIDDEN = { "child", "supervise" }
 
 --- Commands to come.
 commands.LATER = {
-  "bench", "config", "dashboard", "events",
-  "flow", "inspect", "schedule", "top",
+  "bench", "config", "dashboard", "events", "inspect", "schedule", "top",
 }
 
 local function contains(list, name)

@@ -18,18 +18,18 @@ local KEYLESS <const> = {
 }
 local SUBCOMMANDS <const> = { FUNCTION = true, CLIENT = true }
 local ON_KEY <const> = {
-  { "DEL" }, { "EXISTS" }, { "GET" }, { "HDEL", "f" }, { "HEXISTS", "f" },
-  { "HGET", "f" }, { "HINCRBY", "f", "1" }, { "HKEYS" }, { "HLEN" },
-  { "HMGET", "f" }, { "HSET", "f", "v" }, { "HSETNX", "f", "v" },
+  { "DEL" }, { "EXISTS" }, { "GET" }, { "GETRANGE", "0", "1" }, { "HDEL", "f" },
+  { "HEXISTS", "f" }, { "HGET", "f" }, { "HINCRBY", "f", "1" }, { "HKEYS" },
+  { "HLEN" }, { "HMGET", "f" }, { "HSET", "f", "v" }, { "HSETNX", "f", "v" },
   { "HSTRLEN", "f" }, { "LINDEX", "0" }, { "LLEN" }, { "LPOP", "1" },
   { "LPUSH", "v" }, { "LRANGE", "0", "1" }, { "LREM", "0", "v" },
-  { "LTRIM", "0", "1" }, { "PEXPIRE", "1" }, { "PTTL" }, { "RPOP" },
-  { "RPUSH", "v" }, { "SADD", "m" }, { "SCARD" }, { "SET", "v" },
-  { "SMEMBERS" }, { "SPOP", "1" }, { "SRANDMEMBER", "1" },
-  { "SREM", "m" }, { "TYPE" }, { "UNLINK" },
-  { "ZADD", "1", "m" }, { "ZCARD" }, { "ZCOUNT", "0", "1" },
-  { "ZPOPMIN", "1" }, { "ZRANGE", "0", "1" }, { "ZRANK", "m" },
-  { "ZREM", "m" }, { "ZSCORE", "m" },
+  { "LTRIM", "0", "1" }, { "PERSIST" }, { "PEXPIRE", "1" }, { "PTTL" },
+  { "RPOP" }, { "RPUSH", "v" }, { "SADD", "m" }, { "SCARD" }, { "SET", "v" },
+  { "SETRANGE", "0", "v" }, { "SISMEMBER", "m" }, { "SMEMBERS" },
+  { "SPOP", "1" }, { "SRANDMEMBER", "1" }, { "SREM", "m" }, { "TYPE" },
+  { "UNLINK" }, { "ZADD", "1", "m" }, { "ZCARD" }, { "ZCOUNT", "0", "1" },
+  { "ZPOPMIN", "1" }, { "ZRANGE", "0", "1" }, { "ZRANK", "m" }, { "ZREM", "m" },
+  { "ZSCORE", "m" },
 }
 
 --- The commands that have to be allowed, each with arguments.

@@ -11,10 +11,11 @@ complete -c taskengine -n __fish_use_subcommand -f -a queues -d 'show each queue
 complete -c taskengine -n __fish_use_subcommand -f -a purge -d 'delete the tasks that wait in queues'
 complete -c taskengine -n __fish_use_subcommand -f -a control -d 'end tasks, or keep them from beginning'
 complete -c taskengine -n __fish_use_subcommand -f -a dead -d 'show tasks that failed for good, and run them again'
+complete -c taskengine -n __fish_use_subcommand -f -a flow -d 'show a chain, group, chord or flow, and run again what failed'
 complete -c taskengine -n __fish_use_subcommand -f -a doctor -d 'look whether all is well, and say what to do'
 complete -c taskengine -n __fish_use_subcommand -f -a env -d 'print what lets plain Lua find this taskengine'
 complete -c taskengine -n __fish_use_subcommand -f -a help -d 'show help'
-complete -c taskengine -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from run worker call result status queues purge control dead doctor env' -a 'run worker call result status queues purge control dead doctor env' -f
+complete -c taskengine -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from run worker call result status queues purge control dead flow doctor env' -a 'run worker call result status queues purge control dead flow doctor env' -f
 
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s P -l processes -x -d 'processes that run tasks'
 complete -c taskengine -n '__fish_seen_subcommand_from run' -s c -l concurrency -x -d 'tasks at a time in each process'
@@ -105,6 +106,14 @@ complete -c taskengine -n '__fish_seen_subcommand_from dead' -s f -l file -r -d 
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -l config -r -d 'a Lua file that returns settings'
 complete -c taskengine -n '__fish_seen_subcommand_from dead' -l json -d 'print JSON'
+
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -f
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -l dot -d 'print it for Graphviz'
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -l retry-failed -d 'run again what failed, and what did not run because of that'
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -s b -l broker -x -a 'embedded:// redis:// redis+unix://' -d 'where Redis is'
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -l config -r -d 'a Lua file that returns settings'
+complete -c taskengine -n '__fish_seen_subcommand_from flow' -l json -d 'print JSON'
 
 complete -c taskengine -n '__fish_seen_subcommand_from doctor' -f
 complete -c taskengine -n '__fish_seen_subcommand_from doctor' -s f -l file -r -d 'take broker and namespace from the app in this Lua file'

@@ -84,10 +84,6 @@ describe("taskengine.options", function()
   end)
 
   it("says what is not built yet", function()
-    for _, name in ipairs { "link", "link_error" } do
-      assert.equal(("apply_async: the option '%s' is not built yet")
-        :format(name), call_problem { [name] = 1 })
-    end
     assert.equal("task 'x': the option 'rate_limit' is not built yet",
       misuse(options.check, "task 'x'", options.TASK, { rate_limit = 3 }))
   end)

@@ -1,0 +1,287 @@
+--- From a canvas to a plan.
+--
+-- Each part is given what it waits for (a *feed*) and says where its results
+-- come out (an *outlet*). The length of a chain is a loop here, only nesting
+-- is recursion.
+-- @module taskengine.canvas.compile
+
+local caller = require("taskengine.caller")
+local plan = require("taskengine.canvas.plan")
+
+local compile = {}
+
+--- How many tasks a canvas may have.
+compile.NODES_MAX = 1000000
+
+local DEPTH_MAX <const> = 500
+
+-- A part's own options go before those of what it is part of.
+local function merge(options, own)
+  if not own then
+    return options
+  elseif not options then
+    return own
+  end
+  local all = {}
+  for name, value in pairs(options) do
+    all[name] = value
+  end
+  if own.countdown or own.eta then
+    all.countdown, all.eta = nil, nil
+  end
+  for name, value in pairs(own) do
+    all[name] = value
+  end
+  return all
+end
+
+-- What is said of those that run first does not hold for the others.
+local function behind_first(options)
+  if not options or not (options.countdown or options.eta) then
+    return options
+  end
+  local rest = {}
+  for name, value in pairs(options) do
+    rest[name] = value
+  end
+  rest.countdown, rest.eta = nil, nil
+  return rest
+end
+
+local function join_front(front, own)
+  if not front or not own then
+    return front or own
+  end
+  local n, m = front.n or #front, own.n or #own
+  local all = table.move(front, 1, n, 1, { n = n + m })
+  return table.move(own, 1, m, n + 1, all)
+end
+
+-- What is not defined here may be nowhere: see taskengine.canvas.known.
+local function note_foreign(self, task, options)
+  if not task.run then
+    local queue = options and options.queue
+    self.foreign = self.foreign or {}
+    self.foreign[task.name] = self.foreign[task.name] or queue or false
+  end
+end
+
+local function check_app(self, one)
+  local app = one.task.app
+  if not self.app then
+    self.app, self.named = app, one.task.name
+  elseif app ~= self.app then
+    caller.raise(("the canvas mixes apps: '%s' belongs to %s, '%s' to %s;"
+      .. " each has a broker of its own"):format(self.named,
+      tostring(self.app), one.task.name, tostring(app)))
+  end
+end
+
+local function check_size(self)
+  if self.plan.count >= compile.NODES_MAX then
+    caller.raise(("the canvas has more than %d tasks; pass lists to fewer"
+      .. " tasks, as task:chunks does"):format(compile.NODES_MAX))
+  end
+end
+
+local build = {} -- by kind
+
+-- A feed from one outlet. A table that has names comes out of one node.
+local function feed_from(self, outlet, kind)
+  return { {
+    outlet = outlet.names and self.plan:seal(outlet) or outlet,
+    kind = kind or "f",
+  } }
+end
+
+local function compile_part(self, one, feed, front, options)
+  self.depth = self.depth + 1
+  if self.depth > DEPTH_MAX then
+    caller.raise(("the canvas is nested deeper than %d levels"):format(
+      DEPTH_MAX))
+  end
+  local outlet = build[one.kind](self, one, feed, front, options)
+  for _, callback in ipairs(one.links or {}) do
+    compile_part(self, callback, feed_from(self, outlet))
+  end
+  for _, callback in ipairs(one.errbacks or {}) do
+    compile_part(self, callback,
+      feed_from(self, self.plan:seal(outlet), "e"))
+  end
+  self.depth = self.depth - 1
+  return outlet
+end
+
+local function build_task(self, one, feed, front, options)
+  check_app(self, one)
+  check_size(self)
+  options = merge(options, one.options)
+  if options and options.unique then
+    caller.raise(("'%s' cannot be unique in a canvas: each canvas has tasks of"
+      .. " its own"):format(one.task.name))
+  elseif feed and options and options.eta then
+    caller.raise(("'%s' has an eta, but it runs behind others: a countdown"
+      .. " begins when they have ended"):format(one.task.name))
+  end
+  note_foreign(self, one.task, options)
+  local made = self.plan
+  local node = made:add(one, options, not one.is_immutable and front or nil)
+  if feed then
+    made:connect(node, feed, one.is_immutable)
+  end
+  return plan.one(node)
+end
+
+local function build_chain(self, one, feed, front, options)
+  front, options = join_front(front, one.front), merge(options, one.options)
+  local outlet = compile_part(self, one.steps[1], feed, front, options)
+  options = behind_first(options)
+  for i = 2, one.count do
+    outlet = compile_part(self, one.steps[i], feed_from(self, outlet), nil,
+      options)
+  end
+  return outlet
+end
+
+-- A feed that so many wait for: a table comes out of one node.
+local function spread(self, feed, count)
+  if not feed or count < 2 then
+    return feed
+  end
+  local shared = {}
+  for i, part in ipairs(feed) do
+    shared[i] = {
+      outlet = part.outlet.count > 1 and self.plan:seal(part.outlet)
+        or part.outlet,
+      kind = part.kind,
+      is_wide = true,
+    }
+  end
+  return shared
+end
+
+local function add_nodes(list, outlet)
+  for i = 1, outlet.count do
+    list[#list + 1] = plan.node_at(outlet, i)
+  end
+end
+
+-- A group without members is a node that gathers nothing.
+local function build_empty(self, feed)
+  local made = self.plan
+  local node = made:add(plan.JOIN)
+  if feed then
+    made:connect(node, feed, true)
+  end
+  return plan.one(node)
+end
+
+local function build_group(self, one, feed, front, options)
+  local members = one.members
+  if #members == 0 then
+    return build_empty(self, feed)
+  end
+  front, options = join_front(front, one.front), merge(options, one.options)
+  feed = spread(self, feed, #members)
+  local list = {}
+  for _, member in ipairs(members) do
+    local outlet = compile_part(self, member, feed, front, options)
+    -- A group right in a group is part of it.
+    add_nodes(list, member.kind == "group" and outlet
+      or self.plan:seal(outlet))
+  end
+  return plan.several(list)
+end
+
+local function build_chord(self, one, feed, front, options)
+  if not one.body then
+    caller.raise("a chord has no body yet: te.chord(header, body), or call it"
+      .. " with one")
+  end
+  front, options = join_front(front, one.front), merge(options, one.options)
+  local outlet = compile_part(self, one.header, feed, front, options)
+  return compile_part(self, one.body, feed_from(self, outlet), nil,
+    behind_first(options))
+end
+
+-- What a node of a flow waits for.
+local function feed_of(node, outlets)
+  local feed = {}
+  for i, entry in ipairs(node.after) do
+    feed[i] = { outlet = outlets[entry.name], kind = entry.kind }
+  end
+  return feed
+end
+
+local function build_flow(self, one, feed, front, options)
+  front, options = join_front(front, one.front), merge(options, one.options)
+  feed = spread(self, feed, #one.nodes)
+  local outlets, names, list = {}, {}, {}
+  for _, node in ipairs(one.nodes) do
+    local is_first = #node.after == 0
+    local outlet = compile_part(self, node.canvas,
+      is_first and feed or not is_first and feed_of(node, outlets) or nil,
+      is_first and front or nil,
+      is_first and options or behind_first(options))
+    outlets[node.name] = self.plan:seal(outlet)
+    self.label(node.name, outlets[node.name].first)
+    if node.is_sink then
+      names[#names + 1] = node.name
+    end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    list[i] = outlets[name].first
+  end
+  local outlet = plan.several(list)
+  outlet.names = names
+  return outlet
+end
+
+build.task, build.chain, build.group = build_task, build_chain, build_group
+build.chord, build.flow = build_chord, build_flow
+
+local function add_label(self)
+  return function(name, node)
+    self.labels = self.labels or {}
+    self.labels[node] = self.labels[node] or name
+  end
+end
+
+-- What the result of the whole is. A flow's sinks are asked for one by one.
+local function add_result(self, one, outlet)
+  local made = self.plan
+  if one.kind == "flow" then
+    made.result = { kind = "flow", outlet = outlet, names = outlet.names }
+  elseif outlet.is_table or made.what[outlet.first] == plan.JOIN then
+    made.result = {
+      kind = "group",
+      node = made:seal(outlet).first,
+      outlet = outlet.is_table and outlet or plan.several({}),
+    }
+  else
+    made.result = { kind = "one", node = outlet.first }
+  end
+end
+
+--- Compiles a canvas.
+-- @tparam Canvas one
+-- @tparam ?table front arguments for what runs first
+-- @tparam ?table options for all
+-- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
+-- here, to their queue or false; `labels`, node to the name that a flow has for
+-- it;
+-- and `result`: `kind` (`one`, `group` or `flow`), its `node`, the `outlet`
+-- with the members, their `names`
+-- @raise at the line of the caller's program when the parts do not fit
+function compile.plan(one, front, options)
+  local self = { plan = plan.new(), depth = 0 }
+  self.label = add_label(self)
+  local outlet = compile_part(self, one, nil, front, options)
+  add_result(self, one, outlet)
+  self.plan.app, self.plan.labels = self.app, self.labels
+  self.plan.foreign = self.foreign
+  return self.plan
+end
+
+return compile

@@ -1,0 +1,240 @@
+--- The results of a group.
+-- @module taskengine.canvas.group_result
+
+local caller = require("taskengine.caller")
+local completion = require("taskengine.completion")
+local errors = require("taskengine.errors")
+local options = require("taskengine.options")
+local plan = require("taskengine.canvas.plan")
+local result = require("taskengine.result")
+local results = require("taskengine.results")
+
+local group_result = {}
+
+local FORGOTTEN_MAX <const> = 1000 -- in one call
+
+--- The results of a group, an array: `group[i]`, `#group` and `ipairs` work.
+-- @type GroupResult
+-- @tfield string id of the node that gathers them
+-- @tfield ?Flow flow what it is part of
+-- @tfield Results members one for each, in order
+local GroupResult = { __name = "taskengine.GroupResult" }
+
+-- The ids of the members as results has them: runs of neighbours.
+local function parts_of(flow, outlet)
+  local parts, i = {}, 1
+  while i <= outlet.count do
+    local from, node = i, plan.node_at(outlet, i)
+    while i < outlet.count
+      and plan.node_at(outlet, i + 1) == node + i + 1 - from do
+      i = i + 1
+    end
+    parts[#parts + 1] = { from = from, to = i, id = flow:node_id(node) }
+    i = i + 1
+  end
+  return parts
+end
+
+--- Makes one.
+-- @tparam Flow flow
+-- @tparam int node that gathers
+-- @tparam Outlet outlet the members
+-- @treturn GroupResult
+function group_result.new(flow, node, outlet)
+  local id = flow:node_id(node)
+  return setmetatable({
+    id = id,
+    flow = flow,
+    outlet = outlet,
+    whole = result.new(flow.client, id, { engine_id = id }),
+    members = results.new(flow.client, { keeps_result = true },
+      parts_of(flow, outlet)),
+  }, GroupResult)
+end
+
+--- Makes that of a group without members, which needs no Redis.
+-- @treturn GroupResult
+function group_result.empty()
+  local whole = result.new(nil, "", { engine_id = "" })
+  whole.outcome = { state = "SUCCESS", value = { n = 0 } }
+  return setmetatable({
+    id = "",
+    outlet = plan.several({}),
+    whole = whole,
+    members = results.new(nil, { keeps_result = true }, {}),
+  }, GroupResult)
+end
+
+--- Whether a value is one.
+-- @param value anything
+-- @treturn boolean
+function group_result.is(value)
+  return getmetatable(value) == GroupResult
+end
+
+--- Waits for all, and returns their values: one question for the whole group,
+-- read page by page when it is large.
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.timeout in seconds
+-- @treturn table the values in order, their number in `n`
+-- @raise the TaskError of the member that failed first; TaskError of kind
+-- Timeout, Forgotten, BrokerUnavailable
+function GroupResult:get(opts)
+  local ok, value = pcall(self.whole.get, self.whole, opts)
+  if ok then
+    return value
+  elseif errors.is(value) then
+    errors.raise(errors.cause(value))
+  end
+  error(value, 0)
+end
+
+--- Waits for all without raising an error.
+-- @tparam[opt] number timeout in seconds
+-- @treturn[1] boolean true
+-- @treturn[1] table as @{GroupResult:get}
+-- @treturn[2] boolean false
+-- @treturn[2] TaskError of the member that failed first
+-- @return[3] nil: the time is up
+-- @treturn[3] string `"timeout"`
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:wait(timeout)
+  local ok, value = self.whole:wait(timeout)
+  return ok, ok == false and errors.cause(value) or value
+end
+
+--- Yields results as their tasks end, see @{taskengine.as_completed}.
+-- @tparam[opt] number timeout in seconds, for all of them
+-- @return an iterator for a generic `for`
+-- @raise in the loop: TaskError of kind Timeout when the time is up
+function GroupResult:iter(timeout)
+  return completion.as_completed(self.members, timeout)
+end
+
+local function value_of(one, opts)
+  local ok, value = one:wait(0)
+  if not ok and opts.propagate ~= false then
+    errors.raise(errors.cause(value))
+  end
+  return value
+end
+
+--- Waits for every member, whether others fail or not, and returns their values
+-- in order.
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.timeout in seconds, for all of them
+-- @tparam[opt=true] boolean opts.propagate false: errors stand in the table
+-- where the values would
+-- @treturn table with their number in `n`
+-- @raise the TaskError of the first, in this order, that failed; of kind
+-- Timeout, BrokerUnavailable
+function GroupResult:join(opts)
+  opts = options.check("join", options.JOIN, opts)
+  for _ in completion.as_completed(self.members, opts.timeout) do end
+  local out = { n = #self.members }
+  for i = 1, out.n do
+    out[i] = value_of(self.members[i], opts)
+  end
+  return out
+end
+
+--- How many members have ended, however they did.
+-- @treturn int
+-- @raise TaskError of kind BrokerUnavailable, Forgotten
+function GroupResult:completed_count()
+  local outlet, count, i = self.outlet, 0, 1
+  while i <= outlet.count do
+    local first = plan.node_at(outlet, i)
+    local last = first
+    while i < outlet.count and plan.node_at(outlet, i + 1) == last + 1 do
+      i, last = i + 1, last + 1
+    end
+    count, i = count + self.flow:ended(first, last), i + 1
+  end
+  return count
+end
+
+--- Whether the group has ended: all have, or one has failed.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:ready()
+  return self.whole:ready()
+end
+
+--- Whether all have returned a value.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:successful()
+  return self.whole:successful()
+end
+
+--- Whether one has failed or was revoked.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:failed()
+  return self.whole:failed()
+end
+
+--- The state of the group, see @{taskengine.result.Result:state}.
+-- @treturn string
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:state()
+  return self.whole:state()
+end
+
+--- Revokes what has not ended of all that was sent with the group.
+-- @tparam[opt] table opts see @{taskengine.canvas.handle.Flow:revoke}
+-- @treturn boolean whether there was anything left to revoke
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:revoke(opts)
+  return self.flow ~= nil and self.flow:revoke(opts)
+end
+
+--- Lets Redis forget the results of the group and of its members.
+-- @treturn int how many there were
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:forget()
+  if not self.flow then
+    return 0
+  end
+  local client, forgotten = self.flow.client, 0
+  local ids = { self.id }
+  for i = 1, #self.members do
+    ids[#ids + 1] = results.id(self.members, i)
+    if #ids == FORGOTTEN_MAX then
+      forgotten = forgotten + client:ask("te1_forget", ids)
+      ids = {}
+    end
+  end
+  self.whole.outcome = nil
+  return forgotten + (ids[1] and client:ask("te1_forget", ids) or 0)
+end
+
+--- For people.
+-- @treturn string
+function GroupResult:__tostring()
+  return ("results of a group of %d"):format(self.outlet.count)
+end
+
+caller.guard_methods(GroupResult, "group")
+
+local methods = {}
+for name, method in pairs(GroupResult) do
+  if name:sub(1, 2) ~= "__" then
+    methods[name] = method
+  end
+end
+
+function GroupResult:__index(key)
+  local method = methods[key]
+  if method then
+    return method
+  end
+  return math.type(key) == "integer" and self.members[key] or nil
+end
+
+function GroupResult:__len()
+  return #self.members
+end
+
+return group_result

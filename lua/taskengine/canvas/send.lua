@@ -1,0 +1,186 @@
+--- Sends a canvas: its plan, portion by portion, and then the seal.
+--
+-- Nothing of it runs before the seal. A portion may be sent again without
+-- changing anything, and so may the whole.
+-- @module taskengine.canvas.send
+
+local caller = require("taskengine.caller")
+local compile = require("taskengine.canvas.compile")
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local flow_result = require("taskengine.canvas.flow_result")
+local group_result = require("taskengine.canvas.group_result")
+local handle = require("taskengine.canvas.handle")
+local known = require("taskengine.canvas.known")
+local options = require("taskengine.options")
+local pieces = require("taskengine.canvas.pieces")
+local result = require("taskengine.result")
+
+local send = {}
+
+local PRODUCER_BYTES <const> = 12
+-- Flags of te1_flow, and in its reply the verdict that nothing was done.
+local SEAL <const>, BEGIN <const> = 1, 2
+local VERDICT <const>, DONE <const>, GONE <const> = 2, 0, 2
+
+local function copy_without_id(given)
+  local opts = {}
+  for name, value in pairs(given) do
+    opts[name] = value
+  end
+  opts.task_id = nil
+  return opts
+end
+
+-- A canvas takes the id of an earlier attempt to send it: its producer is in
+-- there. An id of the caller's own can stand for one task only.
+local function producer_of(task_id)
+  if not task_id then
+    return core.envelope.new_producer()
+  elseif not core.envelope.seq(task_id) then
+    caller.raise("apply_async: task_id: a canvas is many tasks, and none can"
+      .. " have an id of the caller's own; here it is the id in the error of"
+      .. " an earlier attempt")
+  end
+  return task_id:sub(1, PRODUCER_BYTES)
+end
+
+local function fail(problem, state)
+  errors.raise(errors.unavailable(problem, {
+    id = core.envelope.id(state.producer, state.plan.result.node
+      or state.plan.count),
+    -- What was not sealed never runs.
+    indeterminate = problem.sent and state.is_sealing,
+  }))
+end
+
+-- One portion. Returns whether it is told that somebody waits for the result.
+local function transmit(state, portion, flags, inbox)
+  local args = {
+    state.producer, flags, state.plan.count,
+    state.way.settings.result_expires, state.name, inbox or "",
+    inbox and state.plan.result.node or "",
+  }
+  table.move(portion, 1, #portion, #args + 1, args)
+  state.is_sealing = flags & SEAL ~= 0
+  local reply, problem = state.way:try("te1_flow", args)
+  if problem then
+    fail(problem, state)
+  elseif reply[VERDICT] == GONE then
+    fail({ reason = "it took too long to send: Redis has dropped the first"
+      .. " part of it", sent = false }, state)
+  end
+  return inbox ~= nil and reply[VERDICT] == DONE
+end
+
+-- Sends all portions; the last one seals. Who asks at once for the result of
+-- what it sends is told without another question.
+local function transmit_all(state)
+  local way, node = state.way, state.plan.result.node
+  local inbox, ahead
+  if node then
+    inbox, ahead = way.waits:anticipate()
+  end
+  local _ <close> = ahead
+  local portion, flags = state.pieces:portion(), BEGIN
+  while portion do
+    local following = state.pieces:portion()
+    local is_last = following == nil
+    local is_told = transmit(state, portion, flags | (is_last and SEAL or 0),
+      is_last and inbox or nil)
+    if is_last and node then
+      way.waits:note_sent(core.envelope.id(state.producer, node), is_told)
+    end
+    portion, flags = following, 0
+  end
+end
+
+local function nodes_by_name(made)
+  local nodes = {}
+  for node, name in pairs(made.labels or {}) do
+    nodes[name] = node
+  end
+  return nodes
+end
+
+local function result_of(state)
+  local made, way = state.plan, state.way
+  local whole = made.result
+  local flow = handle.new(way, state.producer)
+  if whole.kind == "group" then
+    return group_result.new(flow, whole.node, whole.outlet)
+  elseif whole.kind == "flow" then
+    return flow_result.new(flow, whole.names, nodes_by_name(made))
+  end
+  local id = flow:node_id(whole.node)
+  local one = result.new(way, id, {
+    name = made.what[whole.node].task.name,
+    engine_id = id,
+    keeps_result = state.pieces:call(whole.node).keeps_result,
+  })
+  one.flow = flow
+  return one
+end
+
+-- Names that are not defined here are asked for, and get the queue where their
+-- worker has them.
+local function check_foreign(way, made)
+  if made.foreign then
+    local queues = known.check(way, made.foreign)
+    for name, queue in pairs(queues) do
+      made.foreign[name] = queue
+    end
+  end
+end
+
+local function send_plan(one, made, producer)
+  local app = made.app
+  local way = app:_client()
+  check_foreign(way, made)
+  local state = {
+    way = way,
+    plan = made,
+    producer = producer,
+    name = one.name or "",
+    pieces = pieces.new(made, way.settings, app:_extra()),
+  }
+  transmit_all(state)
+  return result_of(state)
+end
+
+-- A call of one task and nothing else is sent as such.
+local function send_task(one, args, opts)
+  local task = one.task
+  local all = one:clone(args, opts and copy_without_id(opts))
+  local call = all.options or {}
+  call.task_id = opts and opts.task_id
+  if not task.run then
+    local queues = known.check(task.app:_client(),
+      { [task.name] = call.queue or false })
+    call.queue = queues[task.name]
+  end
+  return task.app:_send(task, all.args, next(call) and call or nil, one.over)
+end
+
+--- Sends a canvas.
+-- @tparam Canvas one
+-- @tparam ?table args arguments in front of those of what runs first
+-- @tparam ?table opts
+-- @treturn Result|GroupResult|FlowResult
+-- @raise see @{taskengine.canvas.Canvas:apply_async}
+function send.send(one, args, opts)
+  local given = options.call("apply_async", args, opts)
+  local set = given and copy_without_id(given)
+  local callbacks = given and (given.link or given.link_error)
+  if one.kind == "task" and not (one.links or one.errbacks or callbacks) then
+    return send_task(one, args, given)
+  end
+  local whole = one:clone(args, set)
+  local made = compile.plan(whole)
+  if not made.app then
+    return group_result.empty()
+  end
+  return send_plan(whole, made, producer_of(given and given.task_id))
+end
+
+return send

@@ -1,0 +1,214 @@
+--- A canvas as a plain table, and back.
+--
+-- Such a table holds strings, numbers, booleans and tables only, as far as the
+-- arguments do: it can be stored as JSON or MessagePack.
+-- @module taskengine.canvas.stored
+
+local caller = require("taskengine.caller")
+local check = require("taskengine.check")
+local core = require("taskengine.core")
+
+local stored = {}
+
+local NULL <const> = core.codec.null
+
+local function write_all(list, count)
+  local out = {}
+  for i = 1, count or #list do
+    out[i] = stored.write(list[i])
+  end
+  return out
+end
+
+-- Without holes: te.null among the arguments is nil.
+local function write_args(args)
+  local out = {}
+  for i = 1, args.n or #args do
+    out[i] = args[i] == nil and NULL or args[i]
+  end
+  return out
+end
+
+local function read_args(args)
+  local out = { n = #args }
+  for i = 1, #args do
+    if args[i] ~= NULL then
+      out[i] = args[i]
+    end
+  end
+  return out
+end
+
+local POLICIES <const> = { f = "fail", c = "continue", i = "ignore" }
+
+-- In their order: a name alone, or a name and its policy.
+local function write_after(after)
+  local out = {}
+  for i, entry in ipairs(after) do
+    out[i] = entry.is_named and { entry.name, POLICIES[entry.kind] }
+      or entry.name
+  end
+  return out
+end
+
+local function write_nodes(nodes)
+  local out = {}
+  for _, node in ipairs(nodes) do
+    out[node.name] = {
+      canvas = stored.write(node.canvas),
+      after = write_after(node.after),
+    }
+  end
+  return out
+end
+
+local function write_task(one, out)
+  out.task, out.args = one.task.name, write_args(one.args)
+  out.immutable, out.over = one.is_immutable, one.over
+end
+
+local function write_chain(one, out)
+  out.chain = write_all(one.steps, one.count)
+end
+
+local function write_group(one, out)
+  out.group = write_all(one.members)
+end
+
+local function write_chord(one, out)
+  out.chord = stored.write(one.header)
+  out.body = one.body and stored.write(one.body)
+end
+
+local function write_flow(one, out)
+  out.flow, out.name = write_nodes(one.nodes), one.name
+end
+
+local WRITE <const> = {
+  task = write_task, chain = write_chain, group = write_group,
+  chord = write_chord, flow = write_flow,
+}
+
+--- Writes a canvas.
+-- @tparam Canvas one
+-- @treturn table
+function stored.write(one)
+  local out = {}
+  WRITE[one.kind](one, out)
+  out.front = one.front and write_args(one.front)
+  out.options = one.options
+  out.link = one.links and write_all(one.links)
+  out.link_error = one.errbacks and write_all(one.errbacks)
+  return out
+end
+
+local KINDS <const> = { "task", "chain", "group", "chord", "flow" }
+
+local function kind_of(given)
+  for _, kind in ipairs(KINDS) do
+    if given[kind] ~= nil then
+      return kind
+    end
+  end
+end
+
+local read
+
+local function read_all(make, given, what)
+  if type(given) ~= "table" then
+    caller.raise(check.problem(what, check.table, given))
+  end
+  local list = {}
+  for i = 1, #given do
+    list[i] = read(make, given[i])
+  end
+  return list
+end
+
+local function read_task(make, given)
+  local args = given.args == nil and {} or given.args
+  if type(args) ~= "table" then
+    caller.raise(check.problem("args", check.table, args))
+  end
+  return make.task(given.task, read_args(args), given.immutable == true,
+    given.over)
+end
+
+local function read_chain(make, given)
+  return make.chain(read_all(make, given.chain, "chain"))
+end
+
+local function read_group(make, given)
+  return make.group(read_all(make, given.group, "group"))
+end
+
+local function read_chord(make, given)
+  return make.chord(read(make, given.chord),
+    given.body and read(make, given.body))
+end
+
+-- What a node waits for, in the words of te.flow.
+local function read_after(after)
+  local out = {}
+  for _, entry in ipairs(type(after) == "table" and after or {}) do
+    if type(entry) == "table" and type(entry[1]) == "string" then
+      out[entry[1]] = entry[2]
+    else
+      out[#out + 1] = entry
+    end
+  end
+  return out
+end
+
+local function read_flow(make, given)
+  local nodes = {}
+  for name, node in pairs(given.flow) do
+    if type(node) ~= "table" then
+      caller.raise(check.problem(("the node '%s'"):format(tostring(name)),
+        check.table, node))
+    end
+    nodes[name] = { read(make, node.canvas), after = read_after(node.after) }
+  end
+  return make.flow { name = given.name, nodes = nodes }
+end
+
+local READ <const> = {
+  task = read_task, chain = read_chain, group = read_group,
+  chord = read_chord, flow = read_flow,
+}
+
+function read(make, given)
+  local kind = type(given) == "table" and kind_of(given)
+  if not kind then
+    caller.raise("a stored canvas has one of the fields "
+      .. table.concat(KINDS, ", ") .. ", got " .. check.describe(given))
+  elseif kind == "flow" and type(given.flow) ~= "table" then
+    caller.raise(check.problem("flow", check.table, given.flow))
+  end
+  local one = READ[kind](make, given)
+  if given.front then
+    one = one:clone(read_args(given.front))
+  end
+  if given.options then
+    one:set(given.options)
+  end
+  if given.link then
+    one:link(read_all(make, given.link, "link"))
+  end
+  if given.link_error then
+    one:link_error(read_all(make, given.link_error, "link_error"))
+  end
+  return one
+end
+
+--- Reads a canvas that was written so.
+-- @tparam table make functions `task` (name, args, is_immutable, over),
+-- `chain`, `group`, `chord`, `flow`
+-- @tparam table given
+-- @treturn Canvas
+-- @raise a sentence when that is no stored canvas
+function stored.read(make, given)
+  return read(make, given)
+end
+
+return stored

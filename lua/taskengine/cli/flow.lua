@@ -1,0 +1,136 @@
+--- `taskengine flow ID`: a flow, its nodes and how they stand.
+-- @module taskengine.cli.flow
+
+local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
+local exit = require("taskengine.cli.exit")
+local flow_dot = require("taskengine.cli.flow_dot")
+local flow_graph = require("taskengine.cli.flow_graph")
+local flow_tree = require("taskengine.cli.flow_tree")
+local handle = require("taskengine.canvas.handle")
+local link = require("taskengine.cli.link")
+local say = require("taskengine.cli.say")
+local show = require("taskengine.cli.show")
+
+local flow = {}
+
+flow.spec = {
+  name = "flow",
+  usage = "flow ID [OPTIONS]",
+  about = "Shows a chain, group, chord or flow that was sent: what follows"
+    .. " what, how each task stands, and how long it took from when it could"
+    .. " run to its end. The id is that of the flow, or of any task in it."
+    .. " More than 12 that are alike are one line.",
+  operands = { "ID" },
+  options = {
+    {
+      long = "dot",
+      help = "print it for Graphviz: taskengine flow ID --dot | dot -Tsvg",
+    },
+    {
+      long = "retry-failed",
+      help = "run again what failed, and what did not run because of that",
+    },
+    link.FILE,
+    common.BROKER,
+    common.CONFIG,
+    common.JSON,
+  },
+  examples = {
+    "taskengine flow dUJ3kxQ8aWbL00000000",
+    "taskengine flow dUJ3kxQ8aWbL00000000 --dot | dot -Tsvg > flow.svg",
+    "taskengine flow dUJ3kxQ8aWbL00000000 --retry-failed",
+  },
+}
+
+local function raise_unknown(id)
+  exit.raise(exit.FAILED, ("nothing is known of a flow %s"):format(id),
+    "flows are kept as long as results are (result_expires), and only chains,"
+    .. " groups, chords and flows have one")
+end
+
+local WHY_NOT <const> = {
+  running = "it has not ended yet",
+  nothing = "nothing in it failed",
+}
+
+local function retry(way, given)
+  local one = handle.of(way, given[1])
+  local ok, why = one:retry()
+  if why == "missing" then
+    raise_unknown(given[1])
+  elseif given.json then
+    show.json { id = one.id, retried = ok, reason = why }
+  elseif ok then
+    io.write("what failed runs again\n")
+  else
+    say.note(("%s: nothing is run again: %s"):format(one.id, WHY_NOT[why]
+      or why))
+  end
+  return ok and exit.OK or exit.FAILED
+end
+
+local function write_json(graph)
+  local nodes = {}
+  for i, node in ipairs(graph.nodes) do
+    nodes[i] = {
+      id = core.envelope.id(graph.id:sub(1, 12), i),
+      name = node.label,
+      task = node.task,
+      state = node.state,
+      released = node.released,
+      ended = node.ended,
+      after = graph.after[i],
+    }
+  end
+  show.json {
+    id = graph.id,
+    name = graph.name ~= "" and graph.name or nil,
+    state = graph.state,
+    left = graph.left,
+    nodes = nodes,
+  }
+end
+
+local function write_lines(lines)
+  for _, line in ipairs(lines) do
+    io.write((say.clean(line):gsub("[\n\t]", " ")), "\n")
+  end
+end
+
+local function write_tree(graph)
+  io.write(("%s%s  %s, %d of %d ended\n"):format(
+    graph.name ~= "" and graph.name .. "  " or "", graph.id, graph.state,
+    graph.count - graph.left, graph.count))
+  write_lines(flow_tree.lines(graph))
+end
+
+--- Runs the command.
+-- @tparam table given
+-- @treturn int the exit code
+function flow.run(given)
+  local id = given[1]
+  if not core.envelope.seq(id) then
+    exit.usage(("flow: ID: '%s' is none of the engine's ids"):format(
+      say.clean(id)), "it is the id of a flow's result, or of any task in it")
+  elseif given.dot and (given.json or given.retry_failed) then
+    exit.usage("flow: --dot stands alone")
+  end
+  local way = link.open(given)
+  if given.retry_failed then
+    return retry(way, given)
+  end
+  local graph = flow_graph.read(way, id)
+  if not graph then
+    raise_unknown(id)
+  elseif given.json then
+    write_json(graph)
+  elseif given.dot then
+    write_lines(flow_dot.lines(graph))
+  else
+    write_tree(graph)
+  end
+  return exit.OK
+end
+
+return flow

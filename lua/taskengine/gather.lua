@@ -1,0 +1,232 @@
+--- The results of many nodes of a flow, as one table.
+--
+-- They come along with what needs them when they are few and small; otherwise
+-- they are read page by page (te1_gather). See docs/protocol.md.
+-- @module taskengine.gather
+
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local record = require("taskengine.record")
+
+local gather = {}
+
+local PRODUCER_BYTES <const>, ID_BYTES <const> = 12, 20
+-- Stands in place of their number when they do not come along.
+local PAGED <const> = 0xffffffff
+-- Outcomes in one call. Redis sends fewer when they are large.
+local PAGE <const> = 1000
+-- The letter of the outcome of a node that gathers.
+local GATHERED <const> = "G"
+
+--- Where results are from.
+-- @table Source
+-- @tfield string producer of the flow
+-- @tfield function client gives the client that reads pages, when it is needed
+
+--- Takes a list of outcomes off the front of some bytes.
+-- @tparam string bytes
+-- @tparam int at where it begins
+-- @treturn ?{string,...} the outcomes; nil when they have to be read
+-- @treturn int where it ends
+-- @raise when it is cut off
+function gather.take(bytes, at)
+  local count
+  count, at = string.unpack(">I4", bytes, at)
+  if count == PAGED then
+    return nil, at
+  end
+  local records = {}
+  for i = 1, count do
+    records[i], at = string.unpack(">s4", bytes, at)
+  end
+  return records, at
+end
+
+local function ask(source, node, first)
+  while true do
+    local reply, problem = source.client():try("te1_gather",
+      { source.producer, node, first, PAGE })
+    if reply then
+      return reply
+    elseif not source.is_patient then
+      errors.raise(errors.unavailable(problem, {}))
+    end
+  end
+end
+
+--- Yields outcomes page by page: position, outcome.
+-- @tparam Source source
+-- @tparam int node whose inputs they are
+-- @treturn function an iterator
+-- @treturn function that gives their number
+function gather.pages(source, node)
+  local page, from, i, total = nil, 1, 0, nil
+  local function turn()
+    page = ask(source, node, from)
+    total = page[1]
+    if type(total) ~= "number" then
+      errors.raise(errors.new {
+        kind = "Forgotten",
+        message = "the results of this group are gone: they have expired or"
+          .. " were forgotten",
+      })
+    end
+  end
+  return function()
+    i = i + 1
+    if not page or i - from + 2 > #page then
+      from = i
+      if total and from > total then
+        return nil
+      end
+      turn()
+      if i > total then
+        return nil
+      end
+    end
+    return i, page[i - from + 2]
+  end, function()
+    if not total then
+      turn()
+    end
+    return total
+  end
+end
+
+-- Yields outcomes that came along.
+local function present(records)
+  local i = 0
+  return function()
+    i = i + 1
+    if records[i] then
+      return i, records[i]
+    end
+  end, function()
+    return #records
+  end
+end
+
+-- What is behind the letter of a node that gathers: how to go through its
+-- outcomes, and the names of them, if they have some.
+local function open(source, bytes)
+  local records, at = gather.take(bytes, 2)
+  local id = not records and bytes:sub(at, at + ID_BYTES - 1)
+  at = id and at + ID_BYTES or at
+  local names = at <= #bytes and core.codec.decode(bytes, at) or nil
+  if records then
+    return names, present(records)
+  end
+  return names, gather.pages(gather.source(id, source.client,
+    source.is_patient), core.envelope.seq(id))
+end
+
+--- Whether an outcome is that of a node that gathers.
+-- @tparam string bytes
+-- @treturn boolean
+function gather.is(bytes)
+  return bytes:sub(1, 1) == GATHERED
+end
+
+-- All of them, with their number in `n`; or by their names.
+local function collect(source, names, next_one, count)
+  local out = { n = not names and count() or nil }
+  for i, bytes in next_one do
+    out[names and names[i] or i] = gather.value(source, bytes)
+  end
+  return out
+end
+
+--- What an outcome says as a value: the task's, the table of a group; an error
+-- where it failed.
+-- @tparam Source source
+-- @tparam string bytes
+-- @return the value
+-- @raise TaskError of kind BrokerUnavailable or Forgotten
+function gather.value(source, bytes)
+  if gather.is(bytes) then
+    return collect(source, open(source, bytes))
+  end
+  local outcome = record.read(bytes)
+  return outcome.error or outcome.value
+end
+
+--- The table of some outcomes.
+-- @tparam Source source
+-- @tparam {string,...} records
+-- @tparam int first
+-- @tparam int last the part that is meant
+-- @treturn table with `n`
+function gather.list(source, records, first, last)
+  local out = { n = last - first + 1 }
+  for i = first, last do
+    out[i - first + 1] = gather.value(source, records[i])
+  end
+  return out
+end
+
+--- Goes through results while they are read, for a generic `for`: position,
+-- value. `#` is their number.
+-- @type Stream
+local Stream = { __name = "taskengine.Stream" }
+Stream.__index = Stream
+
+--- The next one.
+-- @treturn ?int position
+-- @return value
+function Stream:__call()
+  local i, bytes = self.next_one()
+  if i then
+    return i, gather.value(self.source, bytes)
+  end
+end
+
+--- How many there are.
+-- @treturn int
+function Stream:__len()
+  return self.count()
+end
+
+local function new_stream(source, next_one, count)
+  return setmetatable({ source = source, next_one = next_one, count = count },
+    Stream)
+end
+
+--- A stream of outcomes that came along.
+-- @tparam Source source
+-- @tparam {string,...} records
+-- @treturn Stream
+function gather.stream(source, records)
+  return new_stream(source, present(records))
+end
+
+--- A stream of the inputs of a node.
+-- @tparam Source source
+-- @tparam int node
+-- @treturn Stream
+function gather.stream_of(source, node)
+  return new_stream(source, gather.pages(source, node))
+end
+
+--- A stream of the outcome of a node that gathers.
+-- @tparam Source source
+-- @tparam string bytes
+-- @treturn Stream
+function gather.open_stream(source, bytes)
+  return new_stream(source, select(2, open(source, bytes)))
+end
+
+--- Where the results of a flow are from.
+-- @tparam string id of the flow, or of any of its nodes
+-- @tparam function client gives the client, when it is needed
+-- @tparam[opt] boolean is_patient while Redis cannot be reached it is asked
+-- again
+-- @treturn Source
+function gather.source(id, client, is_patient)
+  return {
+    producer = id:sub(1, PRODUCER_BYTES),
+    client = client,
+    is_patient = is_patient,
+  }
+end
+
+return gather

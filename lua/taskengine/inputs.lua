@@ -1,0 +1,146 @@
+--- The results that a task in a flow gets in front of its arguments.
+--
+-- They lie in front of the body in its envelope, or have to be read from
+-- Redis. What they form, an argument each or a table, the body says in its
+-- field `i`, see docs/protocol.md.
+-- @module taskengine.inputs
+
+local core = require("taskengine.core")
+local errors = require("taskengine.errors")
+local gather = require("taskengine.gather")
+local record = require("taskengine.record")
+
+local inputs = {}
+
+-- In the envelope, 1-based.
+local FLOW_AT <const>, LENGTHS_AT <const>, NAMES_AT <const> = 59, 99, 103
+local PRODUCER_BYTES <const> = 12
+-- Behind the producer, in the id of the flow itself.
+local FLOW_NUMBER <const> = "00000000"
+
+--- Whether an envelope is that of a node in a flow.
+-- @tparam string envelope
+-- @treturn boolean
+function inputs.are_in(envelope)
+  return (envelope:byte(FLOW_AT) or 0) ~= 0
+end
+
+-- The error that a node ended with, with the id of who is to blame.
+local function error_of(bytes, id)
+  local outcome = record.read(bytes, id)
+  return outcome.error and errors.cause(outcome.error)
+end
+
+-- What comes over an edge whose source may fail.
+local function read_policy(source, node, entry, bytes)
+  local kind, before = entry[1], entry[2]
+  local failed = error_of(bytes,
+    core.envelope.id(source.producer, node - before))
+  if not failed then
+    return gather.value(source, bytes)
+  elseif kind == "i" then
+    return nil
+  end
+  return failed
+end
+
+-- One input that is an argument of its own.
+local function read_one(source, bytes, is_stream)
+  if is_stream and gather.is(bytes) then
+    return gather.open_stream(source, bytes)
+  end
+  return gather.value(source, bytes)
+end
+
+local function read_several(source, records, first, last, is_stream)
+  if is_stream then
+    return gather.stream(source,
+      table.move(records, first, last, 1, {}))
+  end
+  return gather.list(source, records, first, last)
+end
+
+-- The arguments that the outcomes form.
+local function form(source, node, records, shape, is_stream)
+  local values, n, at = {}, 0, 1
+  local place = 1
+  while records[at] do
+    local entry = shape[place] or 0
+    n, place = n + 1, place + 1
+    if type(entry) == "table" then
+      values[n] = read_policy(source, node, entry, records[at])
+      at = at + 1
+    elseif entry == 0 then
+      values[n], at = read_one(source, records[at], is_stream), at + 1
+    else
+      values[n] = read_several(source, records, at, at + entry - 1, is_stream)
+      at = at + entry
+    end
+  end
+  values.n = n
+  return values
+end
+
+-- All outcomes, where they did not come along.
+local function read_all(source, node)
+  local records = {}
+  for i, bytes in gather.pages(source, node) do
+    records[i] = bytes
+  end
+  return records
+end
+
+-- A stream of what did not come along need not be read before it begins: when
+-- all inputs are one table.
+local function is_one_table(shape)
+  return #shape == 1 and type(shape[1]) == "number" and shape[1] > 0
+end
+
+local function values_of(source, node, records, shape, is_stream)
+  shape = type(shape) == "table" and shape or {}
+  if not records and is_stream and is_one_table(shape) then
+    return { n = 1, gather.stream_of(source, node) }
+  end
+  return form(source, node, records or read_all(source, node), shape,
+    is_stream)
+end
+
+-- With what core.envelope.open says.
+local function put_in_front(self, id, name, extra, ...)
+  local task = id and self.tasks[name]
+  if not task then
+    return id, name, extra, ...
+  end
+  local source = gather.source(self.flow, function()
+    return task.app:_client()
+  end, true)
+  local values = values_of(source, self.node, self.records,
+    extra and extra.i, task.options.stream)
+  extra = extra or {}
+  extra.r = extra.r or self.flow .. FLOW_NUMBER
+  local own = table.pack(...)
+  table.move(own, 1, own.n, values.n + 1, values)
+  return id, name, extra, table.unpack(values, 1, values.n + own.n)
+end
+
+--- Opens the envelope of a node, as core.envelope.open does, with its inputs in
+-- front of its arguments. It may wait for Redis.
+-- @tparam string envelope
+-- @tparam {[string]=Task,...} tasks by name
+-- @return as core.envelope.open
+function inputs.open(envelope, tasks)
+  local queue, name, limit_key, alias = envelope:byte(LENGTHS_AT, NAMES_AT - 1)
+  local at = NAMES_AT + queue + name + limit_key + alias
+  local ok, records, behind = pcall(gather.take, envelope, at)
+  if not ok then
+    return nil, "its inputs are cut off"
+  end
+  return put_in_front({
+    tasks = tasks,
+    flow = envelope:sub(FLOW_AT, FLOW_AT + PRODUCER_BYTES - 1),
+    node = string.unpack(">I4", envelope, FLOW_AT + 20),
+    records = records,
+  }, core.envelope.open(envelope:sub(1, at - 1) .. envelope:sub(behind)))
+end
+
+return inputs

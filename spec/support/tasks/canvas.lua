@@ -1,0 +1,58 @@
+--- Tasks for specs of workflows with real workers.
+
+local te = require("taskengine")
+
+local app = te.app("canvas")
+
+app:task("add", function(x, y)
+  return x + y
+end)
+
+app:task("sum", function(values)
+  local total = 0
+  for _, value in ipairs(values) do
+    total = total + value
+  end
+  return total
+end)
+
+app:task("stream_sum", { stream = true }, function(parts)
+  local total, last = 0, 0
+  for i, value in parts do
+    total, last = total + value, i
+  end
+  assert(last == #parts)
+  return total
+end)
+
+app:task("fail", function(text)
+  error({ kind = "Broken", message = text })
+end)
+
+-- Fails as long as a file is not there.
+app:task("need_file", function(path)
+  local file <close> = assert(io.open(path))
+  return file:read("a")
+end)
+
+app:task("note", function(path, ...)
+  local file <close> = assert(io.open(path, "a"))
+  file:write(table.concat({ ... }, " "), "\n")
+  return ...
+end)
+
+app:task("note_error", function(e, path)
+  local file <close> = assert(io.open(path, "a"))
+  file:write(e.kind, ": ", e.message, "\n")
+end)
+
+-- Sends a canvas of its own and waits for it.
+app:task("nested", function(n)
+  local list = {}
+  for i = 1, n do
+    list[i] = app.tasks.add:s(i, i)
+  end
+  return te.chord(te.group(list))(app.tasks.sum:s()):get()
+end)
+
+return app

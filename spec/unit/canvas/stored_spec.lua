@@ -1,0 +1,82 @@
+local core = require("taskengine.core")
+local plan_text = require("spec.support.plan_text")
+local te = require("taskengine")
+
+describe("A canvas as a plain table", function()
+  local app, add, sum
+
+  before_each(function()
+    app = te.app("spec")
+    add = app:task("add", function() end)
+    sum = app:task("sum", function() end)
+  end)
+
+  -- Through JSON, which has strings, numbers, booleans and lists only.
+  local function there_and_back(one)
+    local text = assert(core.json.encode(one:to_table(), { exact = true }))
+    return app:signature((assert(core.json.decode(text))))
+  end
+
+  local function assert_same_plan(one)
+    assert.same(plan_text.compile(one), plan_text.compile(there_and_back(one)))
+  end
+
+  it("becomes the same canvas again", function()
+    assert_same_plan(add:s(1, nil, 3))
+    assert_same_plan(te.chain(add:s(1), add:si(2), sum:s()))
+    assert_same_plan(te.group { add:s(1), add:s(2) | sum:s() } | sum:s(5))
+    assert_same_plan(te.chord({ add:s(1), te.group {} }, sum:s()))
+    assert_same_plan(add:s(1):link(sum:s()):on_error { sum:s(), sum:si() })
+    assert_same_plan((add:s(1) | add:s(2)):clone { 7 })
+    assert_same_plan(te.flow {
+      name = "etl",
+      nodes = {
+        a = { add:s(1) },
+        b = { add:s(2), after = { "a" } },
+        c = { sum:s(), after = { "b", a = "ignore" } },
+        d = { sum:s(), after = { a = "fail", b = "continue" } },
+      },
+    })
+  end)
+
+  it("keeps options, and what is called for a list", function()
+    local one = there_and_back(add:chunks({ { 1, 2 }, { 3, 4 } }, 1)
+      :set { queue = "heavy", expires = 5 })
+    assert.same({ queue = "heavy", expires = 5 }, one.options)
+    assert.equal("starmap", one.members[2].over)
+    assert.same({ n = 1, { { 3, 4 } } }, one.members[2].args)
+  end)
+
+  it("takes a chain only as far as it goes", function()
+    local ab = add:s(1) | add:s(2)
+    assert.is_truthy(ab | add:s(3)) -- shares the list of steps
+    assert.equal(2, #ab:to_table().chain)
+  end)
+
+  it("is a call by name, too", function()
+    local one = app:signature("elsewhere", { 1, 2 }, { queue = "far" })
+    assert.same({ "1 elsewhere(1, 2)" }, plan_text.compile(one))
+    assert.same({ queue = "far" }, one.options)
+  end)
+
+  it("is refused when it is none", function()
+    local function assert_refused(text, given)
+      local ok, problem = pcall(app.signature, app, given)
+      assert.is_false(ok)
+      assert.equal(text, problem:match("stored_spec.lua:%d+: (.*)"))
+    end
+    assert_refused("a stored canvas has one of the fields task, chain, group,"
+      .. " chord, flow, got a table", {})
+    assert_refused("a stored canvas has one of the fields task, chain, group,"
+      .. " chord, flow, got 7", { chain = { 7 } })
+    assert_refused("group: a table expected, got true", { group = true })
+    assert_refused("args: a table expected, got 1", { task = "a", args = 1 })
+    assert_refused("flow: a table expected, got 1", { flow = 1 })
+    assert_refused("the node 'a': a table expected, got 1",
+      { flow = { a = 1 } })
+    assert_refused("set: unknown option 'x'", { task = "a",
+      options = { x = 1 } })
+    assert_refused("signature: name: a name (1 to 128 of the characters A-Z a-z"
+      .. ' 0-9 _ . : -) expected, got "a b"', { task = "a b" })
+  end)
+end)
