@@ -8,4 +8,15 @@ app:task("add", function(x, y)
   return x + y
 end)
 
+app:task("square", function(x)
+  return x * x
+end)
+app:task("total", function(values)
+  local sum = 0
+  for _, value in ipairs(values) do
+    sum = sum + value
+  end
+  return sum
+end)
+
 return app

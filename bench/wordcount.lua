@@ -15,7 +15,7 @@ local AWK <const> = [[LC_ALL=C awk '
 
 -- Text like that of people: some words are frequent, most are rare. The same
 -- in each run.
-local function write_text(path)
+local function write_text(path, bytes)
   math.randomseed(1)
   local known, lines = {}, {}
   for i = 1, VOCABULARY do
@@ -34,7 +34,7 @@ local function write_text(path)
   end
   local file <close> = assert(io.open(path, "wb"))
   local size = 0
-  while size < BYTES do
+  while size < bytes do
     local some = {}
     for i = 1, 500 do
       some[i] = lines[math.random(LINES)]
@@ -54,10 +54,11 @@ end
 
 --- Makes the text.
 -- @tparam Server server whose folder it goes to
-function wordcount.prepare(server)
+-- @tparam[opt=200000000] int bytes
+function wordcount.prepare(server, bytes)
   wordcount.server = server
   wordcount.path = server.dir .. "/text"
-  wordcount.bytes = write_text(wordcount.path)
+  wordcount.bytes = write_text(wordcount.path, bytes or BYTES)
 end
 
 --- Counts it by both; they must find as many different words.

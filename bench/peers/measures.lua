@@ -6,54 +6,18 @@
 
 local process = require("bench.peers.process")
 local setup = require("bench.setup")
+local trial = require("bench.peers.trial")
+local workflows = require("bench.peers.workflows")
 
 local measures = {}
 
-local WARM <const> = 1000 -- tasks that a worker has done before it is asked
-
--- Runs the client; returns the numbers that it prints, by name.
-local function client(bench, system, measure, count)
-  local args = table.move(system.client, 1, #system.client, 1, {})
-  table.insert(args, measure)
-  table.insert(args, tostring(count))
-  local numbers = {}
-  for name, value in process.run(args, system.env(bench.server)):gmatch(
-    "(%a+)%s+([%d.e-]+)\n") do
-    numbers[name] = numbers[name] or {}
-    table.insert(numbers[name], tonumber(value))
-  end
-  return numbers
-end
+local WARM <const> = trial.WARM
+local client <const>, start <const> = trial.client, trial.start
+local wait_done <const>, stop <const> = trial.wait_done, trial.stop
+local percentile <const> = trial.percentile
 
 local function seconds(...)
   return client(...).seconds[1]
-end
-
-local function start(bench, system, count)
-  local workers = {}
-  for i = 1, count or #system.workers do
-    workers[i] = process.start(system.workers[i], system.env(bench.server))
-  end
-  return workers
-end
-
-local function wait_done(bench, system, sent, wanted, pause_ms)
-  local done
-  setup.wait(function()
-    done = system.done(bench.server, sent)
-    return done >= wanted
-  end, ("%s: %d tasks"):format(system.name, wanted), pause_ms)
-  return done
-end
-
-local function stop(bench, system, workers, sent)
-  for _, worker in ipairs(workers) do
-    worker:stop()
-  end
-  local counted = system.counted(bench.server)
-  if counted ~= sent then
-    error(("%s has done %s of %d tasks"):format(system.name, counted, sent))
-  end
 end
 
 -- From a tenth to all: by then every process is up, and code that is compiled
@@ -93,11 +57,6 @@ local function single(bench, system)
   bench.server:reset()
   local count = bench.sizes.calls
   bench.note(system, "single", count / seconds(bench, system, "single", count))
-end
-
-local function percentile(list, p)
-  table.sort(list)
-  return list[math.max(1, math.ceil(#list * p))]
 end
 
 local function idle(bench, system)
@@ -158,7 +117,7 @@ end
 
 --- For every system, in the order in which they run.
 measures.of_each = { drain, bulk, single, idle, first_task,
-  with_cores_awake(single), with_cores_awake(idle) }
+  with_cores_awake(single), with_cores_awake(idle), workflows.small }
 
 -- Nanoseconds on a processor, from here on.
 local function cpu_meter(worker)
@@ -256,6 +215,7 @@ local function primes(bench, system)
 end
 
 --- For taskengine alone.
-measures.of_ours = { deep, primes }
+measures.of_ours = { deep, primes, workflows.long_chain,
+  workflows.large_chord, workflows.word_count }
 
 return measures

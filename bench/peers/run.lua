@@ -2,7 +2,8 @@
 --
 -- All take turns at one Redis, measure by measure, so that what else happens
 -- on the machine happens to all. A peer that cannot be installed is left out.
--- RUNS=1 TASKS=40000 DEEP=100000 CALLS=500 PRIMES=1000000000: a quick one.
+-- RUNS=1 TASKS=40000 DEEP=100000 CALLS=500 PRIMES=1000000000 CHAIN=10000
+-- CHORD=10000 TEXT=20000000: a quick one.
 
 package.path = "./?.lua;" .. package.path
 
@@ -28,6 +29,9 @@ local bench = {
     deep = size("DEEP", 1000000),
     first = 10000, -- of the deep queue
     primes = size("PRIMES", 10000000000),
+    chain = size("CHAIN", 100000), -- steps of ours
+    chord = size("CHORD", 100000), -- members of ours
+    text = size("TEXT", 200000000), -- bytes whose words are counted
   },
   samples = {}, -- row -> system's name -> list of numbers
 }

@@ -1,9 +1,10 @@
 // client.js MEASURE N: prints `name value` lines; times in seconds.
 
-const { Queue, QueueEvents } = require("bullmq");
+const { FlowProducer, Queue, QueueEvents } = require("bullmq");
 const { QUEUE, connection } = require("./options");
 
 const BATCH = 1000;
+const MEMBERS = 1000; // of a large group or chord
 const [measure, count] = [process.argv[2], Number(process.argv[3])];
 
 const now = () => Number(process.hrtime.bigint()) / 1e9;
@@ -26,9 +27,14 @@ async function bulk(queue, name, data) {
   });
 }
 
-async function round(queue) {
+async function openEvents() {
   const events = new QueueEvents(QUEUE, { connection });
   await events.waitUntilReady();
+  return events;
+}
+
+async function round(queue) {
+  const events = await openEvents();
   const times = [];
   for (let i = 0; i < count; i++) {
     const start = now();
@@ -41,6 +47,79 @@ async function round(queue) {
   await events.close();
 }
 
+// Prints how long each took.
+async function each(due, work) {
+  for (let i = 0; i < count; i++) {
+    const start = now();
+    const value = await work();
+    console.log(`${measure} ${now() - start}`);
+    if (value !== due) throw new Error(`${value} is not ${due}`);
+  }
+}
+
+// Adds a flow, of which the result of the job at its root is waited for.
+async function flows(due, root) {
+  const events = await openEvents();
+  const producer = new FlowProducer({ connection });
+  await producer.waitUntilReady();
+  await each(due, async () => {
+    const { job } = await producer.add(root);
+    return job.waitUntilFinished(events);
+  });
+  await producer.close();
+  await events.close();
+}
+
+const node = (name, data, children) => ({
+  name,
+  queueName: QUEUE,
+  data,
+  children,
+});
+
+const range = (n) => Array.from({ length: n }, (_, i) => i + 1);
+
+const chain = () =>
+  flows(
+    25,
+    node("plus", { y: 5 }, [
+      node("plus", { y: 10 }, [node("add", { x: 4, y: 6 })]),
+    ]),
+  );
+
+const chord = (members) =>
+  flows(
+    (members * (members + 1) * (2 * members + 1)) / 6,
+    node(
+      "total",
+      {},
+      range(members).map((x) => node("square", { x })),
+    ),
+  );
+
+// All results come as events: to wait for each job by itself takes longer.
+async function group(queue) {
+  const events = await openEvents();
+  let onResult;
+  events.on("completed", ({ returnvalue }) => onResult(returnvalue));
+  const list = range(MEMBERS).map((i) => ({
+    name: "add",
+    data: { x: i, y: i },
+  }));
+  await each(MEMBERS * (MEMBERS + 1), async () => {
+    let [sum, left] = [0, MEMBERS];
+    const all = new Promise((resolve) => {
+      onResult = (value) => {
+        sum += value;
+        if (--left === 0) resolve(sum);
+      };
+    });
+    await queue.addBulk(list);
+    return all;
+  });
+  await events.close();
+}
+
 const measures = {
   noop: (queue) => bulk(queue, "noop", () => ({})),
   add: (queue) => bulk(queue, "add", (i) => ({ x: i, y: i })),
@@ -49,6 +128,10 @@ const measures = {
       for (let i = 0; i < count; i++) await queue.add("add", { x: i, y: i });
     }),
   round,
+  chain,
+  chord: () => chord(10),
+  largechord: () => chord(MEMBERS),
+  group,
 };
 
 async function main() {

@@ -7,6 +7,7 @@ local PLACE <const> = "build/peers/bullmq"
 local bullmq = { name = "BullMQ", share = 8, packages = "bullmq" }
 
 bullmq.keeps_results = true
+bullmq.has_workflows = true
 bullmq.setup_command = ("mkdir -p %s && cp %spackage.json %s && cd %s"
   .. " && (npm ls >/dev/null 2>&1"
   .. " || npm install --no-audit --no-fund --loglevel=error)"):format(PLACE,

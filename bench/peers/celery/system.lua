@@ -7,6 +7,7 @@ local PYTHON <const> = "/usr/bin/python3" -- Debian's, which has the packages
 local celery = { name = "Celery", share = 40, packages = "celery" }
 
 celery.keeps_results = true
+celery.has_workflows = true
 celery.version_command = PYTHON .. " -c 'import celery;"
   .. " print(celery.__version__)'"
 

@@ -28,3 +28,13 @@ def noop():
 @app.task
 def add(x, y):
     return x + y
+
+
+@app.task
+def square(x):
+    return x * x
+
+
+@app.task
+def total(values):
+    return sum(values)

@@ -7,6 +7,7 @@ local PROGRAM <const> = os.getenv("TASKENGINE_PROGRAM") or "build/taskengine"
 local taskengine = { name = "taskengine", share = 1 }
 
 taskengine.keeps_results = true
+taskengine.has_workflows = true
 taskengine.program = PROGRAM
 taskengine.version_command = PROGRAM .. " --version | cut -d ' ' -f 2"
 

@@ -1,7 +1,9 @@
 local process = require("bench.peers.process")
 local processes = require("spec.support.processes")
 local report = require("bench.peers.table")
+local rows = require("bench.peers.rows")
 local wait = require("spec.support.wait")
+local workflows = require("bench.peers.workflows")
 
 describe("bench.peers.table", function()
   local names = { "ours", "one", "two" }
@@ -60,6 +62,36 @@ describe("bench.peers.table", function()
       },
       samples = { queued_bytes = { ours = { 12, 2000000, 1234567 } } },
     }))
+  end)
+end)
+
+describe("bench.peers.workflows", function()
+  it("leaves out who has none", function()
+    local bench = setmetatable({}, { __index = function(_, name)
+      error("it asks for " .. name)
+    end })
+    workflows.small(bench, { name = "one" })
+  end)
+
+  it("names in its rows what it notes", function()
+    local known = {}
+    for _, row in ipairs(rows) do
+      assert.is_nil(known[row.key], row.key)
+      known[row.key] = true
+    end
+    for _, file in ipairs { "measures", "workflows" } do
+      local source <close> = assert(io.open("bench/peers/" .. file .. ".lua"))
+      local text, found = source:read("a"), 0
+      for key in text:gmatch('note%(system, "([%l_%d]+)"') do
+        assert.is_true(known[key], key)
+        found = found + 1
+      end
+      for key in text:gmatch('row = "([%l_%d]+)"') do
+        assert.is_true(known[key], key)
+        found = found + 1
+      end
+      assert.is_true(found > 5, file)
+    end
   end)
 end)
 
