@@ -36,7 +36,6 @@ bool te_requests_take(te_requests *r, te_slice field) {
 void te_requests_clear(te_requests *r) {
   size_t cursor = 0;
   void *copy;
-  if (r->early.count == 0) return;
   while ((copy = te_map_next(&r->early, &cursor, NULL)) != NULL)
     te_free(copy);
   te_map_free(&r->early);
