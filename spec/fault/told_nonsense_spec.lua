@@ -105,6 +105,22 @@ describe("A worker whose Redis tells it nonsense", function()
     assert.equal(0, worker:wait().code)
   end)
 
+  it("of requests to end tasks works on", function()
+    local called = {}
+    local told = "*7\r\n:1\r\n:0\r\n:0\r\n:0\r\n$0\r\n\r\n:0\r\n"
+    local server <close> = listen({
+      te1_heartbeat = told .. "*4\r\n:1\r\n$-1\r\n*0\r\n"
+        .. scripted_redis.bulk("c" .. ("x"):rep(24)),
+    }, called)
+    local place <close> = program.place { broker = server.url }
+    local worker = start(place)
+    wait_until(function()
+      return (called.te1_heartbeat or 0) >= 3
+    end, 20, "heartbeats")
+    worker:kill("TERM")
+    assert.equal(0, worker:wait().code)
+  end)
+
   it("of its leaving nothing at all ends in time", function()
     local called = {}
     local server <close> = listen({ te1_leave = false }, called)
