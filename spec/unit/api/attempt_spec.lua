@@ -344,7 +344,7 @@ describe("an attempt", function()
       app:task("naps", { autoretry_for = true, retry_delay = 3 }, te.sleep)
       local m = message.new("naps", {}, {},
         { result_expires = 60, serializer = "msgpack" })
-      local bytes = core.envelope.pack(m.template, ID, { 60 })
+      local bytes = core.envelope.pack(m.template, ID, { 0.005 })
       running:begin(1, bytes)
       running:cancel(1)
       local v = read(said[1])
