@@ -1,6 +1,7 @@
 // client.js MEASURE N: prints `name value` lines; times in seconds.
 
 const { FlowProducer, Queue, QueueEvents } = require("bullmq");
+const Redis = require("ioredis");
 const { QUEUE, connection } = require("./options");
 
 const BATCH = 1000;
@@ -27,14 +28,21 @@ async function bulk(queue, name, data) {
   });
 }
 
-async function openEvents() {
-  const events = new QueueEvents(QUEUE, { connection });
+// Events from here on. By default they are those from when it begins to read,
+// which may be behind the end of the first job.
+async function openEvents(queue) {
+  const redis = new Redis(connection);
+  const key = queue.toKey("events");
+  const [last] = await redis.xrevrange(key, "+", "-", "COUNT", 1);
+  redis.disconnect();
+  const lastEventId = last ? last[0] : "0-0";
+  const events = new QueueEvents(QUEUE, { connection, lastEventId });
   await events.waitUntilReady();
   return events;
 }
 
 async function round(queue) {
-  const events = await openEvents();
+  const events = await openEvents(queue);
   const times = [];
   for (let i = 0; i < count; i++) {
     const start = now();
@@ -58,8 +66,8 @@ async function each(due, work) {
 }
 
 // Adds a flow, of which the result of the job at its root is waited for.
-async function flows(due, root) {
-  const events = await openEvents();
+async function flows(queue, due, root) {
+  const events = await openEvents(queue);
   const producer = new FlowProducer({ connection });
   await producer.waitUntilReady();
   await each(due, async () => {
@@ -79,16 +87,18 @@ const node = (name, data, children) => ({
 
 const range = (n) => Array.from({ length: n }, (_, i) => i + 1);
 
-const chain = () =>
+const chain = (queue) =>
   flows(
+    queue,
     25,
     node("plus", { y: 5 }, [
       node("plus", { y: 10 }, [node("add", { x: 4, y: 6 })]),
     ]),
   );
 
-const chord = (members) =>
+const chord = (queue, members) =>
   flows(
+    queue,
     (members * (members + 1) * (2 * members + 1)) / 6,
     node(
       "total",
@@ -99,7 +109,7 @@ const chord = (members) =>
 
 // All results come as events: to wait for each job by itself takes longer.
 async function group(queue) {
-  const events = await openEvents();
+  const events = await openEvents(queue);
   let onResult;
   events.on("completed", ({ returnvalue }) => onResult(returnvalue));
   const list = range(MEMBERS).map((i) => ({
@@ -129,8 +139,8 @@ const measures = {
     }),
   round,
   chain,
-  chord: () => chord(10),
-  largechord: () => chord(MEMBERS),
+  chord: (queue) => chord(queue, 10),
+  largechord: (queue) => chord(queue, MEMBERS),
   group,
 };
 
