@@ -6,6 +6,7 @@ local workers = require("spec.support.workers")
 local CLIENTS <const>, TIMES <const> = 8, 100
 local KEYS <const> = chaos.size(100, 10000)
 local TIMEOUT_S <const> = 0.5
+local BATCH <const> = 25 -- that a client sends at once
 
 -- What a client process does until it is killed, and another does again.
 local SENDER <const> = [[
@@ -124,18 +125,27 @@ describe("The same task, sent again and again by many", function()
     local apps <close> = open_clients(run)
     local ids, names = {}, {}
     kill_senders(run, chaos.size(5, 30))
-    send_in_a_storm(run, apps, figures, function(app, client)
+    local function send_both(app, n)
       local path = run.ledger.path
+      local id = send(app, figures, "work", { n, path, 0 },
+        { unique = true }).id
+      ids[n] = ids[n] or id
+      assert.equal(ids[n], id)
+      local one = send(app, figures, "work", { KEYS + n, path, 0 },
+        { task_id = "name-" .. n })
+      names[n] = names[n] or one.engine_id
+      assert.equal(names[n], one.engine_id)
+    end
+    send_in_a_storm(run, apps, figures, function(app, client)
       for _ = client, TIMES, CLIENTS do
-        for n = 1, KEYS do
-          local id = send(app, figures, "work", { n, path, 0 },
-            { unique = true }).id
-          ids[n] = ids[n] or id
-          assert.equal(ids[n], id)
-          local one = send(app, figures, "work", { KEYS + n, path, 0 },
-            { task_id = "name-" .. n })
-          names[n] = names[n] or one.engine_id
-          assert.equal(names[n], one.engine_id)
+        for first = 1, KEYS, BATCH do
+          local fibers = {}
+          for n = first, math.min(first + BATCH - 1, KEYS) do
+            fibers[#fibers + 1] = te.spawn(send_both, app, n)
+          end
+          for _, one in ipairs(fibers) do
+            one:get()
+          end
         end
       end
     end)
