@@ -210,6 +210,64 @@ describe("A task that is run again", function()
     end)
   end)
 
+  describe("in a workflow", function()
+    local LIMIT <const> = { timeout = 30 }
+
+    local function s(name, ...)
+      return site.app:signature(name, table.pack(...))
+    end
+
+    it("has what came before it at each attempt", function()
+      start()
+      assert.equal(4, te.chain(s("adds_late", 1), s("adds_late"),
+        s("adds_late"))():get(LIMIT))
+      assert.equal(3, site:count("retried"))
+    end)
+
+    it("has it not twice when it is given other arguments", function()
+      start()
+      assert.same({ 3, 1 }, te.chain(s("adds_late", 1), s("adds_other"))()
+        :get(LIMIT))
+    end)
+
+    it("is waited for by what needs it, and gathers anew", function()
+      start()
+      local members = {}
+      for i = 1, 20 do
+        members[i] = s("adds_late", i)
+      end
+      assert.same({ 20, 2, 1 },
+        te.chord(te.group(members))(s("first_of_all")):get(LIMIT))
+      assert.equal(21, site:count("retried"))
+      assert.equal(0, site:count("failed"))
+    end)
+
+    it("fails what needs it when no retry is left", function()
+      start()
+      local ok, e = te.chain(s("adds_late", 1, 9), s("adds_late"))():wait(30)
+      assert.is_false(ok)
+      assert.equal("DependencyFailed", e.kind)
+      assert.same({ "MaxRetriesExceeded", "Unstable" },
+        { e.value.error.kind, e.value.error.value.kind })
+    end)
+
+    it("has limits of its own", function()
+      start()
+      local job = te.group {
+        s("exceeds", "compute", 1):set { time_limit = 0.3 },
+        s("exceeds", "fill", 1):set { memory_limit = "16M" },
+      }
+      assert.same({ 1, 1, n = 2 }, job():get(LIMIT))
+      assert.equal(2, site:count("retried"))
+      local once = s("exceeds", "compute", 9)
+        :set { time_limit = 0.3, retry = false }
+      local ok, e = te.chain(once, s("adds_late"))():wait(30)
+      assert.same({ false, "DependencyFailed", "TimeLimitExceeded" },
+        { ok, e.kind, e.value.error.kind })
+      assert.equal(2, site:count("retried"))
+    end)
+  end)
+
   it("has a memory limit of its own, as its files or the call say", function()
     start()
     local ok, e = site:outcome("modest", 32)

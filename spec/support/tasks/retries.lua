@@ -73,6 +73,30 @@ app:task("asks_then", { bind = true }, function(self, path, gate, how)
   self:retry { exc = "attempt " .. self.retries, countdown = 60 }
 end)
 
+-- Adds one at the second attempt: with the same arguments, or with others.
+app:task("adds_late", {
+  bind = true, autoretry_for = true, retry_delay = 0.01, max_retries = 1,
+}, function(self, x, fails)
+  if self.retries < (fails or 1) then
+    fail("Unstable", "attempt " .. self.retries)
+  end
+  return x + 1
+end)
+
+app:task("adds_other", { bind = true }, function(self, x, has_begun)
+  if not has_begun then
+    self:retry { args = { x, true }, countdown = 0 }
+  end
+  return { x + 1, self.retries }
+end)
+
+app:task("first_of_all", { bind = true }, function(self, parts)
+  if self.retries == 0 then
+    self:retry { countdown = 0 }
+  end
+  return { parts.n, parts[1], self.retries }
+end)
+
 local ways = {
   compute = function()
     while true do
