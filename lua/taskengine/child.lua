@@ -68,10 +68,13 @@ local function common_settings(asked)
   return common
 end
 
--- A value of an option as it can travel.
+-- A value of an option as it can travel, and be shown as JSON: for ever is
+-- false, as in @{taskengine.retry}.
 local function shown(value)
   if type(value) == "function" then
     return "function"
+  elseif value == math.huge then
+    return false
   elseif type(value) ~= "table" then
     return value
   end

@@ -224,5 +224,17 @@ describe("A worker's process", function()
         .. " more than the limit of 2.0 MiB: set a larger one",
         worker:heard("stderr", "memory_limit: [^\n]*"))
     end)
+
+    it("refuses one of a task that its files alone go beyond", function()
+      site.place:write("tasks.lua", [[
+        require("taskengine").app("x"):task("tiny", { memory_limit = "1M" },
+          print)
+        text = ("x"):rep(1 << 20)
+      ]])
+      local ended = site.place:run { "worker", "tasks.lua", "-P", "1" }
+      assert.equal(2, ended.code)
+      assert.matches("task 'tiny': memory_limit: the files that are loaded take"
+        .. " %d+%.%d MiB, more than the limit of 1.0 MiB", ended.stderr)
+    end)
   end)
 end)

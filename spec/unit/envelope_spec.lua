@@ -164,6 +164,47 @@ describe("taskengine.core.envelope", function()
     refused({ result_ttl_s = 2 ^ 32 | 0 }, "result_ttl_s: not an integer")
   end)
 
+  describe("with other arguments", function()
+    local EXTRA <const> = { h = { trace = "t" } }
+
+    -- The envelope with the body that it would have.
+    local function with(parts, ...)
+      parts.id = reference.id(PRODUCER, 1)
+      local body = assert(envelope.body(reference.new(parts), ...))
+      parts.body = body
+      return reference.new(parts), body
+    end
+
+    it("has the same form", function()
+      for _, flags in ipairs { 0, envelope.JSON } do
+        local bytes = with({ flags = flags }, { 7, nil, n = 2 }, EXTRA)
+        assert.same({ reference.id(PRODUCER, 1), "add", EXTRA, 7, nil, n = 5 },
+          table.pack(envelope.open(bytes)))
+      end
+      local _, body = with({}, {})
+      assert.equal("\x91\x90", body)
+    end)
+
+    it("has no inputs of its flow among them", function()
+      local _, body = with({ flow = reference.id(PRODUCER, 0), node = 7 },
+        { 7 })
+      assert.equal("\0\0\0\0\x91\x91\7", body)
+    end)
+
+    it("is not larger than the limit, nor with what cannot travel", function()
+      local bytes = reference.new { id = reference.id(PRODUCER, 1) }
+      for code, args in pairs { ELIMIT = { ("x"):rep(100) },
+        ECANNOT = { print } } do
+        local body, why, got = envelope.body(bytes, args, nil, 50)
+        assert.same({ nil, code }, { body, got })
+        assert.matches("args", why, 1, true)
+      end
+      assert.error_matches(function()
+        envelope.body("x", {})
+      end, "not an envelope", 1, true)
+    end)
+  end)
+
   it("takes no field that a metatable makes up", function()
     local made_up = setmetatable({}, { __index = function(_, name)
       return name == "queue" and ("q"):rep(64) or nil

@@ -46,6 +46,17 @@ describe("a worker's child", function()
       assert.is_nil(hello.settings.broker)
     end)
 
+  it("tells what of their retries can be told", function()
+    local hello = load_files({ ["tasks.lua"] = [[
+      local app = require("taskengine").app("tasks")
+      app:task("a", { autoretry_for = print, max_retries = math.huge }, print)
+      app:task("b", { autoretry_for = { "NoStock" }, max_retries = 2 }, print)
+    ]] }, { files = { "tasks.lua" } })
+    assert.same({ "function", false, { "NoStock" }, 2 }, {
+      hello.tasks.a.autoretry_for, hello.tasks.a.max_retries,
+      hello.tasks.b.autoretry_for, hello.tasks.b.max_retries })
+  end)
+
   it("tells what of unique tasks others can do", function()
     local hello = load_files({ ["tasks.lua"] = [[
       local app = require("taskengine").app("tasks")
