@@ -49,8 +49,9 @@ static void release(te_heir *h) {
 static void sort_out(void *arg, te_slice field, te_slice outcome) {
   estate *e = arg;
   te_verdict verdict;
-  bool has_ended =
-      te_record_is_outcome(outcome) || te_verdict_read(outcome, &verdict) == 0;
+  bool has_ended = te_record_is_outcome(outcome) ||
+                   te_verdict_read(outcome, &verdict) == 0 ||
+                   te_record_is_delegation(outcome);
   if (has_ended) {
     e->ended[e->ended_count++] = field;
     e->ended[e->ended_count++] = outcome;
@@ -61,10 +62,13 @@ static void sort_out(void *arg, te_slice field, te_slice outcome) {
 
 // As report.c does it.
 static void add_ended(te_redis *redis, te_slice field, te_slice outcome) {
-  bool is_verdict = te_verdict_is(outcome);
-  te_fcall_add_str(redis, is_verdict ? "r" : "o");
+  const char *operation = te_verdict_is(outcome)             ? "r"
+                          : te_record_is_delegation(outcome) ? "w"
+                                                             : "o";
+  te_fcall_add_str(redis, operation);
   te_redis_add(redis, field);
-  if (is_verdict) outcome = te_slice_of(outcome.data + 1, outcome.size - 1);
+  if (operation[0] != 'o')
+    outcome = te_slice_of(outcome.data + 1, outcome.size - 1);
   te_redis_add(redis, outcome);
 }
 

@@ -67,7 +67,8 @@ void te_ledger_tell_again(te_ledger *l) {
 
 // Its own end, and not that of the process that ran it, or of this worker.
 static bool is_own_end(const te_task *t) {
-  return t->end == TE_END_OUTCOME || t->end == TE_END_RETRY;
+  return t->end == TE_END_OUTCOME || t->end == TE_END_RETRY ||
+         t->end == TE_END_DELEGATED;
 }
 
 static size_t count_outcomes(const te_list *list) {

@@ -1,5 +1,8 @@
 #include "record.h"
 
+#include <ctype.h>
+
+#include "id.h"
 #include "pack.h"
 
 static void add_text(te_buf *out, const char *text) {
@@ -34,6 +37,13 @@ bool te_record_is_outcome(te_slice record) {
 
 bool te_record_is_success(te_slice record) {
   return record.size > 0 && (record.data[0] == 'S' || record.data[0] == 'J');
+}
+
+bool te_record_is_delegation(te_slice record) {
+  if (record.size != 1 + TE_ID_PRODUCER_BYTES) return false;
+  for (size_t i = 1; i < record.size; i++)
+    if (isalnum((unsigned char)record.data[i]) == 0) return false;
+  return record.data[0] == 'D';
 }
 
 // The text behind `key` in the map that `r` stands before.

@@ -20,6 +20,12 @@ bool te_record_is_outcome(te_slice record);
 bool te_record_is_success(te_slice record);
 
 /*
+ * Whether it says that a flow ends the task in its place: D and the flow's
+ * producer. A child tells that instead of an outcome.
+ */
+bool te_record_is_delegation(te_slice record);
+
+/*
  * What a failure (F or R) says of itself: its `kind` or its `message`. Empty
  * when it has none, or is no failure. Borrows from the record.
  */

@@ -77,9 +77,9 @@ static te_slice field_of(const te_task *t) {
   return te_slice_of(t->field, TE_FIELD_BYTES);
 }
 
-// A verdict's letter is the operation's.
+// The letter of a verdict or a delegation is the operation's.
 static te_slice record_of(const te_task *t) {
-  if (t->end == TE_END_RETRY)
+  if (t->end == TE_END_RETRY || t->end == TE_END_DELEGATED)
     return te_slice_of(t->record + 1, t->record_size - 1);
   return te_slice_of(t->record, t->record_size);
 }

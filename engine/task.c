@@ -73,6 +73,10 @@ void te_task_set_outcome(te_task *t, te_slice record) {
     te_task_end(t, TE_END_RETRY, record);
     return;
   }
+  if (te_record_is_delegation(record)) {
+    te_task_end(t, TE_END_DELEGATED, record);
+    return;
+  }
   if (!te_slice_equal(record, te_slice_str(TE_OUTCOME_UNKNOWN))) {
     te_task_fail(t, TE_END_OUTCOME, "Malformed",
                  "the process that ran it told nonsense of its end");

@@ -20,12 +20,13 @@
 // Operations of te1_finish, as docs/protocol.md has them.
 typedef enum te_end {
   TE_END_NONE = 0,
-  TE_END_OUTCOME = 'o',  // with a record
-  TE_END_UNSPENT = 'h',  // handed back, had not begun
-  TE_END_BACK = 'b',     // handed back, begun
-  TE_END_LOST = 'l',     // its child died; with a record for the last time
-  TE_END_UNKNOWN = 'n',  // no such task here; with a record
-  TE_END_RETRY = 'r',    // to be run again; its record is a verdict
+  TE_END_OUTCOME = 'o',    // with a record
+  TE_END_UNSPENT = 'h',    // handed back, had not begun
+  TE_END_BACK = 'b',       // handed back, begun
+  TE_END_LOST = 'l',       // its child died; with a record for the last time
+  TE_END_UNKNOWN = 'n',    // no such task here; with a record
+  TE_END_RETRY = 'r',      // to be run again; its record is a verdict
+  TE_END_DELEGATED = 'w',  // a flow ends it, which its record names
 } te_end;
 
 // What a child says instead of an outcome: it has no such task.
@@ -64,8 +65,8 @@ void te_task_free(te_task *t);  // in no list any more; NULL is fine
 // Notes how it ends; the record is copied.
 void te_task_end(te_task *t, te_end end, te_slice record);
 
-// What a child reports: an outcome, a verdict (verdict.h), or that it does not
-// know the task.
+// What a child reports: an outcome, a verdict (verdict.h), a delegation
+// (record.h), or that it does not know the task.
 void te_task_set_outcome(te_task *t, te_slice record);
 
 // A failure's record: F and { kind, message }.

@@ -34,6 +34,9 @@ static ending describe(const te_task *t) {
     e.how = is_failure ? "failed" : "put off";
     e.level = is_failure ? TE_LOG_WARN : TE_LOG_INFO;
     e.record = verdict.outcome;
+  } else if (t->end == TE_END_DELEGATED) {
+    e.how = "replaced";
+    e.level = TE_LOG_INFO;
   } else if (te_record_is_success(e.record)) {
     e.how = "succeeded";
     e.level = TE_LOG_INFO;

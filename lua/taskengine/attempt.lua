@@ -22,8 +22,12 @@ local function milliseconds(seconds)
   return math.ceil(seconds * 1000)
 end
 
--- The task that runs and is meant; nil when it was called as a function.
-local function running(self, what)
+--- The task that runs and is meant.
+-- @tparam Self self
+-- @tparam string what is asked for, for messages
+-- @treturn ?table nil when it was called as a function
+-- @raise when another task asks
+function attempt.running(self, what)
   local task = rawget(self, "_task")
   if not task then
     return nil
@@ -110,7 +114,7 @@ function attempt.retry(self, opts)
   if given.countdown and given.eta then
     caller.raise("retry: countdown and eta say the same, one will do")
   end
-  local task = running(self, "retry")
+  local task = attempt.running(self, "retry")
   if not task then
     refuse_here(self, given.exc, "the task asked to be run again")
   end
@@ -142,7 +146,7 @@ local is_pause = check.seconds(0, 100 * 366 * 86400)
 function attempt.snooze(self, seconds)
   if not is_pause(seconds) then
     caller.raise(check.problem("snooze", is_pause, seconds))
-  elseif not running(self, "snooze") then
+  elseif not attempt.running(self, "snooze") then
     refuse_here(self, nil, "the task asked to be put off")
   end
   error(verdict.new { ms = milliseconds(seconds), spends = false }, 0)

@@ -6,6 +6,7 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
 local limits = require("taskengine.limits")
+local replace = require("taskengine.replace")
 
 local bound = {}
 
@@ -60,6 +61,16 @@ end
 -- function
 function Self:snooze(seconds)
   attempt.snooze(self, seconds)
+end
+
+--- Ends this attempt and puts a canvas in the place of the task: its result, or
+-- its failure, becomes that of the task, for whoever waits for it and for what
+-- comes behind it in a workflow. It is not for catching: what it raises has to
+-- leave the task.
+-- @tparam Canvas one
+-- @raise always; where the task was called as a function, an error that says so
+function Self:replace(one)
+  replace.with(self, one)
 end
 
 --- Whether the task was revoked while it runs. It is to come to an end: it has

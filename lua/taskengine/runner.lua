@@ -198,6 +198,7 @@ local function execute(self, task, id, name, extra, ...)
   if byte(task.envelope, ALIAS_BYTES_AT) > 0 then
     id = core.envelope.read(task.envelope).alias
   end
+  task.app = one.app
   task.id, task.name, task.root_id = id, name, extra and extra.r or id
   set_policy(self, task, one, extra)
   local soft_ms = soft_limit(self, task, one)

@@ -78,6 +78,18 @@ describe("A workflow with real workers", function()
     assert.same({ 2, 6, 12, 20, 30, 42, n = 6 }, te.group(list)():get(LIMIT))
   end)
 
+  it("ends a task in whose place it is put", function()
+    local r = site.app:send_task("spread", { 4 })
+    assert.equal(20, r:get(LIMIT))
+    assert.equal(21, (s("spread", 4) | s("add", 1))():get(LIMIT))
+    local list = {}
+    for i = 1, 20 do
+      list[i] = s("spread", i)
+    end
+    assert.equal(3080, (te.group(list) | s("sum"))():get(LIMIT))
+    worker:heard("stderr", "spread%[" .. r.id .. "%] replaced in ")
+  end)
+
   it("is refused when no worker knows one of its tasks", function()
     local ok, e = pcall(te.chain(s("add", 1, 1), s("adds", 1)))
     assert.is_false(ok)

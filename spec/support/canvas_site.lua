@@ -79,13 +79,24 @@ function Site:open()
   end, TICK_MS)
 end
 
+-- What a child says instead of an outcome, as the master tells it.
+local function operation_of(outcome)
+  local letter = outcome:sub(1, 1)
+  if letter == "N" then
+    return "n", "F\x80"
+  elseif letter == "T" or letter == "D" then
+    return letter == "T" and "r" or "w", outcome:sub(2)
+  end
+  return "o", outcome
+end
+
 --- Tells how a task ended.
 -- @tparam string field
 -- @tparam string outcome
 function Site:finish(field, outcome)
+  local operation, record = operation_of(outcome)
   for _ = 0, self.repeats do
-    self.shard:call("finish", WORKER, 15000, outcome == "N" and "n" or "o",
-      field, outcome ~= "N" and outcome or "F\x80")
+    self.shard:call("finish", WORKER, 15000, operation, field, record)
   end
   self.transport:deliver()
 end

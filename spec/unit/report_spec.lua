@@ -97,6 +97,11 @@ describe("report", function()
     assert.same({ "r", field(1), said }, write())
   end)
 
+  it("sends a delegation without its letter", function()
+    add("w", "DProducer0001")
+    assert.same({ "w", field(1), "Producer0001" }, write())
+  end)
+
   it("counts what is to run again among what has ended", function()
     add("r", "T" .. string.pack(">I8Bs4", 0, 0, ""))
     add("h")

@@ -95,6 +95,22 @@ describe("task", function()
     end
   end)
 
+  it("is delegated when its child names the flow that ends it", function()
+    local task <close> = new()
+    task:set_outcome("DProducer0001")
+    assert.same({ "w", "DProducer0001" }, { select(2, task:ending()) })
+  end)
+
+  it("fails when that is no producer", function()
+    for _, record in ipairs { "D", "DProducer001", "DProducer00011",
+      "DProducer 001", "DProducer001\0" } do
+      local task <close> = new()
+      task:set_outcome(record)
+      local _, how, failure = task:ending()
+      assert.same({ "o", "Malformed" }, { how, read_failure(failure).kind })
+    end
+  end)
+
   describe("with a time limit", function()
     local task
 

@@ -266,18 +266,23 @@ end
 
 --- Compiles a canvas.
 -- @tparam Canvas one
--- @tparam ?table front arguments for what runs first
--- @tparam ?table options for all
+-- @tparam[opt] table opts
+-- @tparam[opt] boolean opts.delivers one node delivers the result to a task
+-- outside
 -- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
 -- here, to their queue or false; `labels`, node to the name that a flow has for
 -- it;
 -- and `result`: `kind` (`one`, `group` or `flow`), its `node`, the `outlet`
 -- with the members, their `names`
 -- @raise at the line of the caller's program when the parts do not fit
-function compile.plan(one, front, options)
+function compile.plan(one, opts)
   local self = { plan = plan.new(), depth = 0 }
   self.label = add_label(self)
-  local outlet = compile_part(self, one, nil, front, options)
+  local outlet = compile_part(self, one)
+  if opts and opts.delivers then
+    outlet = self.plan:seal(outlet)
+    self.plan:deliver(outlet.first)
+  end
   add_result(self, one, outlet)
   self.plan.app, self.plan.labels = self.app, self.labels
   self.plan.foreign = self.foreign

@@ -214,6 +214,12 @@ function Plan:seal(outlet)
   return outlet.sealed
 end
 
+--- Lets a node deliver its result to a task that is not in the plan.
+-- @tparam int node
+function Plan:deliver(node)
+  add_edge(self, node, string.pack(">c1Bi4", "d", 0, 0))
+end
+
 --- The edges that leave a node.
 -- @tparam int node
 -- @treturn ?string

@@ -56,6 +56,9 @@ end
 
 -- One portion. Returns whether it is told that somebody waits for the result.
 local function transmit(state, portion, flags, inbox)
+  if state.delegate and flags & BEGIN ~= 0 then
+    portion[#portion + 1], portion[#portion + 2] = "d", state.delegate
+  end
   local args = {
     state.producer, flags, state.plan.count,
     state.way.settings.result_expires, state.name, inbox or "",
@@ -133,8 +136,7 @@ local function check_foreign(way, made)
   end
 end
 
-local function send_plan(one, made, producer)
-  local app = made.app
+local function send_plan(one, made, app, producer, delegate)
   local way = app:_client()
   check_foreign(way, made)
   local state = {
@@ -142,10 +144,28 @@ local function send_plan(one, made, producer)
     plan = made,
     producer = producer,
     name = one.name or "",
+    delegate = delegate,
     pieces = pieces.new(made, way.settings, app:_extra()),
   }
   transmit_all(state)
-  return result_of(state)
+  return state
+end
+
+--- Sends a canvas whose result is to be that of a task that runs.
+-- @tparam Canvas one
+-- @tparam App app the task's
+-- @tparam string id the task's, the engine's
+-- @treturn string the producer of the flow
+-- @raise see @{taskengine.canvas.Canvas:apply_async}
+function send.in_place_of(one, app, id)
+  local made = compile.plan(one, { delivers = true })
+  if made.app and made.app ~= app then
+    caller.raise(("replace: what stands in for a task of %s is of %s"):format(
+      tostring(app), tostring(made.app)))
+  end
+  local producer = core.envelope.new_producer()
+  send_plan(one, made, app, producer, id)
+  return producer
 end
 
 -- A call of one task and nothing else is sent as such.
@@ -180,7 +200,8 @@ function send.send(one, args, opts)
   if not made.app then
     return group_result.empty()
   end
-  return send_plan(whole, made, producer_of(given and given.task_id))
+  return result_of(send_plan(whole, made, made.app,
+    producer_of(given and given.task_id)))
 end
 
 return send

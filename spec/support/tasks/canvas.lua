@@ -46,6 +46,15 @@ app:task("note_error", function(e, path)
   file:write(e.kind, ": ", e.message, "\n")
 end)
 
+-- Lets a chord end it.
+app:task("spread", { bind = true }, function(self, n)
+  local list = {}
+  for i = 1, n do
+    list[i] = app.tasks.add:s(i, i)
+  end
+  self:replace(te.chord(list, app.tasks.sum:s()))
+end)
+
 -- Sends a canvas of its own and waits for it.
 app:task("nested", function(n)
   local list = {}
