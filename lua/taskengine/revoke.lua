@@ -14,7 +14,7 @@ local record = require("taskengine.record")
 local revoke = {}
 
 -- Of one call, which is to take Redis a few milliseconds at most.
-local BATCH <const> = 200
+local BATCH <const> = 100
 -- Modes of te1_revoke.
 local ASK <const>, TERMINATE <const> = "c", "t"
 

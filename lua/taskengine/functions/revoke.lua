@@ -108,7 +108,10 @@ end
 -- ready lists.
 local function revoke_ready(P, id, order, seen)
   te.unlock(P, id)
-  if not te.any_ready(P) then
+  if seen.any_ready == nil then
+    seen.any_ready = te.any_ready(P) -- nothing gets there in this call
+  end
+  if not seen.any_ready then
     return "finished" -- or it is nowhere: somebody has deleted it
   end
   bury(P, id, seen.now)
