@@ -53,6 +53,29 @@ describe("A canvas that is sent", function()
     assert.same({ 2, 4 }, seen)
   end)
 
+  it("is taken by what waits for many results", function()
+    local r = te.group { add:s(1, 1), add:s(2, 2) }()
+    local done, pending = te.wait(r, 10)
+    assert.same({ 2, 0 }, { #done, #pending })
+    local total = 0
+    for one in te.as_completed(r, 10) do
+      total = total + one:get()
+    end
+    assert.equal(6, total)
+  end)
+
+  it("speaks JSON where the app does", function()
+    site.app:close()
+    site.app:configure { serializer = "json" }
+    local r = (te.group { add:s(1, 1), add:s(2, 2) } | note:s("x"))()
+    assert.equal(2, r:get(SOON))
+    assert.same({ { n = 2, { 2, 4, n = 2 }, "x" } }, site.noted)
+    assert.same({ 2, 4, n = 2 }, te.group { add:s(1, 1), add:s(2, 2) }()
+      :get(SOON))
+    assert.same({ 2, 6 }, (add:starmap { { 1, 1 }, { 3, 3 } })():get(SOON))
+    assert.equal("Broken", error_of(fail:s():link(add:s(1))()).kind)
+  end)
+
   it("runs a chord", function()
     local header = te.group { add:s(1, 1), add:s(2, 2), add:s(3, 3) }
     assert.equal(12, te.chord(header)(sum:s()):get(SOON))
