@@ -42,17 +42,27 @@ describe("make install", function()
   end)
 
   -- As a user has it, whose environment knows nothing of it.
-  local function find_primes(words)
+  local function recipe(words)
     return run(([[
-      cd / && env -i HOME='%s' '%s/usr/bin/taskengine' run -q -b '%s' \
-      '%s/usr/share/taskengine/recipes/primes.lua' 10000 %s
-    ]]):format(server.dir, folder, server.url, folder, words or ""))
+      cd '%s' && env -i HOME='%s' '%s/usr/bin/taskengine' run -q -b '%s' \
+      '%s/usr/share/taskengine/recipes/'%s
+    ]]):format(server.dir, server.dir, folder, server.url, folder, words))
+  end
+
+  local function find_primes(words)
+    return recipe("primes.lua 10000 " .. (words or ""))
   end
 
   it("lets the recipes find what they need", function()
     assert.equals("", make("install"))
     assert.matches("^Found 1229 primes up to 10000\n", find_primes())
     assert.matches("^Found 1229 primes up to 10000\n", find_primes("--pure"))
+    local file <close> = assert(io.open(server.dir .. "/text", "w"))
+    assert(file:write("one two one\n"))
+    assert(file:close())
+    assert.equals("2 one\n      1 two",
+      recipe("mapreduce.lua wordcount text"):match("%S.*"))
+    assert.matches("^nombre_mots: 3\n", recipe("filepipeline.lua text"))
   end)
 
   it("leaves a recipe that says what is missing", function()
@@ -61,6 +71,12 @@ describe("make install", function()
     assert(os.remove(module))
     assert.equals("primes: its C module is not there; `make` in the sources"
       .. " builds it, and --pure does without", find_primes())
+    for _, name in ipairs { "mapreduce.lua wordcount", "filepipeline.lua" } do
+      os.remove((module:gsub("primes", name:match("file") and "textcount"
+        or "wordcount")))
+      assert.matches("^%l+: its C module is not there; `make` in the sources"
+        .. " builds it$", recipe(name .. " text"))
+    end
     local file <close> = assert(io.open(module, "wb"))
     assert(file:write("not a module"))
     assert(file:close())
