@@ -41,6 +41,7 @@ struct te_queue {
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
   size_t coming;       // tasks of the last fetch, until they are handed out
+  size_t successors;   // that the finish under way may bring
   te_handed handed;
   te_requests requests;
   te_ledger tasks;
@@ -69,6 +70,15 @@ static bool is_of_round(te_queue *q, int status, const te_reply *reply,
   return q->lease.state == TE_LEASE_HELD;
 }
 
+static void hand_out(te_queue *q, te_reply **envelopes, size_t count);
+static void on_work(void *arg);
+
+static void take_successors(te_queue *q, const te_reply *reply) {
+  if (q->successors == 0 || reply->count < 2) return;
+  hand_out(q, reply->item + 1, reply->count - 1);
+  if (q->events.room(q->events.arg) == 0) on_work(q);  // sleeps no more
+}
+
 static void on_finished(void *arg, int status, const te_reply *reply) {
   te_queue *q = arg;
   int rc;
@@ -80,6 +90,7 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
     int64_t found = reply->count > 0 ? reply->item[0]->integer : 0;
     int64_t told = (int64_t)te_ledger_forget_told(&q->tasks);
     if (found < told) q->is_in_doubt = true;
+    take_successors(q, reply);
   } else {
     te_ledger_tell_again(&q->tasks);
   }
@@ -90,11 +101,19 @@ static void add_report_arg(void *arg, te_slice s) {
   te_redis_add(arg, s);
 }
 
-static void send_finish(te_queue *q) {
+// What these ends release may come with the reply, `room` of it.
+static void send_finish(te_queue *q, size_t room) {
   size_t argc = te_ledger_tell(&q->tasks);
-  te_fcall_begin(q->redis, q->prefix, "te1_finish", 2 + argc);
+  q->successors = te_report_has_flow(&q->tasks.told) ? room : 0;
+  size_t head = q->successors > 0 ? 5 : 2;
+  te_fcall_begin(q->redis, q->prefix, "te1_finish", head + argc);
   te_fcall_add_str(q->redis, q->lease.wid);
   te_fcall_add_number(q->redis, q->lease.ms);
+  if (q->successors > 0) {
+    te_fcall_add_str(q->redis, "t");
+    te_fcall_add_number(q->redis, q->successors);
+    te_fcall_add_number(q->redis, ++q->lease.delivery);
+  }
   te_report_write(&q->tasks.told, add_report_arg, q->redis);
   te_redis_end(q->redis, 0, on_finished, q);
   q->under_way++;
@@ -183,10 +202,12 @@ static void send_fetch(te_queue *q, size_t room) {
 static void start_round(te_queue *q) {
   if (q->lease.state != TE_LEASE_HELD || q->under_way > 0) return;
   if (q->is_refused) return;
-  if (!te_list_is_empty(&q->tasks.ended)) send_finish(q);
-  if (q->stops ? !q->sleeps : !q->is_awake) return;
   size_t room = q->stops ? 0 : q->events.room(q->events.arg);
   room = room > q->coming ? room - q->coming : 0;
+  // A fetch that follows brings what is released, too.
+  if (!te_list_is_empty(&q->tasks.ended))
+    send_finish(q, q->is_awake ? 0 : room);
+  if (q->stops ? !q->sleeps : !q->is_awake) return;
   // One that sleeps and has no room asks for nothing, and is a sleeper no
   // more: so the bell, which rang for it, rings for another.
   if (room > 0 || q->sleeps) send_fetch(q, room);

@@ -62,6 +62,12 @@ size_t te_report_take(te_list *ended, te_list *told) {
   return args;
 }
 
+bool te_report_has_flow(const te_list *told) {
+  te_list_each (link, told)
+    if (task_of(link)->envelope.flow.size > 0) return true;
+  return false;
+}
+
 typedef struct writer {
   te_report_arg add;
   void *arg;

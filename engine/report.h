@@ -24,6 +24,10 @@ typedef void (*te_report_arg)(void *arg, te_slice s);
  */
 size_t te_report_take(te_list *ended, te_list *told);
 
+// Whether any task in `told` is one of a flow, so that its end may release
+// others.
+bool te_report_has_flow(const te_list *told);
+
 // Writes the arguments of all tasks in `told` and marks them as told.
 void te_report_write(te_list *told, te_report_arg add, void *arg);
 

@@ -204,7 +204,11 @@ end
 
 te.register("flow_retry", function(keys, args)
   local f = te.flow(keys[1], args[1])
-  return f and te.retry_flow(f) or "missing"
+  local answer = f and te.retry_flow(f) or "missing"
+  if answer == "retried" then
+    te.continue_flows(keys[1]) -- at once, where that is enough
+  end
+  return answer
 end, {})
 
 local function natural(text, max)

@@ -5,7 +5,8 @@
 local VIRTUAL = "\0\0"
 -- What travels with a task; a node that takes more reads it.
 local INPUTS_MAX, INPUTS_BYTES_MAX = 128, 32768
-local NONE, FAR = "\0\0\0\0", "\255\255\255\255"
+local FAR = "\255\255\255\255"
+local NONE = "\0\0\0\0"
 local INPUT_BYTES = 10
 local RELEASE_STEPS = 3
 local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
