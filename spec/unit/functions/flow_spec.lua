@@ -93,4 +93,181 @@ describe("A flow", function()
     assert.equal(failed, outcome(0))
     assert.same({ plan:id(a) }, s:redis("ZRANGE", "x", 0, -1))
   end)
+
+  describe("hands successors to the worker that finished", function()
+    local function finish(count, number, field)
+      local reply = s:call("finish", A, 15000, "t", count, number, "o", field,
+        "S")
+      local got = {}
+      for i = 2, #reply do
+        got[i - 1] = envelope.field(reply[i], number)
+      end
+      return got
+    end
+
+    it("as many as it takes, the others by their queue", function()
+      local a = plan:node {}
+      for _ = 1, 3 do
+        plan:node { after = { { "f", a } } }
+      end
+      plan:send(s)
+      local got = finish(2, 50, s:take(A, 1)[1])
+      assert.same({ envelope.field(plan:id(2), 50),
+        envelope.field(plan:id(3), 50) }, got)
+      table.sort(got)
+      local held = s:redis("HKEYS", "f:" .. A)
+      table.sort(held)
+      assert.same(got, held)
+      assert.same({ plan:id(4) }, s:ready("default"))
+      assert.equal(4, s:counter("default", "enqueued"))
+    end)
+
+    it("not ahead of what waits in that queue", function()
+      local a = plan:node {}
+      local b = plan:node { after = { { "f", a } } }
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      local other = s:producer("p"):plain(1)[1]
+      assert.same({}, finish(5, 50, field))
+      assert.same({ other, plan:id(b) }, s:ready("default"))
+    end)
+
+    it("not of a queue that it does not serve, nor of a priority", function()
+      local a = plan:node {}
+      plan:node { after = { { "f", a } }, parts = { queue = "other" } }
+      plan:node { after = { { "f", a } }, parts = { priority = 1 } }
+      plan:send(s)
+      assert.same({}, finish(5, 50, s:take(A, 1)[1]))
+      assert.same({ { plan:id(2) }, { plan:id(3) } },
+        { s:ready("other"), s:ready("default") })
+    end)
+
+    it("not under a number that is past", function()
+      local a = plan:node {}
+      plan:node { after = { { "f", a } } }
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      s:call("holds", A, 60)
+      assert.same({}, finish(5, 50, field))
+      assert.same({ plan:id(2) }, s:ready("default"))
+      assert.equal("S", outcome(a))
+    end)
+  end)
+
+  it("runs an errback for a failure, and skips it without one", function()
+    local a = plan:node {}
+    local after_a = plan:node { after = { { "e", a } } }
+    local b = plan:node {}
+    local after_b = plan:node { after = { { "e", b } } }
+    plan:send(s)
+    assert.same({ a, b, after_b }, run({ "S1", nil, "F\x80" }, {}))
+    assert.matches("Skipped", outcome(after_a), 1, true)
+    assert.equal("S" .. after_b, outcome(after_b))
+  end)
+
+  it("gathers what needs no task, and passes over what failed", function()
+    local a, b = plan:node {}, plan:node {}
+    local all = plan:node { virtual = true, body = "shape",
+      after = { { "f", a }, { "c", b } } }
+    plan:send(s)
+    run { "S1", "F\x80" }
+    assert.equal("G" .. string.pack(">I4s4s4", 2, "S1", "F\x80") .. "shape",
+      outcome(all))
+  end)
+
+  it("lets what is too much to travel be read", function()
+    local after = {}
+    for i = 1, 129 do
+      after[i] = { "f", plan:node {} }
+    end
+    local join = plan:node { after = after }
+    local all = plan:node { virtual = true, after = after }
+    plan:send(s)
+    run()
+    assert.equal("G\xff\xff\xff\xff" .. plan:id(all) .. "\x91\x90",
+      outcome(all))
+    assert.same({ 129, "S2", "S3" },
+      s:call("gather", plan.producer, join, 2, 2))
+    assert.same({ 129, "S129" }, s:call("gather", plan.producer, all, 129, 9))
+  end)
+
+  it("leaves nothing once it has ended and its time is over", function()
+    local a = plan:node {}
+    plan:node { after = { { "f", a } } }
+    plan:send(s)
+    s:advance(30 * 86400000)
+    s:register(A)
+    run()
+    assert.equal("S2", outcome(2))
+    s:advance(3600 * 1000 + 1)
+    s:register(A)
+    s:call("heartbeat", A, 15000, "default")
+    assert.equal("=" .. plan:id(2), outcome(2))
+    s:advance(7 * 86400000)
+    s:call("leave", A)
+    assert.same({ "n", "q", "s:default" }, s:keys())
+  end)
+
+  describe("that is revoked", function()
+    it("begins nothing more", function()
+      local a = plan:node {}
+      plan:node {}
+      plan:node { after = { { "f", a } } }
+      plan:node { delay_ms = 5000 }
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "w"))
+      assert.equal(0, s:call("flow_revoke", plan.producer, "R\x80", "w"))
+      assert.same({}, s:fetch(A, 10))
+      s:finish(A, "o", field, "S1")
+      assert.same({ "S1", "R\x80", "R\x80", "R\x80", "R\x80" },
+        { outcome(1), outcome(2), outcome(3), outcome(4), outcome(0) })
+      assert.equal(0, s:redis("EXISTS", "gc", "z"))
+    end)
+  end)
+
+  it("does again what failed and what needs it, and that alone", function()
+    local a, b = plan:node {}, plan:node {}
+    plan:node { after = { { "f", a }, { "f", b } } }
+    plan:send(s)
+    assert.same({ a, b }, run({ "S1", "F\x80" }, {}))
+    assert.equal("retried", s:call("flow_retry", plan.producer))
+    assert.equal("running", s:call("flow_retry", plan.producer))
+    assert.equal(0, s:redis("ZCARD", "x"))
+    assert.same({ b, 3 }, run({}, {}))
+    assert.same({ "S1", "S2", "S3", "S\xc0" },
+      { outcome(1), outcome(2), outcome(3), outcome(0) })
+    assert.equal("nothing", s:call("flow_retry", plan.producer))
+  end)
+
+  it("is refused as a whole when a piece is not well-formed", function()
+    plan:node {}
+    local pieces = plan:pieces()
+    for _, bad in ipairs {
+      { "t", 0, "x" }, { "o", 1, "12345" }, { "i", 1, "" }, { "n", 2, 1, "" },
+      { "s", 0, 1 }, { "s", 1, 2 }, { "?" }, { "n", 1, 2, pieces[6] },
+    } do
+      local args = table.move(pieces, 1, #pieces, 1, {})
+      table.move(bad, 1, #bad, #args + 1, args)
+      local _, problem = s:try("flow", plan.producer, 3, 1, 60, "", "", "",
+        table.unpack(args))
+      assert.matches("not well%-formed", problem)
+    end
+    assert.equal(0, s:redis("EXISTS", "g:" .. plan.producer))
+  end)
+
+  it("is accepted once, and not before all its nodes are there", function()
+    local a = plan:node {}
+    plan:node { after = { { "f", a } } }
+    local pieces = plan:pieces()
+    local _, problem = s:try("flow", plan.producer, 3, 3, 60, "", "", "",
+      table.unpack(pieces))
+    assert.matches("2 nodes of 3", problem, 1, true)
+    plan.producer = ("n"):rep(12)
+    assert.equal(2, s:call("flow", plan.producer, 1, 2, 60, "", "", "",
+      table.unpack(pieces))[2])
+    assert.equal(0, plan:send(s)[2])
+    assert.equal(1, plan:send(s)[2])
+    assert.same({ plan:id(1) }, s:ready("default"))
+  end)
 end)
