@@ -34,11 +34,11 @@ function te.holder(P, digest, now)
   end
 end
 
--- A task takes its lock, unless another holds that: its id is returned.
+-- A task takes its lock, unless one holds that: its id is returned.
 function te.lock(P, env, for_ms, now)
   local id, digest = te.id(env), te.digest(env)
   local holder = te.holder(P, digest, now)
-  if holder and holder ~= id then
+  if holder then
     return holder
   end
   local until_ms = for_ms == "" and 0 or now + tonumber(for_ms)

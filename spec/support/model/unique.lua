@@ -15,8 +15,7 @@ end
 --- A task takes its lock; or the id of the task that holds it is returned.
 function unique.lock(self, parts, for_ms)
   local lock = self.locks[parts.digest]
-  local is_held = lock and (lock.until_ms == 0 or lock.until_ms > self.now)
-  if is_held and lock.id ~= parts.id then
+  if lock and (lock.until_ms == 0 or lock.until_ms > self.now) then
     return lock.id
   end
   local until_ms = for_ms == "" and 0 or self.now + for_ms
