@@ -35,6 +35,10 @@ local CALLS <const> = {
     { "dead", "list", "--malformed" },
     { "dead", "delete", "--all", "--yes", "--malformed" },
   },
+  control = {
+    { "control", "revoke", "awaited" },
+    { "control", "revoke", "nobody", "known", "--terminate", code = 1 },
+  },
   purge = {
     { "purge", "default", "--yes" },
     { "purge", "--all", "--due", "--yes" },
@@ -64,6 +68,7 @@ describe("--json:", function()
       known = { "addition", "[1, 2]", "--wait" },
       failed = { "fail", "--wait" },
       later = { "addition", "[1, 2]", "--countdown", "1000" },
+      awaited = { "addition", "[1, 2]", "--countdown", "1000" },
     } do
       place:run { "call", "--id", id, table.unpack(words) }
     end
