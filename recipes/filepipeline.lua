@@ -174,20 +174,19 @@ local function walk(top, left_out)
   end)
 end
 
--- The three steps, as one task.
-local pipeline = app:task("pipeline", function(path, spool, out, is_known)
-  local stats = process_text(read_file(path), spool, is_known and out)
-  return save_results(stats, out)
-end)
-
 -- Sends a file through the steps; returns the counts, or nil and why not.
 local function run_chain(path, asked, out, is_known)
-  local done, stats =
-    pipeline:delay(path, asked.spool, out, is_known):wait()
+  local result = te.chain(
+    read_file:s(path),
+    process_text:s(asked.spool, is_known and out or nil),
+    save_results:s(out)
+  )()
+  local done, stats = result:wait()
+  result:forget() -- Redis would keep it for a day
   if done then
     return stats
   end
-  return nil, stats
+  return nil, stats.cause or stats
 end
 
 local function fail(code, ...)

@@ -25,9 +25,11 @@ local map_task = app:task("map_task", function(numbers)
   return squares
 end)
 
-local reduce_task = app:task("reduce_task", function(results)
+-- With `stream`, the results of all maps come one by one, and are not in memory
+-- at once.
+local reduce_task = app:task("reduce_task", { stream = true }, function(results)
   local sum = 0
-  for _, squares in ipairs(results) do
+  for _, squares in results do
     for _, square in ipairs(squares) do
       sum = sum + square
     end
@@ -90,9 +92,9 @@ local function merge_most(runs, part, spool)
 end
 
 -- Sums up the words of one part of all runs.
-local reduce_words = app:task("reduce_words", function(maps, part, job)
+local function reduce(maps, part, job)
   local runs = {}
-  for _, map in ipairs(maps) do
+  for _, map in maps do
     for i = 1, map.runs do
       table.insert(runs, map.out .. "." .. i)
     end
@@ -101,18 +103,20 @@ local reduce_words = app:task("reduce_words", function(maps, part, job)
   runs = merge_most(runs, part, job.spool)
   try(native("wordmerge").merge(runs, part, out))
   return out
-end)
+end
+
+local reduce_words = app:task("reduce_words", { stream = true }, reduce)
 
 local USAGE <const> = [[
 usage: taskengine run recipes/mapreduce.lua squares [N] [--chunk C]
        taskengine run recipes/mapreduce.lua wordcount FILE...
          [--reducers R] [--range BYTES] [--spool FOLDER]
 ]]
-local N_MAX <const> = 100000 -- all squares go to one reducer
+local N_MAX <const> = 3000000 -- the sum is an integer up to there
 local RANGE_MIN <const> = 1 << 20
 local RANGE_MAX <const> = 16 << 20
 local RANGES <const> = 24 -- so that all processes are done about the same time
-local RANGES_MAX <const> = 5000 -- their names go to each reducer
+local RANGES_MAX <const> = 20000
 
 local function ranges_of(files, asked)
   local sum = 0
@@ -182,14 +186,15 @@ local function in_order(list)
   end
 end
 
--- Sends calls of a task, and waits for their values.
-local function all(task, calls)
-  local values = {}
-  for result in in_order(app:enqueue_many(task, calls)) do
-    table.insert(values, (result:get()))
-    result:forget()
+-- Sends a workflow and waits for what it comes to.
+local function value_of(workflow)
+  local result = workflow()
+  local ok, value = result:wait()
+  if not ok then
+    error(value.cause or value, 0)
   end
-  return values
+  result:forget() -- Redis would keep it for a day
+  return value
 end
 
 local function wordcount(asked)
@@ -200,28 +205,27 @@ local function wordcount(asked)
   local job = { spool = spool.path, reducers = asked.reducers, seed = chance() }
   local maps, reduces = {}, {}
   for i, range in ipairs(ranges_of(files, asked)) do
-    maps[i] = { range, job }
+    maps[i] = map_words:s(range, job)
   end
-  local found = all(map_words, maps)
   for part = 1, asked.reducers do
-    reduces[part] = { found, part, job }
+    reduces[part] = reduce_words:s(part, job)
   end
-  try(write(io.stdout, all(reduce_words, reduces)))
+  local paths = value_of(te.group(maps) | te.group(reduces))
+  try(write(io.stdout, paths))
 end
 
 local function squares(asked)
-  local chunks = {}
+  local maps = {}
   for first = 0, asked.n - 1, asked.chunk do
     local numbers = {}
     for n = first, math.min(first + asked.chunk, asked.n) - 1 do
       table.insert(numbers, n)
     end
-    table.insert(chunks, { numbers })
+    table.insert(maps, map_task:s(numbers))
   end
-  local sum = reduce_task:delay(all(map_task, chunks)):get()
+  local sum = value_of(te.chord(te.group(maps), reduce_task:s()))
   print("Sum of squares: " .. sum)
 end
-
 
 local function fail(code, ...)
   io.stderr:write("mapreduce: ", ...)

@@ -205,7 +205,7 @@ describe("recipes/mapreduce.lua", function()
       { "--reducers: an integer from 1 to 32 expected, got '33'", "wordcount",
         "x", "--reducers", "33" },
       { "--spool: its value is missing", "wordcount", "x", "--spool" },
-      { "N: an integer from 0 to 100000 expected, got 'ten'", "squares",
+      { "N: an integer from 0 to 3000000 expected, got 'ten'", "squares",
         "ten" },
       { "unknown argument '20'", "squares", "10", "20" },
       { "--chunk: an integer from 1 to 10000 expected, got '-1'", "squares",
