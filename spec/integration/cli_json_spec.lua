@@ -36,7 +36,7 @@ local CALLS <const> = {
     { "dead", "delete", "--all", "--yes", "--malformed" },
   },
   control = {
-    { "control", "revoke", "awaited" },
+    { "control", "revoke", "known", code = 1 },
     { "control", "revoke", "nobody", "known", "--terminate", code = 1 },
   },
   purge = {
@@ -68,7 +68,6 @@ describe("--json:", function()
       known = { "addition", "[1, 2]", "--wait" },
       failed = { "fail", "--wait" },
       later = { "addition", "[1, 2]", "--countdown", "1000" },
-      awaited = { "addition", "[1, 2]", "--countdown", "1000" },
     } do
       place:run { "call", "--id", id, table.unpack(words) }
     end
