@@ -7,7 +7,9 @@ local canvas = require("taskengine.canvas")
 local check = require("taskengine.check")
 local client = require("taskengine.client")
 local config = require("taskengine.config")
+local core = require("taskengine.core")
 local dead = require("taskengine.dead")
+local handle = require("taskengine.canvas.handle")
 local message = require("taskengine.message")
 local mode = require("taskengine.mode")
 local names = require("taskengine.names")
@@ -347,6 +349,17 @@ function App:revoke(ids, opts)
   return revoke.many(open(self), #ids, function(i)
     return ids[i]
   end, opts)
+end
+
+--- A flow that was sent by whomever.
+-- @tparam string id its id, or that of any task in it
+-- @treturn Flow see @{taskengine.canvas.handle}
+function App:flow(id)
+  if type(id) ~= "string" or not core.envelope.seq(id) then
+    caller.raise(("flow: an id of the engine's expected, got %s"):format(
+      check.describe(id)))
+  end
+  return handle.of(open(self), id)
 end
 
 --- The tasks that failed for good, the last one first, as far as they are kept:

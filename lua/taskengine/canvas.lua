@@ -291,11 +291,13 @@ function Canvas:skew(start, step)
     caller.raise("skew: a group has members that it can stagger, a "
       .. self.kind .. " has none")
   end
+  local members = {} -- a copy of this group keeps its own
   for i, member in ipairs(self.members) do
-    self.members[i] = member:clone(nil, {
+    members[i] = member:clone(nil, {
       countdown = (start or 0) + (i - 1) * (step or 1),
     })
   end
+  self.members = members
   return self
 end
 

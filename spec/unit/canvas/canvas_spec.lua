@@ -80,7 +80,9 @@ describe("taskengine.canvas", function()
   end)
 
   it("staggers the members of a group", function()
-    local one = te.group { add:s(1), add:s(2), add:s(3) }:skew(10, 2)
+    local group = te.group { add:s(1), add:s(2), add:s(3) }
+    local one = group:clone():skew(10, 2)
+    assert.is_nil(group.members[3].options)
     local countdowns = {}
     for i, member in ipairs(one.members) do
       countdowns[i] = member.options.countdown
