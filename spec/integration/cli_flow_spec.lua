@@ -109,9 +109,11 @@ describe("taskengine flow", function()
     assert.equal(2, ended.code)
     assert.matches("'x' is none of the engine's ids", ended.stderr, 1, true)
     local id = core.envelope.id(core.envelope.new_producer(), 0)
-    for _, option in ipairs { "--json", "--retry-failed" } do
+    local unknown = '{"id":"' .. id .. '","state":"unknown"}\n'
+    for option, text in pairs { ["--json"] = unknown, ["--dot"] = "",
+      ["--retry-failed"] = "" } do
       ended = run(id, option)
-      assert.same({ 1, "" }, { ended.code, ended.stdout })
+      assert.same({ 1, text }, { ended.code, ended.stdout })
       assert.matches("nothing is known of a flow " .. id, ended.stderr, 1, true)
     end
     assert.equal(2, run(id, "--dot", "--json").code)

@@ -35,6 +35,13 @@ local CALLS <const> = {
     { "dead", "list", "--malformed" },
     { "dead", "delete", "--all", "--yes", "--malformed" },
   },
+  -- The setup names a flow of which a task has failed.
+  flow = {
+    { "flow", "" },
+    { "flow", "Producer000000000000", code = 1 },
+    { "flow", "Producer000000000000", "--retry-failed", code = 1 },
+    { "flow", "", "--retry-failed" },
+  },
   control = {
     { "control", "revoke", "known", code = 1 },
     { "control", "revoke", "nobody", "known", "--terminate", code = 1 },
@@ -70,6 +77,21 @@ describe("--json:", function()
       later = { "addition", "[1, 2]", "--countdown", "1000" },
     } do
       place:run { "call", "--id", id, table.unpack(words) }
+    end
+  end)
+
+  setup(function()
+    place:write("flow.lua", [[
+      local app = require("taskengine").app("flow")
+      app:main(function()
+        local r = (app:signature("addition", { 1, 2 })
+          | app:signature("fail"))()
+        r:wait(30)
+        print(r.flow.id)
+      end)]])
+    local id = place:run({ "flow.lua" }, { program = "lua5.4" }).stdout
+    for _, words in ipairs(CALLS.flow) do
+      words[2] = words[2] == "" and id:gsub("\n", "") or words[2]
     end
   end)
 

@@ -43,8 +43,13 @@ flow.spec = {
   },
 }
 
-local function raise_unknown(id)
-  exit.raise(exit.FAILED, ("nothing is known of a flow %s"):format(id),
+-- With --json there is a document all the same.
+local function raise_unknown(given, fields)
+  if given.json then
+    fields.id = given[1]
+    show.json(fields)
+  end
+  exit.raise(exit.FAILED, ("nothing is known of a flow %s"):format(given[1]),
     "flows are kept as long as results are (result_expires), and only chains,"
     .. " groups, chords and flows have one")
 end
@@ -58,7 +63,7 @@ local function retry(way, given)
   local one = handle.of(way, given[1])
   local ok, why = one:retry()
   if why == "missing" then
-    raise_unknown(given[1])
+    raise_unknown(given, { retried = false, reason = why })
   elseif given.json then
     show.json { id = one.id, retried = ok, reason = why }
   elseif ok then
@@ -122,7 +127,7 @@ function flow.run(given)
   end
   local graph = flow_graph.read(way, id)
   if not graph then
-    raise_unknown(id)
+    raise_unknown(given, { state = "unknown" })
   elseif given.json then
     write_json(graph)
   elseif given.dot then
