@@ -47,8 +47,8 @@ function workflows.small(bench, system)
   trial.stop(bench, system, workers, sent)
 end
 
--- Redis writes down what takes longer than a millisecond. Returns a function
--- that tells how many the longest took since.
+-- Redis writes down what takes longer than a millisecond, until it is asked:
+-- returns a function that tells how many the longest took since.
 local function watch_calls(server)
   server:call("CONFIG", "SET", "slowlog-log-slower-than", "1000")
   server:call("CONFIG", "SET", "slowlog-max-len", "100000")
@@ -58,6 +58,7 @@ local function watch_calls(server)
     for _, entry in ipairs(server:call("SLOWLOG", "GET", "-1")) do
       longest_us = math.max(longest_us, entry[3])
     end
+    server:call("CONFIG", "SET", "slowlog-log-slower-than", "-1")
     return longest_us / 1000
   end
 end
