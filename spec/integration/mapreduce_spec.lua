@@ -1,9 +1,9 @@
 local core = require("taskengine.core")
 local files = require("spec.support.files")
+local memory = require("spec.support.memory")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
 local seed = require("spec.support.seed")
-local wait_until = require("spec.support.wait").wait_until
 local words = require("spec.support.words")
 
 local IS_FULL <const> = os.getenv("TE_FULL") == "1"
@@ -135,28 +135,12 @@ describe("recipes/mapreduce.lua", function()
       assert.equal(1, code)
     end)
 
-    -- The most that a process, and those below it, have had in memory.
-    local function memory(pid, most)
-      for _, child in ipairs(program.children(pid)) do
-        memory(child, most)
-      end
-      local status = files.read(("/proc/%d/status"):format(pid)) or ""
-      local kb = tonumber(status:match("VmHWM:%s+(%d+) kB"))
-      most[pid] = kb or most[pid]
-    end
-
     local function check_memory(process, megabytes)
-      local most = {}
-      wait_until(function()
-        memory(process.pid, most)
-        return process.ended
-      end, 600)
-      local count = 0
-      for _, kb in pairs(most) do
-        count = count + 1
-        assert.is_true(kb < megabytes * 1024, ("%d kB"):format(kb))
+      local list = memory.most(process, 600)
+      assert.is_true(#list >= 4, "run, its worker and two children")
+      for _, most in ipairs(list) do
+        assert.is_true(most < megabytes, ("%.1f MB"):format(most))
       end
-      assert.is_true(count >= 4, "run, its worker and two children")
     end
 
     -- What it says against tr, sort and uniq, for a text too large for Lua.
