@@ -84,9 +84,9 @@ end
 
 local function inputs_of(node)
   local out = {}
-  for k, edge in ipairs(node.after or {}) do
+  for _, edge in ipairs(node.after or {}) do
     if HAS_VALUE[edge[1]] then
-      out[k] = string.pack(">c1BI4I4", edge[1], 0, edge[2], edge[2])
+      out[#out + 1] = string.pack(">c1BI4I4", edge[1], 0, edge[2], edge[2])
     end
   end
   return table.concat(out)

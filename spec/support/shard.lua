@@ -29,6 +29,7 @@ local text
 local LIMITS <const> = {
   fetch_bytes_max = "(local FETCH_BYTES_MAX = )[%d *]+",
   dead_bytes_max = "(te%.DEAD_BYTES_MAX = )[%d *]+",
+  flow_steps_max = "(local STEPS_MAX = )[%d *]+",
   read_bytes_max = "(local READ_BYTES_MAX = )[%d *]+",
 }
 
@@ -46,7 +47,8 @@ end
 -- @tparam[opt] int seed of what the in-memory Redis does by chance
 -- @tparam[opt] table limits other than those of the library, for specs in
 -- which tasks are small: `fetch_bytes_max`, of envelopes in a reply;
--- `dead_bytes_max`, of all the dead; `read_bytes_max`, of those that one call
+-- `dead_bytes_max`, of all the dead; `flow_steps_max`, of what a call does for
+-- flows; `read_bytes_max`, of those that one call
 -- reads or moves
 -- @treturn Shard
 function shard.new(seed, limits)
