@@ -18,7 +18,7 @@ library.RELEASE = 3
 local PARTS = {
   "prelude", "damage", "handover", "unique", "flow", "flow_release",
   "flow_build", "enqueue", "fetch", "finish", "retry", "flow_grow", "workers",
-  "results", "revoke", "flow_control", "survey", "purge", "dead",
+  "results", "revoke", "flow_control", "survey", "purge", "dead", "states",
 }
 
 local function read_part(part)

@@ -86,10 +86,21 @@ local function is_plain(parts, opts)
     and opts.delay .. opts.expires .. opts.unique == ""
 end
 
+-- The id of a task that may have sent some, or of none.
+local function draw_parent(c)
+  local id = c:pick(c.known)
+  return envelope.number(id) and id or ""
+end
+
 -- The groups of a batch of n tasks. Plain ones of one queue go together.
 local function draw_batch(self, n)
   local c, args, sent, queue, at = self.crowd, {}, {}, nil, nil
   for i = 1, n do
+    if c.known[1] and c:one_in(12) then -- the client is a task itself
+      queue = nil
+      table.move({ "c", draw_parent(c), c:pick { 60, 7200 } }, 1, 3, #args + 1,
+        args)
+    end
     local parts = draw_parts(c)
     local opts = draw_options(c, parts)
     parts.id = envelope.id(self.id, self.last + i)
@@ -249,7 +260,7 @@ function Client:ask()
     return ask_of_queues(self)
   end
   local ids = c:draw_ids()
-  local what = c:upto(9)
+  local what = c:upto(11)
   if what <= 3 then
     c:request("await", self.inbox, table.unpack(ids))
   elseif what == 4 then
@@ -261,6 +272,10 @@ function Client:ask()
   elseif what == 7 then
     c:request("look", table.unpack(ids))
   elseif what == 8 then
+    c:request("state", c:pick { "0", "1" }, table.unpack(ids))
+  elseif what == 9 then
+    c:request("kin", ids[1])
+  elseif what == 10 then
     c:request("cancel", REVOKED, 3600, table.unpack(ids))
   else
     c:request("revoke", REVOKED, 3600, c:pick { "w", "c", "t" },

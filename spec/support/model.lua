@@ -24,7 +24,7 @@ Model.__index = Model
 local calls <const> = {}
 for _, room in ipairs {
   "enqueue", "fetch", "finish", "workers", "results", "revoke", "survey",
-  "purge", "dead",
+  "purge", "dead", "states",
 } do
   for name, fn in pairs(require("spec.support.model." .. room)) do
     assert(not calls[name], name)
@@ -52,6 +52,7 @@ function model.new(now, limits)
     chunks = {}, -- 19 characters of an id to { records, until_ms }
     dead = {}, -- id to { at, record, bytes, parts }
     pasts = {}, -- id to notes, and until_ms
+    said = {}, -- id to { wid, field, at, record }: what it says of itself
     waits = {}, -- id to { at, inbox... }
     inboxes = {}, -- name to { until_ms, item... }
     tombstones = {}, -- id to time

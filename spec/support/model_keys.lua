@@ -133,6 +133,15 @@ function FIELDS.pasts(pasts, put)
   end
 end
 
+function FIELDS.said(said, put)
+  local entries = {}
+  for id, entry in pairs(said) do
+    entries[id] = entry.wid .. entry.field:sub(#id + 1)
+      .. (">I8"):pack(entry.at) .. entry.record
+  end
+  put("st", "hash", entries)
+end
+
 function FIELDS.waits(waits, put)
   local inboxes, times = {}, {}
   for id, wait in pairs(waits) do

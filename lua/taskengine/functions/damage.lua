@@ -82,6 +82,7 @@ local MALFORMED = "F\130\164kind\169Malformed\167message"
 function te.give_up(P, id, env, record)
   te.keep_malformed(P, env or id)
   te.unlock(P, id)
+  call("HDEL", P .. "st", id)
   if te.sequence(id) and te.was_enqueued(P, id) and not te.get_outcome(P, id)
   then
     record = record or MALFORMED

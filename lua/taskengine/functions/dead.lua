@@ -36,10 +36,7 @@ function te.note(P, env, now, letter, who, record)
   call("RPUSH", key, te.bytes_of(now, 8) .. letter .. who .. record)
   call("LTRIM", key, -PAST_MAX, -1)
   call("PEXPIRE", key, te.KEPT_MS)
-  if not te.has_past(env) then
-    env = te.patch(env, 22, char(byte(env, 22) + te.HAS_PAST))
-  end
-  return env
+  return te.with_past(env)
 end
 
 -- How long what was noted is kept after a task's end. The attempts of one that
@@ -51,10 +48,11 @@ local function past_ms(env, record)
   return te.attempt(env) > 0 and te.keeps_result(env) and te.ttl_ms(env) or 0
 end
 
--- What was noted goes with the task.
+-- What was noted goes with the task, and what it said of itself.
 function te.close_past(P, env, record)
   if te.has_past(env) then
     local key, ms = P .. "h:" .. te.id(env), past_ms(env, record)
+    call("HDEL", P .. "st", te.id(env))
     if ms > 0 then
       call("PEXPIRE", key, ms)
     else

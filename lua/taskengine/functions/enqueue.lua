@@ -36,24 +36,49 @@ local function is_awaiting(args, i, before)
     and string.find(args[i + 1] or "", "^a:%w+$")
 end
 
--- Where each group starts, and whether the time is needed; nil when one is not
--- as it must be, in which case nothing is done at all.
-local function parse(args)
-  local starts, needs_time, i = {}, false, 4
-  while i <= #args do
-    starts[#starts + 1] = i
+-- The longest time to live of an outcome: what an envelope has room for.
+local TTL_S_MAX = 4294967295
+
+-- Whether a task or nobody is named as the sender of what follows, and for how
+-- long that is to be known.
+local function is_parent(args, i)
+  local id, ttl_s = args[i + 1] or "?", tonumber(args[i + 2])
+  return (id == "" or te.sequence(id) ~= nil)
+    and ttl_s and ttl_s >= 1 and ttl_s <= TTL_S_MAX
+end
+
+-- How many arguments a group has, its letter among them; nil when they are not
+-- as they must be. `before` is where the group before it starts.
+local SIZES = {
+  r = function(args, i)
     local n = tonumber(args[i + 2])
-    if args[i] == "r" and n and n > 0 and n <= te.BATCH_MAX then
-      i = i + 3 + n
-    elseif args[i] == "g" and is_general(args, i) then
-      needs_time, i = true, i + 6
-    elseif args[i] == "a" and is_awaiting(args, i, starts[#starts - 1]) then
-      needs_time, i = true, i + 2
-    else
-      return nil
+    return n and n > 0 and n <= te.BATCH_MAX and 3 + n or nil
+  end,
+  g = function(args, i)
+    return is_general(args, i) and 6 or nil
+  end,
+  a = function(args, i, before)
+    return is_awaiting(args, i, before) and 2 or nil
+  end,
+  c = function(args, i)
+    return is_parent(args, i) and 3 or nil
+  end,
+}
+
+-- Where each group starts, and which letters there are; nil when one is not as
+-- it must be, in which case nothing is done at all.
+local function parse(args)
+  local starts, letters, i = {}, {}, 4
+  while i <= #args do
+    local letter = args[i]
+    local size = SIZES[letter] and SIZES[letter](args, i, starts[#starts])
+    if not size then
+      return nil, letters
     end
+    starts[#starts + 1], letters[letter] = i, true
+    i = i + size
   end
-  return i == #args + 1 and starts or nil, needs_time
+  return i == #args + 1 and starts or nil, letters
 end
 
 local function add_plain(P, args, i)
@@ -172,32 +197,46 @@ local function add_group(P, args, i, batch, out)
     add_plain(P, args, i)
   elseif args[i] == "a" then
     te.add_inbox(P, te.id(args[i - 1]), args[i + 1], batch.now)
-  else
+  elseif args[i] == "g" then
     out[#out + 1] = add_general(P, args, i, batch)
+  end
+end
+
+local function add_all(P, args, starts, out)
+  local batch = { producer = args[1], now = out[1] }
+  for k = 1, #starts do
+    add_group(P, args, starts[k], batch, out)
+  end
+  remember_producer(P, args[1], args[3])
+end
+
+local function tell_accepted(P, args, starts, out)
+  for k = 1, #starts do
+    local i = starts[k]
+    if args[i] == "g" then
+      out[#out + 1] = accepted_id(P, args[i + 1], args[i + 5])
+    end
   end
 end
 
 te.register("enqueue", function(keys, args)
   local P, producer = keys[1], args[1]
-  local starts, needs_time = parse(args)
-  local now = needs_time and te.now() or 0
+  local starts, letters = parse(args)
+  local now = (letters.g or letters.a) and te.now() or 0
   local verdict, last = judge(P, producer, tonumber(args[2]))
   if not starts then
     return redis.error_reply("ERR te1_enqueue: a group is not well-formed")
   elseif verdict == 1 and tonumber(args[3]) > last then
     return redis.error_reply("ERR te1_enqueue: half of it was done before")
   end
-  local out, batch = { now, verdict }, { producer = producer, now = now }
-  for k = 1, #starts do
-    local i = starts[k]
-    if verdict == 0 then
-      add_group(P, args, i, batch, out)
-    elseif verdict == 1 and args[i] == "g" then
-      out[#out + 1] = accepted_id(P, args[i + 1], args[i + 5])
-    end
-  end
+  local out = { now, verdict }
   if verdict == 0 then
-    remember_producer(P, producer, args[3])
+    add_all(P, args, starts, out)
+    if letters.c then
+      te.note_kin(P, args, starts, out)
+    end
+  elseif verdict == 1 then
+    tell_accepted(P, args, starts, out)
   end
   return out
 end, {})

@@ -19,6 +19,10 @@ local function inline(record)
   return #record <= te.INLINE_BYTES_MAX and record or ">"
 end
 
+function te.known_outcome(P, id)
+  return inline(outcome(P, id))
+end
+
 te.register("outcome", function(keys, args)
   local P, out = keys[1], {}
   for i = 1, #args do
@@ -35,12 +39,24 @@ local function count_in_flight(P)
   return count
 end
 
--- Whether a task is due later or prioritised. An envelope alone, left where
--- those sets were lost, is no task.
-local function is_waiting(P, id)
+-- Whether so little is in flight that to look for a task there does not hold
+-- Redis up.
+function te.is_few_in_flight(P, seen)
+  if seen.is_few == nil then
+    seen.is_few = count_in_flight(P) <= LOOKED_AT_MAX
+  end
+  return seen.is_few
+end
+
+-- An envelope alone, left where the sets were lost, is no task.
+function te.is_prioritised(P, id)
   local env = call("HGET", P .. "t", id)
-  return env and (call("ZSCORE", P .. "z", id)
-    or call("ZSCORE", P .. "p:" .. te.queue(env), id)) and true
+  return env and call("ZSCORE", P .. "p:" .. te.queue(env), id) and true
+end
+
+local function is_waiting(P, id)
+  return te.is_prioritised(P, id)
+    or call("HEXISTS", P .. "t", id) == 1 and call("ZSCORE", P .. "z", id)
 end
 
 -- Whether a task that was enqueued is nowhere any more. Nobody can tell
@@ -48,8 +64,7 @@ end
 -- there is so much in flight that to look for it would hold Redis up.
 local function is_gone(P, id, seen)
   if seen.can_tell == nil then
-    seen.can_tell = not te.any_ready(P)
-      and count_in_flight(P) <= LOOKED_AT_MAX
+    seen.can_tell = not te.any_ready(P) and te.is_few_in_flight(P, seen)
   end
   return seen.can_tell
     and not te.place_in_flight(P, id, seen)
@@ -123,6 +138,7 @@ te.register("forget", function(keys, args)
     local id = te.resolve(P, args[i])
     if (te.get_outcome(P, id) or "-") ~= "-" then
       call("HSET", P .. "v:" .. sub(id, 1, 19), sub(id, 20), "-")
+      te.forget_kin(P, id)
       forgotten = forgotten + 1
     end
   end

@@ -10,23 +10,31 @@ local ends = {}
 local TTL_SLACK_MS <const> = 60000
 local INLINE_BYTES_MAX <const> = 65536
 local HAS_PAST <const> = 16
+local KIN_MAX <const> = 1000
 local PAST_MAX <const>, PAST_RECORD_BYTES_MAX <const> = 16, 4096
 local COUNTER_OF <const> = { S = "done", F = "failed", R = "revoked" }
 
---- The outcome that is kept of a task.
-function ends.get_outcome(self, id)
+--- The outcome that is kept of a task; or what stands beside it: `k` of what
+-- it sent, `p` of who sent it.
+function ends.get_outcome(self, id, beside)
   local chunk = state.kept(self, self.chunks, id:sub(1, 19))
-  return chunk and chunk.records[id:sub(20)]
+  return chunk and chunk.records[id:sub(20) .. (beside or "")]
 end
 
 --- The value of an outcome is written once: who asks twice gets one answer.
 function ends.put_outcome(self, id, record, ttl_ms)
   local before = ends.get_outcome(self, id)
   assert(not before, "a second outcome")
+  ends.keep(self, id, record, ttl_ms)
+end
+
+--- Writes an outcome, or what stands beside it.
+function ends.keep(self, id, record, ttl_ms, beside)
+  state.kept(self, self.chunks, id:sub(1, 19))
   local key = id:sub(1, 19)
   local chunk = self.chunks[key] or { records = {}, until_ms = 0 }
   self.chunks[key] = chunk
-  chunk.records[id:sub(20)] = record
+  chunk.records[id:sub(20) .. (beside or "")] = record
   if chunk.until_ms < self.now + ttl_ms then
     chunk.until_ms = self.now + ttl_ms + math.min(ttl_ms // 64, TTL_SLACK_MS)
   end
@@ -62,6 +70,17 @@ function ends.note(self, task, letter, who, record)
   task.parts.flags = task.parts.flags | HAS_PAST
 end
 
+--- Notes which tasks a task has sent, the first 1,000.
+function ends.note_kin(self, parent, children, ttl_ms)
+  for _, id in ipairs(children) do
+    local before = ends.get_outcome(self, parent, "k") or ""
+    if #before < KIN_MAX * #parent then
+      ends.keep(self, parent, before .. id, ttl_ms, "k")
+      ends.keep(self, id, parent, ttl_ms, "p")
+    end
+  end
+end
+
 -- Of one that was retried and kept its outcome the attempts are kept as long.
 local function close_past(self, task, record)
   local parts = task.parts
@@ -79,7 +98,7 @@ end
 
 --- A task is no more.
 function ends.ended(self, task, record)
-  self.tasks[task.parts.id] = nil
+  self.tasks[task.parts.id], self.said[task.parts.id] = nil, nil
   ends.tell(self, task.parts.id, record)
   close_past(self, task, record)
   unique.unlock(self, task.parts.id)

@@ -120,12 +120,51 @@ local function each_group(args, fn)
     elseif args[i] == "a" then
       fn("a", args[i - 1]:sub(1, 20), args[i + 1])
       i = i + 2
+    elseif args[i] == "c" then
+      fn("c", args[i + 1], args[i + 2])
+      i = i + 3
     else
       fn("g", args[i + 1], args[i + 3], args[i + 4], args[i + 5])
       i = i + 6
     end
   end
 end
+
+-- What each kind of group does in a batch that is carried out: it returns the
+-- ids of its tasks.
+local GROUPS <const> = {}
+
+function GROUPS.g(self, batch, ...)
+  return { accept_general(self, batch, ...) }
+end
+
+function GROUPS.r(self, _, ...)
+  accept_plain(self, ...)
+  local made = { ... }
+  for i, bytes in ipairs(made) do
+    made[i] = bytes:sub(1, 20)
+  end
+  return made
+end
+
+function GROUPS.a(self, _, id, inbox)
+  self.waits[id] = { inbox, at = self.now }
+end
+
+function GROUPS.c(_, batch, parent, ttl_s)
+  batch.parent, batch.ttl_s = parent ~= "" and parent, ttl_s
+end
+
+-- Carries out a group, and returns the id that is told of it.
+local function carry_out(self, batch, letter, ...)
+  local made = GROUPS[letter](self, batch, ...)
+  if made and batch.parent then
+    ends.note_kin(self, batch.parent, made, batch.ttl_s * 1000)
+  end
+  return letter == "g" and made[1] or nil
+end
+
+local NEEDS_TIME <const> = { g = true, a = true }
 
 function enqueue.enqueue(self, producer, first, last, ...)
   local before, retired = ids.producer(self, producer)
@@ -134,16 +173,12 @@ function enqueue.enqueue(self, producer, first, last, ...)
   assert(verdict ~= 1 or last <= before)
   local reply, batch = { 0, verdict }, { producer = producer }
   each_group({ ... }, function(letter, ...)
-    reply[1] = letter ~= "r" and self.now or reply[1]
-    if letter == "g" and verdict < 2 then
+    reply[1] = NEEDS_TIME[letter] and self.now or reply[1]
+    if verdict == 0 then
+      reply[#reply + 1] = carry_out(self, batch, letter, ...)
+    elseif verdict == 1 and letter == "g" then
       local bytes, _, _, kind = ...
-      reply[#reply + 1] = verdict == 1 and accepted_id(self, bytes, kind)
-        or accept_general(self, batch, ...)
-    elseif letter == "r" and verdict == 0 then
-      accept_plain(self, ...)
-    elseif letter == "a" and verdict == 0 then
-      local id, inbox = ...
-      self.waits[id] = { inbox, at = self.now }
+      reply[#reply + 1] = accepted_id(self, bytes, kind)
     end
   end)
   if verdict == 0 then

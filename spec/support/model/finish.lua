@@ -132,7 +132,20 @@ local function succeed(self, worker, args, i, ttl_s, step)
   return i + n * step + 1, own
 end
 
-local ARGUMENTS <const> = { o = 2, h = 1, b = 1, l = 2, n = 2, r = 2 }
+local ARGUMENTS <const> =
+  { o = 2, h = 1, b = 1, l = 2, n = 2, r = 2, p = 2 }
+local HAS_PAST <const> = 16
+
+-- A task says something of itself, if it is still this worker's.
+local function say(self, wid, field, record)
+  local task = self.workers[wid].held[field]
+  if task then
+    task.parts.flags = task.parts.flags | HAS_PAST
+    queues.pack(task)
+    self.said[task.parts.id] =
+      { wid = wid, field = field, at = self.now, record = record }
+  end
+end
 
 local function operate(self, wid, args, i, back)
   local worker, op = self.workers[wid], args[i]
@@ -140,6 +153,9 @@ local function operate(self, wid, args, i, back)
     return succeed(self, worker, args, i + 3, args[i + 2], 2)
   elseif op == "d" then
     return succeed(self, worker, args, i + 2, nil, 1)
+  elseif op == "p" then
+    say(self, wid, args[i + 1], args[i + 2])
+    return i + 1 + ARGUMENTS[op], 0
   end
   local task = worker.held[args[i + 1]]
   if task then

@@ -82,7 +82,9 @@ function results.forget(self, ...)
   for _, any in ipairs { ... } do
     local id = ids.resolve(self, any)
     if (ends.get_outcome(self, id) or "-") ~= "-" then
-      self.chunks[id:sub(1, 19)].records[id:sub(20)] = "-"
+      local records = self.chunks[id:sub(1, 19)].records
+      records[id:sub(20)] = "-"
+      records[id:sub(20) .. "k"], records[id:sub(20) .. "p"] = nil, nil
       forgotten = forgotten + 1
     end
   end
