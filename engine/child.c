@@ -130,6 +130,12 @@ void te_child_set_waits(te_child *c, te_token token, bool waits) {
   c->active--;  // on_prepare begins another: this one has not yielded yet
 }
 
+void te_child_state(te_child *c, te_token token, te_slice state) {
+  te_wire w = {.kind = TE_WIRE_STATE, .token = token, .payload = state};
+  say(c, &w);
+  te_child_flush(c);  // what comes next may compute for long
+}
+
 void te_child_execute(te_child *c, const te_token *token) {
   if (token == NULL) {
     te_claims_pause(c->claims, c->index);
@@ -203,6 +209,7 @@ static int hear(te_child *c, const te_wire *w) {
     case TE_WIRE_HELLO:
     case TE_WIRE_DONE:
     case TE_WIRE_WAITS:
+    case TE_WIRE_STATE:
     case TE_WIRE_REQUEST:
     case TE_WIRE_LOG: break;
   }

@@ -50,6 +50,10 @@ void te_child_done(te_child *c, te_token token, te_slice record);
 // It waits for another task's outcome and takes no slot, or no more.
 void te_child_set_waits(te_child *c, te_token token, bool waits);
 
+// What the task says of itself, at most TE_WIRE_STATE_BYTES_MAX. Goes out at
+// once.
+void te_child_state(te_child *c, te_token token, te_slice state);
+
 // Which task's code runs from now on; NULL: none. For te_hand_judge.
 void te_child_execute(te_child *c, const te_token *token);
 // Whether the master asks the task to end; seen at once, unlike on_cancel.

@@ -17,6 +17,7 @@ void te_ledger_init(te_ledger *l, te_claims *claims) {
   te_map_init(&l->held);
   te_list_init(&l->ended);
   te_list_init(&l->told);
+  te_news_init(&l->news);
 }
 
 void te_ledger_hold(te_ledger *l, te_task *t) {
@@ -32,12 +33,24 @@ bool te_ledger_holds(const te_ledger *l, te_slice field) {
 }
 
 void te_ledger_end(te_ledger *l, te_task *t) {
+  te_task_hush(t);  // its outcome says more
   te_list_add_last(&l->ended, &t->link);
   l->unsettled++;
 }
 
-size_t te_ledger_tell(te_ledger *l) {
-  return te_report_take(&l->ended, &l->told);
+bool te_ledger_wait(const te_ledger *l, uint64_t now_ms, uint64_t *wait_ms) {
+  *wait_ms = 0;
+  return !te_list_is_empty(&l->ended) ||
+         te_news_wait(&l->news, now_ms, wait_ms);
+}
+
+size_t te_ledger_tell(te_ledger *l, uint64_t now_ms) {
+  return te_news_tell(&l->news, now_ms) + te_report_take(&l->ended, &l->told);
+}
+
+void te_ledger_write(te_ledger *l, te_report_arg add, void *arg) {
+  te_news_write(&l->news, add, arg);
+  te_report_write(&l->told, add, arg);
 }
 
 static void free_task(te_ledger *l, te_task *t) {
@@ -54,10 +67,12 @@ size_t te_ledger_forget_told(te_ledger *l) {
     count++;
   }
   l->unsettled -= count;
+  te_news_forget_told(&l->news);
   return count;
 }
 
 void te_ledger_tell_again(te_ledger *l) {
+  te_news_tell_again(&l->news);
   te_list *link;
   while ((link = te_list_last(&l->told)) != NULL) {
     te_list_remove(link);
@@ -84,6 +99,7 @@ size_t te_ledger_untold(const te_ledger *l, size_t *outcomes) {
 }
 
 static void be_empty(te_ledger *l) {
+  te_news_drop(&l->news);
   te_map_free(&l->held);
   l->unsettled = 0;
 }

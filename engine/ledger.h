@@ -13,6 +13,7 @@
 #define TE_LEDGER_H
 
 #include "map.h"
+#include "news.h"
 #include "task.h"
 
 typedef struct te_ledger {
@@ -21,6 +22,7 @@ typedef struct te_ledger {
   te_list ended;     // to be told
   te_list told;      // in the round under way
   size_t unsettled;  // in these two
+  te_news news;      // of those that have not ended
 } te_ledger;
 
 void te_ledger_init(te_ledger *l, te_claims *claims);  // keeps the claims
@@ -30,9 +32,12 @@ bool te_ledger_holds(const te_ledger *l, te_slice field);
 te_task *te_ledger_find(const te_ledger *l, te_slice field);  // may be NULL
 void te_ledger_end(te_ledger *l, te_task *t);  // takes one that was held
 
-// Moves as many from `ended` to `told` as one call takes. Returns how many
-// arguments they make, see report.h.
-size_t te_ledger_tell(te_ledger *l);
+// In how many milliseconds there is something to be told; false: never.
+bool te_ledger_wait(const te_ledger *l, uint64_t now_ms, uint64_t *wait_ms);
+// Moves as many from `ended` to `told` as one call takes, and news if it is
+// time for them. Returns how many arguments they make.
+size_t te_ledger_tell(te_ledger *l, uint64_t now_ms);
+void te_ledger_write(te_ledger *l, te_report_arg add, void *arg);
 // Redis has what was told. Returns of how many tasks.
 size_t te_ledger_forget_told(te_ledger *l);
 // Nobody knows whether it has: they are told again, one by one.

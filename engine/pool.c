@@ -273,6 +273,13 @@ static void on_waits(te_pool *p, unsigned child, const te_wire *w) {
   p->events.on_room(p->events.arg);
 }
 
+static void on_state(te_pool *p, unsigned child, const te_wire *w) {
+  te_task *t = te_hand_find(hand(p, child), w->token);
+  // After its time was up, or the lease was lost, it says nothing any more.
+  if (t == NULL || t->end != TE_END_NONE || p->gives_up) return;
+  p->events.on_state(p->events.arg, t, w->payload);
+}
+
 static int on_wire(void *arg, te_child_ref from, const te_wire *w) {
   te_pool *p = arg;
   const te_pool_events *e = &p->events;
@@ -280,6 +287,7 @@ static int on_wire(void *arg, te_child_ref from, const te_wire *w) {
   switch (w->kind) {
     case TE_WIRE_DONE: on_done(p, from.index, w); return 0;
     case TE_WIRE_WAITS: on_waits(p, from.index, w); return 0;
+    case TE_WIRE_STATE: on_state(p, from.index, w); return 0;
     case TE_WIRE_REQUEST:
       e->on_request(e->arg, from, w->request, w->payload);
       return 0;

@@ -48,6 +48,8 @@ typedef struct te_pool_events {
   void (*on_request)(void *arg, te_child_ref from, uint32_t request,
                      te_slice payload);
   void (*on_log)(void *arg, int level, const te_task *about, te_slice text);
+  // What a task that has not ended says of itself; borrowed.
+  void (*on_state)(void *arg, te_task *t, te_slice state);
   void (*on_reload)(void *arg, te_reload what, te_slice text);  // see crew.h
   void (*on_room)(void *arg);  // te_pool_room may have grown
   void (*on_death)(void *arg, te_child_ref child, const te_death *death);

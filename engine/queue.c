@@ -3,12 +3,13 @@
 #include <stdio.h>
 
 #include "bell.h"
+#include "clock.h"
 #include "fcall.h"
 #include "handed.h"
 #include "lease.h"
 #include "ledger.h"
-#include "report.h"
 #include "request.h"
+#include "round.h"
 
 #define FETCH_MAX  1000
 // To hand out so many takes about as long as Redis takes for the next ones.
@@ -45,6 +46,7 @@ struct te_queue {
   te_handed handed;
   te_requests requests;
   te_ledger tasks;
+  uv_timer_t later;  // there is more to tell
   uv_prepare_t turn;
   int open_handles;
   void (*on_left)(void *arg, bool has_left);
@@ -97,24 +99,8 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   end_round(q);
 }
 
-static void add_report_arg(void *arg, te_slice s) {
-  te_redis_add(arg, s);
-}
-
-// What these ends release may come with the reply, `room` of it.
 static void send_finish(te_queue *q, size_t room) {
-  size_t argc = te_ledger_tell(&q->tasks);
-  q->successors = te_report_has_flow(&q->tasks.told) ? room : 0;
-  size_t head = q->successors > 0 ? 5 : 2;
-  te_fcall_begin(q->redis, q->prefix, "te1_finish", head + argc);
-  te_fcall_add_str(q->redis, q->lease.wid);
-  te_fcall_add_number(q->redis, q->lease.ms);
-  if (q->successors > 0) {
-    te_fcall_add_str(q->redis, "t");
-    te_fcall_add_number(q->redis, q->successors);
-    te_fcall_add_number(q->redis, ++q->lease.delivery);
-  }
-  te_report_write(&q->tasks.told, add_report_arg, q->redis);
+  q->successors = te_round_finish(&q->lease, &q->tasks, te_clock_ms(), room);
   te_redis_end(q->redis, 0, on_finished, q);
   q->under_way++;
 }
@@ -181,21 +167,11 @@ static unsigned fetch_flags(const te_queue *q) {
 }
 
 static void send_fetch(te_queue *q, size_t room) {
-  te_lease *l = &q->lease;
   q->wanted = room < FETCH_MAX ? room : FETCH_MAX;
   q->is_awake = false;  // a bell that rings meanwhile counts
-  te_fcall_begin(q->redis, q->prefix, "te1_fetch", 5 + l->queue_count);
-  te_fcall_add_str(q->redis, l->wid);
-  te_fcall_add_number(q->redis, l->ms);
-  te_fcall_add_number(q->redis, q->wanted);
-  te_fcall_add_number(q->redis, ++l->delivery);
-  te_fcall_add_number(q->redis, fetch_flags(q));
-  for (size_t i = 0; i < l->queue_count; i++) {
-    size_t at = (q->first_queue + i) % l->queue_count;
-    te_fcall_add_str(q->redis, l->queues[at]);
-  }
+  te_round_fetch(&q->lease, q->wanted, fetch_flags(q), q->first_queue);
   te_redis_end(q->redis, 0, on_fetched, q);
-  q->first_queue = (q->first_queue + 1) % l->queue_count;
+  q->first_queue = (q->first_queue + 1) % q->lease.queue_count;
   q->under_way++;
 }
 
@@ -205,7 +181,8 @@ static void start_round(te_queue *q) {
   size_t room = q->stops ? 0 : q->events.room(q->events.arg);
   room = room > q->coming ? room - q->coming : 0;
   // A fetch that follows brings what is released, too.
-  if (!te_list_is_empty(&q->tasks.ended))
+  uint64_t wait_ms;
+  if (te_ledger_wait(&q->tasks, te_clock_ms(), &wait_ms) && wait_ms == 0)
     send_finish(q, q->is_awake ? 0 : room);
   if (q->stops ? !q->sleeps : !q->is_awake) return;
   // One that sleeps and has no room asks for nothing, and is a sleeper no
@@ -213,10 +190,24 @@ static void start_round(te_queue *q) {
   if (room > 0 || q->sleeps) send_fetch(q, room);
 }
 
+static void on_later(uv_timer_t *timer) {
+  te_queue_wake(timer->data);
+}
+
+// What is not to be told yet has a round of its own then.
+static void watch_ledger(te_queue *q) {
+  uint64_t wait_ms;
+  if (!te_ledger_wait(&q->tasks, te_clock_ms(), &wait_ms) || wait_ms == 0)
+    return;
+  uv_update_time(q->loop);
+  uv_timer_start(&q->later, on_later, wait_ms, 0);
+}
+
 static void on_turn(uv_prepare_t *turn) {
   te_queue *q = turn->data;
   uv_prepare_stop(turn);
   start_round(q);
+  watch_ledger(q);
   if (te_queue_is_settled(q)) q->events.on_settled(q->events.arg);
 }
 
@@ -227,6 +218,11 @@ void te_queue_wake(te_queue *q) {
 
 void te_queue_end(te_queue *q, te_task *t) {
   te_ledger_end(&q->tasks, t);
+  te_queue_wake(q);
+}
+
+void te_queue_say(te_queue *q, te_task *t, te_slice word) {
+  te_news_say(&q->tasks.news, t, word);
   te_queue_wake(q);
 }
 
@@ -397,8 +393,9 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
   te_ledger_init(&q->tasks, options->claims);
   te_requests_init(&q->requests);
   uv_prepare_init(loop, &q->turn);
-  q->turn.data = q;
-  q->open_handles = 3;  // turn, lease, connection
+  uv_timer_init(loop, &q->later);
+  q->turn.data = q->later.data = q;
+  q->open_handles = 4;  // turn, later, lease, connection
   q->redis_options = *options->redis;
   q->redis_options.on_up = on_up;
   q->redis_options.on_down = on_down;
@@ -477,7 +474,7 @@ static void on_part_closed(void *arg) {
   te_free(q);
 }
 
-static void on_turn_close(uv_handle_t *handle) {
+static void on_handle_close(uv_handle_t *handle) {
   on_part_closed(handle->data);
 }
 
@@ -486,7 +483,8 @@ void te_queue_close(te_queue *q) {
   te_ledger_leave_to_heir(&q->tasks);
   te_bell_close(q->bell);
   q->bell = NULL;
-  uv_close((uv_handle_t *)&q->turn, on_turn_close);
+  uv_close((uv_handle_t *)&q->turn, on_handle_close);
+  uv_close((uv_handle_t *)&q->later, on_handle_close);
   te_lease_close(&q->lease, on_part_closed, q);
   te_redis_close(q->redis, on_part_closed, q);
 }

@@ -72,6 +72,8 @@ void te_queue_describe(te_queue *q, te_slice description,
                        const te_slice *queues, size_t queue_count);
 
 void te_queue_end(te_queue *q, te_task *t);  // takes an ended task
+// What a task says of itself until then; copied. See news.h.
+void te_queue_say(te_queue *q, te_task *t, te_slice word);
 void te_queue_wake(te_queue *q);  // there is more room, or something to tell
 void te_queue_stop_fetching(te_queue *q);
 // Asks Redis what this worker holds, and hands back what it knows nothing of.

@@ -28,6 +28,7 @@ te_task *te_task_new(te_slice envelope, uint32_t delivery) {
     return NULL;
   }
   te_list_init(&t->link);
+  te_list_init(&t->news);
   memcpy(t->field, t->bytes, TE_ID_BYTES);
   set_delivery(t, delivery);
   return t;
@@ -44,14 +45,24 @@ te_task *te_task_malformed(te_slice envelope, uint32_t delivery) {
 te_task *te_task_of_field(te_slice field) {
   te_task *t = te_alloc_zero(1, sizeof(*t));
   te_list_init(&t->link);
+  te_list_init(&t->news);
   memcpy(t->field, field.data,
          field.size < TE_FIELD_BYTES ? field.size : TE_FIELD_BYTES);
   t->end = TE_END_UNSPENT;
   return t;
 }
 
+void te_task_hush(te_task *t) {
+  te_list_remove(&t->news);
+  te_free(t->word);
+  t->word = NULL;
+  t->word_size = 0;
+  t->is_word_told = false;
+}
+
 void te_task_free(te_task *t) {
   if (t == NULL) return;
+  te_task_hush(t);
   te_free(t->record);
   te_free(t);
 }

@@ -49,6 +49,10 @@ typedef struct te_task {
   bool is_told;  // sent to Redis once: it may know already
   char *record;  // the outcome, or NULL; freed with the task
   size_t record_size;
+  te_list news;  // in news.h, while there is a word of it to be told
+  char *word;    // its last one, or NULL; freed with the task
+  size_t word_size;
+  bool is_word_told;  // sent to Redis: a later one is another
   size_t size;
   char bytes[];  // the envelope
 } te_task;
@@ -60,7 +64,10 @@ te_task *te_task_new(te_slice envelope, uint32_t delivery);
 te_task *te_task_malformed(te_slice envelope, uint32_t delivery);
 // Only a field, to be handed back: a task whose envelope never arrived.
 te_task *te_task_of_field(te_slice field);
-void te_task_free(te_task *t);  // in no list any more; NULL is fine
+void te_task_free(te_task *t);  // in no list but `news`; NULL is fine
+
+// Forgets its last word, if there is one.
+void te_task_hush(te_task *t);
 
 // Notes how it ends; the record is copied.
 void te_task_end(te_task *t, te_end end, te_slice record);

@@ -30,6 +30,9 @@ static bool find_layout(te_wire_kind kind, layout *out) {
       out->parts = TOKEN | NUMBER;
       out->payload_min = 1;
       return true;
+    case TE_WIRE_STATE:
+      *out = (layout){TOKEN, 1, TE_WIRE_STATE_BYTES_MAX};
+      return true;
     case TE_WIRE_LINK: out->parts = BYTE; break;
     case TE_WIRE_CANCEL:
     case TE_WIRE_WAITS: out->parts = TOKEN | BYTE; break;

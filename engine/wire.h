@@ -25,12 +25,15 @@ typedef enum te_wire_kind {
   TE_WIRE_HELLO = 'H',    // 1: ready, 0: not; MessagePack: what, or why not
   TE_WIRE_DONE = 'D',     // token, run time in us (4), record
   TE_WIRE_WAITS = 'W',    // token, 1: waits for another task, 0: no more
+  TE_WIRE_STATE = 'S',    // token, what it says of itself (MessagePack)
   TE_WIRE_REQUEST = 'A',  // request (4), function, arguments: size (4), bytes
   TE_WIRE_LOG = 'L',      // token or zeros, level (1), text
 } te_wire_kind;
 
 #define TE_WIRE_CHANNEL_FD 3  // in a child: the socket
 #define TE_WIRE_CLAIMS_FD  4  // in a child: the claims, until it has them
+
+#define TE_WIRE_STATE_BYTES_MAX ((size_t)16 * 1024)
 
 // What a kind does not have is zero.
 typedef struct te_wire {

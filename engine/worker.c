@@ -228,6 +228,11 @@ static void on_end(void *arg, te_task *t, uint32_t run_us) {
   go_on_stopping(w);
 }
 
+static void on_state(void *arg, te_task *t, te_slice state) {
+  te_worker *w = arg;
+  te_queue_say(w->queue, t, state);
+}
+
 static void on_request(void *arg, te_child_ref from, uint32_t request,
                        te_slice payload) {
   te_worker *w = arg;
@@ -400,6 +405,7 @@ static void make_pool(te_worker *w, const te_worker_options *o) {
                            .on_end = on_end,
                            .on_request = on_request,
                            .on_log = on_log,
+                           .on_state = on_state,
                            .on_reload = on_reload,
                            .on_room = on_room,
                            .on_death = on_death,

@@ -90,6 +90,7 @@ int te_bind_open_testing_id(lua_State *L);
 int te_bind_open_testing_list(lua_State *L);
 int te_bind_open_testing_log(lua_State *L);
 int te_bind_open_testing_map(lua_State *L);
+int te_bind_open_testing_news(lua_State *L);
 int te_bind_open_testing_peer(lua_State *L);
 int te_bind_open_testing_redis(lua_State *L);
 int te_bind_open_testing_report(lua_State *L);

@@ -8,6 +8,7 @@ The channel of a process that runs tasks, to its master. One for each process.
 #include <string.h>
 
 #include "bind/bind.h"
+#include "bind/child_task.h"
 #include "bind/scratch.h"
 #include "codec.h"
 #include "log.h"
@@ -36,7 +37,7 @@ static box *find_box(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static te_child *check_open(lua_State *L) {
+te_child *te_bind_child(lua_State *L) {
   te_child *c = find_box(L)->child;
   if (c == NULL) luaL_error(L, "this process has no channel to a master");
   return c;
@@ -56,7 +57,7 @@ static void push_token(lua_State *L, te_token token) {
       L, (lua_Integer)((uint64_t)token.generation << 32 | token.claim));
 }
 
-static te_token check_token(lua_State *L, int arg) {
+te_token te_bind_check_child_task(lua_State *L, int arg) {
   uint64_t n = (uint64_t)luaL_checkinteger(L, arg);
   te_token token = {(uint32_t)n, (uint32_t)(n >> 32)};
   luaL_argcheck(L, token.claim < TE_CLAIMS_MAX, arg, "not a token");
@@ -261,7 +262,7 @@ How many tasks run at a time; 1 until then.
 static int child_set_concurrency(lua_State *L) {
   lua_Integer n = luaL_checkinteger(L, 1);
   luaL_argcheck(L, n >= 0 && n <= TE_CLAIMS_MAX, 1, "out of range");
-  te_child_set_concurrency(check_open(L), (unsigned)n);
+  te_child_set_concurrency(te_bind_child(L), (unsigned)n);
   return 0;
 }
 
@@ -273,7 +274,7 @@ Tells the master which file it begins to load.
 static int child_loads(lua_State *L) {
   te_slice path = te_bind_check_slice(L, 1);
   if (path.size > PATH_MAX) path.size = PATH_MAX;
-  te_child_loads(check_open(L), path);
+  te_child_loads(te_bind_child(L), path);
   return 0;
 }
 
@@ -287,80 +288,8 @@ static int child_hello(lua_State *L) {
   luaL_checktype(L, 1, LUA_TBOOLEAN);
   te_slice bytes = te_bind_check_slice(L, 2);
   luaL_argcheck(L, bytes.size <= TE_CHILD_BYTES_MAX, 2, "too large");
-  te_child_hello(check_open(L), lua_toboolean(L, 1), bytes);
+  te_child_hello(te_bind_child(L), lua_toboolean(L, 1), bytes);
   return 0;
-}
-
-/***
-Says what is to become of a task if its time is over while it runs.
-@function bequeath
-@tparam int token
-@tparam string will the head of a verdict, see @{taskengine.verdict}
-*/
-static int child_bequeath(lua_State *L) {
-  te_token token = check_token(L, 1);
-  te_child_bequeath(check_open(L), token, te_bind_check_slice(L, 2));
-  return 0;
-}
-
-/***
-Ends a task. The next one may begin within this call.
-@function done
-@tparam int token
-@tparam string record its outcome, a verdict, or `"N"`: no such task here
-*/
-static int child_done(lua_State *L) {
-  te_token token = check_token(L, 1);
-  te_slice record = te_bind_check_slice(L, 2);
-  luaL_argcheck(L, record.size > 0, 2, "empty");
-  luaL_argcheck(L, record.size <= 2 * (size_t)TE_RESULT_BYTES_MAX, 2,
-                "too large");
-  te_child_done(check_open(L), token, record);
-  return 0;
-}
-
-/***
-Says that a task waits for another one's outcome, and frees its slot; or that
-it goes on.
-@function waits
-@tparam int token
-@tparam boolean whether
-*/
-static int child_waits(lua_State *L) {
-  te_child_set_waits(check_open(L), check_token(L, 1), lua_toboolean(L, 2));
-  return 0;
-}
-
-/***
-Notes whose code runs from now on, for the case that the process dies.
-@function execute
-@tparam ?int token nil for none
-@treturn boolean whether the master asks that task to end
-*/
-static int child_execute(lua_State *L) {
-  te_child *c = check_open(L);
-  bool is_asked = false;
-  if (lua_isnoneornil(L, 1)) {
-    te_child_execute(c, NULL);
-  } else {
-    te_token token = check_token(L, 1);
-    te_child_execute(c, &token);
-    is_asked = te_child_is_asked(c, token);
-  }
-  lua_pushboolean(L, is_asked);
-  return 1;
-}
-
-/***
-Whether the master asks a task to end; it knows at once, unlike @{on_cancel}.
-@function is_asked
-@tparam int token
-@treturn boolean
-*/
-static int child_is_asked(lua_State *L) {
-  te_token token = check_token(L, 1);
-  lua_pushboolean(L, te_child_is_asked(check_open(L), token));
-  return 1;
 }
 
 // Takes the argument from the top of the stack; its size comes before it.
@@ -381,7 +310,7 @@ Asks the master to call a function of the library.
 @tparam {string,...} args
 */
 static int child_request(lua_State *L) {
-  te_child *c = check_open(L);
+  te_child *c = te_bind_child(L);
   box *b = find_box(L);
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TSTRING);
@@ -410,7 +339,7 @@ Writes a line to the worker's log.
 @tparam string text
 */
 static int child_log(lua_State *L) {
-  te_child *c = check_open(L);
+  te_child *c = te_bind_child(L);
   te_log_level level;
   int rc = te_log_level_parse(te_bind_check_slice(L, 1), &level);
   luaL_argcheck(L, rc == 0, 1, "not a level");
@@ -419,7 +348,7 @@ static int child_log(lua_State *L) {
   if (lua_isnoneornil(L, 2)) {
     te_child_log(c, (int)level, NULL, text);
   } else {
-    te_token token = check_token(L, 2);
+    te_token token = te_bind_check_child_task(L, 2);
     te_child_log(c, (int)level, &token, text);
   }
   return 0;
@@ -430,7 +359,7 @@ Sends now what was gathered.
 @function flush
 */
 static int child_flush(lua_State *L) {
-  te_child_flush(check_open(L));
+  te_child_flush(te_bind_child(L));
   return 0;
 }
 
@@ -469,21 +398,32 @@ static void push_box(lua_State *L) {
 
 int te_bind_open_child(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"open", child_open},         {"on_config", child_on_config},
-      {"on_task", child_on_task},   {"on_cancel", child_on_cancel},
-      {"on_item", child_on_item},   {"on_link", child_on_link},
-      {"on_quit", child_on_quit},   {"set_concurrency", child_set_concurrency},
-      {"loads", child_loads},       {"hello", child_hello},
-      {"done", child_done},         {"waits", child_waits},
-      {"execute", child_execute},   {"is_asked", child_is_asked},
-      {"request", child_request},   {"log", child_log},
-      {"flush", child_flush},       {"close", child_close},
-      {"bequeath", child_bequeath}, {NULL, NULL},
+      {"open", child_open},
+      {"on_config", child_on_config},
+      {"on_task", child_on_task},
+      {"on_cancel", child_on_cancel},
+      {"on_item", child_on_item},
+      {"on_link", child_on_link},
+      {"on_quit", child_on_quit},
+      {"set_concurrency", child_set_concurrency},
+      {"loads", child_loads},
+      {"hello", child_hello},
+      {"request", child_request},
+      {"log", child_log},
+      {"flush", child_flush},
+      {"close", child_close},
+      {NULL, NULL},
   };
-  luaL_newlibtable(L, functions);
+  lua_newtable(L);
   push_box(L);
+  lua_pushvalue(L, -1);
+  lua_insert(L, -3);
   luaL_setfuncs(L, functions, 1);
+  lua_insert(L, -2);
+  luaL_setfuncs(L, te_bind_child_tasks, 1);
   lua_pushinteger(L, TE_CHILDREN_MAX - 1);
   lua_setfield(L, -2, "INDEX_MAX");  // of open
+  lua_pushinteger(L, (lua_Integer)TE_WIRE_STATE_BYTES_MAX);
+  lua_setfield(L, -2, "STATE_BYTES_MAX");  // of state
   return 1;
 }

@@ -185,6 +185,7 @@ int te_bind_open_testing(lua_State *L) {
       {"list", te_bind_open_testing_list},
       {"log", te_bind_open_testing_log},
       {"map", te_bind_open_testing_map},
+      {"news", te_bind_open_testing_news},
       {"peer", te_bind_open_testing_peer},
       {"redis", te_bind_open_testing_redis},
       {"report", te_bind_open_testing_report},

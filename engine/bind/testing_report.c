@@ -60,9 +60,9 @@ Takes what goes into one call, and writes it.
 */
 static int report_write(lua_State *L) {
   te_ledger *l = check(L);
-  lua_pushinteger(L, (lua_Integer)te_ledger_tell(l));
+  lua_pushinteger(L, (lua_Integer)te_ledger_tell(l, 0));
   lua_newtable(L);
-  te_report_write(&l->told, add_arg, L);
+  te_ledger_write(l, add_arg, L);
   return 2;
 }
 

@@ -18,6 +18,8 @@ local MESSAGES <const> = {
   { { kind = "D", token = 1 << 32 | 2, number = 3, payload = "S\xc0" },
     "D\0\0\0\2\0\0\0\1\0\0\0\3S\xc0" },
   { { kind = "W", token = 1 << 32 | 2, byte = 1 }, "W\0\0\0\2\0\0\0\1\1" },
+  { { kind = "S", token = 1 << 32 | 2, payload = "word" },
+    "S\0\0\0\2\0\0\0\1word" },
   { { kind = "A", request = 9, payload = "call" }, "A\0\0\0\9call" },
   { { kind = "L", token = 1 << 32 | 2, byte = 3, payload = "line" },
     "L\0\0\0\2\0\0\0\1\3line" },
@@ -55,6 +57,7 @@ describe("wire", function()
       end
     end
     assert.equal("EPROTO", select(3, wire.read(("D"):rep(13))))
+    assert.equal("EPROTO", select(3, wire.read(("S"):rep(9))))
   end)
 
   it("refuses more than there is to say", function()
@@ -62,6 +65,8 @@ describe("wire", function()
       local ok = wire.read(pair[2] .. "x") ~= nil
       assert.equal(not NO_PAYLOAD[pair[1].kind], ok)
     end
+    assert.truthy(wire.read("S" .. ("x"):rep(8 + 16384)))
+    assert.equal("EPROTO", select(3, wire.read("S" .. ("x"):rep(9 + 16384))))
   end)
 
   it("refuses kinds that there are not", function()
