@@ -140,6 +140,8 @@ end
 -- @tparam[opt] int|string opts.memory_limit
 -- @tparam[opt] boolean opts.ignore_result these as for
 -- @{taskengine.task.Task:apply_async}
+-- @tparam[opt=false] boolean opts.track_started its state is STARTED from
+-- when it begins
 -- @tparam[opt=true] boolean opts.acks_late
 -- @tparam[opt=true] boolean opts.reject_on_worker_lost when either is false,
 -- a task whose process or worker ends before it does fails as WorkerLost and is

@@ -60,6 +60,16 @@ local function open_group(self, queue)
   return self.count_at
 end
 
+-- Says who sends what follows, when that is another than before.
+local function name_parent(self, message, parent)
+  if parent ~= self.parent then
+    local args = self.args
+    args[#args + 1], args[#args + 2] = "c", parent or ""
+    args[#args + 1] = message.result_ttl_s
+    self.parent, self.queue = parent, nil
+  end
+end
+
 local function append_plain(self, queue, envelopes)
   local args, at = self.args, open_group(self, queue)
   args[at] = args[at] + #envelopes
@@ -85,8 +95,10 @@ end
 -- accepted before, and the ids of all if they are several and not plain; or nil
 -- and a problem
 -- @tparam ?string inbox where the outcome of a single plain one is to come to
-function Batch:add(message, envelopes, bytes, callback, inbox)
+-- @tparam ?string parent the id of the task that sends them
+function Batch:add(message, envelopes, bytes, callback, inbox, parent)
   local index = self.count
+  name_parent(self, message, parent)
   if message.is_plain then
     if inbox then
       self.queue = nil -- a group of its own
@@ -121,6 +133,8 @@ local function each_numbered(self, fn)
       after = to + 1
     elseif args[i] == "a" then
       from, to, after = 1, 0, i + 2
+    elseif args[i] == "c" then
+      from, to, after = 1, 0, i + 3
     end
     for place = from, to do
       if args[i] == "r" or not is_repeat(args[i + 5]) then

@@ -5,8 +5,10 @@ local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local limits = require("taskengine.limits")
 local replace = require("taskengine.replace")
+local states = require("taskengine.states")
 
 local bound = {}
 
@@ -82,6 +84,47 @@ function Self:cancelled()
   return task ~= nil and limits.is_cancelled(task, rawget(self, "_token"))
 end
 
+-- Says it to whoever asks; nobody does where the task was called as a function.
+local function say(self, state, meta)
+  local bytes, why, code = states.encode(state, meta)
+  if not bytes then
+    errors.raise(errors.cannot_travel(why, code, self.name))
+  end
+  local tell = rawget(self, "_say")
+  if tell then
+    tell(bytes)
+  end
+end
+
+--- Says in what state the task is, until it says something else or ends. Who
+-- asks for its state hears the last word, within about a tenth of a second
+-- also while the task computes; how often it speaks costs Redis nothing.
+-- @tparam string state a name of your own, e.g. `"LOADING"`
+-- @param[opt] meta what there is to say of it: anything that can travel, 16 KB
+-- at most
+-- @raise TaskError of kind CannotTravel, TooLarge
+function Self:update_state(state, meta)
+  local problem = states.problem(state)
+  if problem then
+    caller.raise(problem)
+  end
+  say(self, state, meta)
+end
+
+--- Says how far the task is: its state is PROGRESS, with `{ fraction = ,
+-- text = }`.
+-- @tparam number fraction from 0 to 1
+-- @tparam[opt] string text what it is at
+-- @raise TaskError of kind TooLarge
+function Self:progress(fraction, text)
+  if not check.fraction(fraction) then
+    caller.raise(check.problem("progress: fraction", check.fraction, fraction))
+  elseif text ~= nil and type(text) ~= "string" then
+    caller.raise(check.problem("progress: text", check.string, text))
+  end
+  say(self, "PROGRESS", { fraction = fraction, text = text })
+end
+
 -- What the header says is read when somebody asks for it.
 local from_header = {
   queue = function(header)
@@ -106,11 +149,12 @@ function Self:__index(name)
 end
 
 --- Makes the self of a task that came out of Redis.
--- @tparam table about `task` (see @{taskengine.runner}), `extra`, `worker`
+-- @tparam table about `task` (see @{taskengine.runner}), `extra`, `worker`;
+-- `write`: gets a level and a text for the log; `say`: gets what it says of
+-- itself
 -- @tparam table args with `n`
--- @tparam function write gets a level and a text
 -- @treturn Self
-function bound.new(about, args, write)
+function bound.new(about, args)
   local task = about.task
   local extra = about.extra or {}
   return setmetatable({
@@ -125,7 +169,8 @@ function bound.new(about, args, write)
     _extra = extra,
     _task = task,
     _token = task.token,
-    _write = write,
+    _write = about.write,
+    _say = about.say,
   }, Self)
 end
 

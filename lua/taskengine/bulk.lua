@@ -98,7 +98,7 @@ local function send_next(self)
   one:add(self.message, envelopes, bytes, function(id, problem, ids)
     part.id, part.ids = id, self.message.digests and ids
     on_answer(self, one, part, problem)
-  end)
+  end, nil, self.parent)
   one:flush()
 end
 
@@ -128,6 +128,7 @@ end
 -- @tparam Message opts.message
 -- @tparam {table,...} opts.list of lists of arguments
 -- @tparam ?table opts.extra what else goes into each body
+-- @tparam ?string opts.parent the id of the task that sends them
 -- @tparam function opts.on_end called once with the @{Bulk}. Its `problem` is
 -- one of @{taskengine.requests}, or has the `code` of the codec when one of
 -- the calls cannot travel

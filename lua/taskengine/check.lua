@@ -80,6 +80,12 @@ function check.seconds(min, max)
   end)
 end
 
+--- Takes shares of a whole.
+-- @function check.fraction
+check.fraction = make("a number from 0 to 1", function(value)
+  return type(value) == "number" and value >= 0 and value <= 1
+end)
+
 --- A check for amounts of memory, see @{taskengine.size}.
 -- @tparam int min in bytes
 -- @tparam int max in bytes

@@ -178,6 +178,7 @@ local function serve(asked, hello, tasks, lines, retire)
       memory:look()
     end,
     log = core.child.log,
+    say = core.child.state,
   }
   core.child.on_task(function(token, envelope)
     running:begin(token, envelope)

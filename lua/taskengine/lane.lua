@@ -148,12 +148,14 @@ end
 -- @tparam int bytes of them all
 -- @tparam function callback gets the id of the first; or nil, a problem and
 -- the id that it would have had
--- @tparam ?string inbox as for @{taskengine.batch.Batch:add}
-function Lane:add(message, envelopes, bytes, callback, inbox)
+-- @tparam ?string inbox and
+-- @tparam ?string parent as for @{taskengine.batch.Batch:add}
+function Lane:add(message, envelopes, bytes, callback, inbox, parent)
   if tally.listener then
     tally.listener:queued(self.requests, message.queue)
   end
-  open_batch(self, bytes):add(message, envelopes, bytes, callback, inbox)
+  open_batch(self, bytes):add(message, envelopes, bytes, callback, inbox,
+    parent)
   self.last = self.last + #envelopes
 end
 

@@ -61,6 +61,9 @@ local function flags_of(options, task, serializer, rule)
   if rule and rule.ends_at_start then
     flags = flags | core.envelope.UNIQUE_START
   end
+  if task.track_started then
+    flags = flags | core.envelope.TRACK_STARTED
+  end
   return flags
 end
 
@@ -121,6 +124,7 @@ end
 -- @tfield ?table fields of its template, for those
 -- @tfield ?{string,...} digests of many calls
 -- @tfield boolean keeps_result
+-- @tfield int result_ttl_s
 -- @tfield ?table headers
 -- @tfield ?table|boolean retry what the call says of its retries
 -- @tfield ?int memory_limit the call's, in bytes
@@ -146,6 +150,7 @@ function message.new(name, task, options, settings)
     retry = retry_of(options),
     memory_limit = size.bytes(options.memory_limit),
     rule = unique.rule(name, pick("unique", options, task)),
+    result_ttl_s = settings.result_expires,
   }
   set_id(m, options.task_id)
   local flags = flags_of(options, task, settings.serializer, m.rule)

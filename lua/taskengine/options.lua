@@ -91,10 +91,11 @@ options.TASK = {
     soft_time_limit = is_limit,
     stream = check.boolean,
     time_limit = is_limit,
+    track_started = check.boolean,
     unique = unique.accepts,
   }, retry.KNOWN),
   inner = { unique = unique.SPEC },
-  later = set("concurrency rate_limit track_started"),
+  later = set("concurrency rate_limit"),
 }
 
 --- What `self:retry` takes.

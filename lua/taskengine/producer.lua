@@ -7,6 +7,7 @@
 
 local bulk = require("taskengine.bulk")
 local core = require("taskengine.core")
+local kin = require("taskengine.kin")
 local lane = require("taskengine.lane")
 
 local producer = {}
@@ -58,7 +59,8 @@ function Producer:send(message, args, extra, callback, inbox)
   if not envelope then
     return nil, why, code
   end
-  self.single:add(message, { envelope }, #envelope, callback, inbox)
+  self.single:add(message, { envelope }, #envelope, callback, inbox,
+    kin.parent())
   flush_soon(self)
   return true
 end
@@ -77,6 +79,7 @@ function Producer:send_many(message, list, extra, callback)
     message = message,
     list = list,
     extra = extra,
+    parent = kin.parent(),
     on_end = callback,
   }
 end

@@ -9,6 +9,7 @@ local history = require("taskengine.history")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
 local revoke = require("taskengine.revoke")
+local states = require("taskengine.states")
 local tally = require("taskengine.tally")
 
 local result = {}
@@ -173,15 +174,34 @@ function Result:failed()
   return outcome ~= nil and outcome.state ~= nil and outcome.state ~= "SUCCESS"
 end
 
+-- What is known of the task now: its outcome, or how it stands when it has
+-- not ended; with a place, if it is looked for everywhere, which costs more.
+local function inspect(self, everywhere)
+  if self.outcome then
+    return self.outcome
+  end
+  local known = self.client:ask("te1_state",
+    { everywhere and "1" or "0", self.engine_id })[1]
+  if type(known) == "table" then
+    return nil, states.read(known, self.id, self.name)
+  elseif known == ">" then
+    known = self.client:outcome(self.engine_id)
+  end
+  return self:settle(known)
+end
+
 --- What state the task is in.
--- @treturn string `PENDING` while it waits or runs, and when its outcome has
--- expired (see `result_expires`; @{Result:get} tells); `SUCCESS`, `FAILURE`,
--- `REVOKED`; or `UNKNOWN`: forgotten, or never enqueued
+-- @treturn string `SUCCESS`, `FAILURE` or `REVOKED` when it has ended; `RETRY`
+-- when it failed and will be tried again; `STARTED` (see the option
+-- `track_started`), `PROGRESS` (see @{taskengine.bound.Self:progress}) or a
+-- name of its own while it runs; `PENDING` otherwise, and also when its outcome
+-- has expired (see `result_expires`; @{Result:get} tells); or `UNKNOWN`:
+-- forgotten, or never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Result:state()
   check_kept(self, "state")
-  local outcome = look(self)
-  return not outcome and "PENDING" or outcome.state or "UNKNOWN"
+  local outcome, standing = inspect(self)
+  return standing and standing.state or outcome.state or "UNKNOWN"
 end
 
 --- What the task returned, without waiting.
@@ -206,17 +226,28 @@ function Result:traceback()
 end
 
 --- All that is known of the task, without waiting.
--- @treturn table `id`, `name` where known, `state`, and `value` or `error`
+-- @treturn table `id`, `name` where known, `state`, and `value` or `error` of
+-- one that has ended. Of one that has not: `meta`, what it said with its state
+-- (`{ fraction = , text = }` of PROGRESS), and `since` when; `place`:
+-- `"waiting"`, `"due"` or `"running"`, where it can be told; `due`: when it may
+-- run; `worker`: the name of the one that runs it; `error`: of its last
+-- attempt, in state RETRY. Times are seconds since 1970
 -- @raise TaskError of kind BrokerUnavailable
 function Result:info()
-  local state = self:state()
-  local outcome = self.outcome or {}
+  check_kept(self, "info")
+  local outcome, standing = inspect(self, true)
+  local known = standing or outcome
   return {
     id = self.id,
     name = self.name,
-    state = state,
-    value = outcome.value,
-    error = outcome.error,
+    state = known.state or "UNKNOWN",
+    value = known.value,
+    error = known.error,
+    meta = known.meta,
+    since = known.since,
+    place = known.place,
+    due = known.due,
+    worker = known.worker,
   }
 end
 
@@ -227,6 +258,27 @@ end
 -- @raise TaskError of kind BrokerUnavailable
 function Result:history()
   return history.read(self.client:ask("te1_history", { self.engine_id }))
+end
+
+--- The tasks that this one has sent, the first 1,000 of them, for as long as
+-- its outcome is kept.
+-- @treturn {Result,...}
+-- @raise TaskError of kind BrokerUnavailable
+function Result:children()
+  local ids = self.client:ask("te1_kin", { self.engine_id })
+  local children = {}
+  for i = 2, #ids do
+    children[i - 1] = result.new(self.client, ids[i])
+  end
+  return children
+end
+
+--- The task that has sent this one.
+-- @treturn ?Result nil when none has, or it is not known any more
+-- @raise TaskError of kind BrokerUnavailable
+function Result:parent()
+  local id = self.client:ask("te1_kin", { self.engine_id })[1]
+  return id ~= "" and result.new(self.client, id) or nil
 end
 
 --- Lets Redis forget the outcome, which otherwise stays as long as the setting

@@ -19,6 +19,7 @@ local scheduler = require("taskengine.scheduler")
 local size = require("taskengine.size")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
+local states = require("taskengine.states")
 local verdict = require("taskengine.verdict")
 
 local runner = {}
@@ -35,6 +36,7 @@ local ALIAS_BYTES_AT <const> = 102
 
 local NO_RESULT <const> = core.envelope.NO_RESULT
 local JSON <const> = core.envelope.JSON
+local TRACK_STARTED <const> = core.envelope.TRACK_STARTED
 local open_envelope = core.envelope.open
 local encode = core.codec.encode
 local byte, unpack = string.byte, string.unpack
@@ -58,6 +60,8 @@ Runner.__index = Runner
 -- @tparam[opt] function opts.retire called once, when the process is to end as
 -- soon as its tasks have
 -- @tparam function opts.log gets a level, a token and a text
+-- @tparam function opts.say gets a token and what its task says of itself, see
+-- @{taskengine.states}
 -- @treturn Runner
 function runner.new(opts)
   local self = setmetatable(opts, Runner)
@@ -144,10 +148,17 @@ local function conclude(self, task, ok, ...)
 end
 
 local function self_of(self, task, extra, ...)
-  return bound.new({ task = task, extra = extra, worker = self.worker },
-    table.pack(...), function(level, text)
+  return bound.new({
+    task = task,
+    extra = extra,
+    worker = self.worker,
+    write = function(level, text)
       self.log(level, task.token, text)
-    end)
+    end,
+    say = function(state)
+      self.say(task.token, state)
+    end,
+  }, table.pack(...))
 end
 
 -- The call's, as the header has it, the task's or that of all.
@@ -183,6 +194,12 @@ local function set_policy(self, task, one, extra)
   end
 end
 
+-- Whether it is to be told that it has begun.
+local function is_tracked(task, one)
+  return one.options.track_started
+    or byte(task.envelope, FLAGS_AT) & TRACK_STARTED ~= 0
+end
+
 -- With what core.envelope.open says.
 local function execute(self, task, id, name, extra, ...)
   if not id then
@@ -208,6 +225,9 @@ local function execute(self, task, id, name, extra, ...)
   local bytes = memory_limit(one, extra)
   if bytes then
     limits.begin_memory(task, bytes)
+  end
+  if is_tracked(task, one) then
+    self.say(task.token, states.STARTED)
   end
   local run = one.run
   if extra and over.is(extra.m) then

@@ -128,12 +128,15 @@ describe("taskengine call", function()
     local ended = call("nap", "[0.5]", "--wait", "--timeout", "0.05")
     assert.equal(4, ended.code)
     local id = ended.stderr:match(
-      "^taskengine: (%w+): not finished within 0.05 s; it goes on\n")
+      "^taskengine: (%w+): not finished within 0.05 s; it goes on"
+      .. " %(PENDING, running%)\n")
     assert.equal(0, place:run({ "result", id, "--wait" }).code)
     ended = call("nap", "[0.5]", "-w", "--timeout", "0.05", "--json")
     local id_in_text = ended.stderr:match("^taskengine: (%w+): not finished")
-    assert.same({ 4, { id = id_in_text, state = "PENDING" } },
-      { ended.code, decoded(ended) })
+    local said = decoded(ended)
+    assert.same({ 4, id_in_text, "PENDING", "running" },
+      { ended.code, said.id, said.state, said.place })
+    assert.equal("string", type(said.worker))
   end)
 
   -- Sends it when the program listens, and returns the id that it names.

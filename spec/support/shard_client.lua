@@ -23,7 +23,10 @@ local wait_until = require("spec.support.wait").wait_until
 local shard_client = {}
 
 local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
-local WORKER <const> = "w1"
+local WORKER <const> = "worker000001"
+
+--- The worker that is played.
+shard_client.WORKER = WORKER
 
 --- A client and what it stands on: `shard`, `transport`, and `way`, as
 -- `taskengine.client` makes it.

@@ -6,6 +6,7 @@ local exit = require("taskengine.cli.exit")
 local say = require("taskengine.cli.say")
 local scheduler = require("taskengine.scheduler")
 local show = require("taskengine.cli.show")
+local standing = require("taskengine.cli.standing")
 
 local outcome = {}
 
@@ -14,20 +15,27 @@ outcome.WAIT = {
   short = "w", long = "wait", help = "wait for the result and print it",
 }
 
+local function show_fields(result, fields, given)
+  if given.kin then
+    standing.add_kin(result, fields)
+  end
+  show.json(fields)
+end
+
 --- Shows how a task has ended.
 -- @tparam Result result
 -- @tparam boolean ok whether it succeeded
 -- @param value what it returned, or its error
--- @tparam table given the option `json`
+-- @tparam table given the option `json`; `kin`: with parent and children
 -- @treturn int the exit code
 function outcome.show(result, ok, value, given)
   if given.json then
-    show.json {
+    show_fields(result, {
       id = result.id,
       state = result:state(),
       value = ok and value or nil,
       error = not ok and show.error_fields(value) or nil,
-    }
+    }, given)
   elseif ok then
     show.value(value)
   end
@@ -38,17 +46,19 @@ function outcome.show(result, ok, value, given)
   return exit.FAILED
 end
 
---- Shows a task that has not ended: for programs, its id and state.
+--- Shows a task that has not ended: for programs, all that is known of it.
 -- @tparam Result result
--- @tparam table given the option `json`
+-- @tparam table info see @{taskengine.result.Result:info}
+-- @tparam table given the options `json` and `kin`
 -- @tparam string text for people: what is the matter
 -- @tparam string advice
 -- @treturn int the exit code
-function outcome.show_pending(result, given, text, advice)
+function outcome.show_pending(result, info, given, text, advice)
   if given.json then
-    show.json { id = result.id, state = "PENDING" }
+    show_fields(result, standing.fields(info), given)
   end
-  say.problem(("%s: %s"):format(result.id, text), advice)
+  say.problem(("%s: %s (%s)"):format(result.id, text, standing.text(info)),
+    advice)
   return exit.TIMED_OUT
 end
 
@@ -74,9 +84,13 @@ function outcome.wait(result, given)
   watch_interrupt(result)
   local ok, value = result:wait(given.timeout)
   if ok == nil then
-    return outcome.show_pending(result, given,
-      ("not finished within %.14g s; it goes on"):format(given.timeout),
-      advice_on(result))
+    local info = result:info()
+    if not result:known() then
+      return outcome.show_pending(result, info, given,
+        ("not finished within %.14g s; it goes on"):format(given.timeout),
+        advice_on(result))
+    end
+    ok, value = result:wait(0) -- it ended at that moment
   end
   return outcome.show(result, ok, value, given)
 end

@@ -13,8 +13,8 @@ local command = {}
 command.spec = {
   name = "result",
   usage = "result ID [OPTIONS]",
-  about = "Prints what a task returned. Exit code 1: it failed, 4: it has not"
-    .. " ended yet.",
+  about = "Prints what a task returned, or how it stands. Exit code 1: it"
+    .. " failed, 4: it has not ended yet.",
   operands = { "ID" },
   options = {
     outcome.WAIT, common.TIMEOUT, link.FILE, common.BROKER, common.CONFIG,
@@ -28,8 +28,9 @@ command.spec = {
 
 -- The outcome as far as it is known now.
 local function look(one, given)
-  if one:state() == "PENDING" then
-    return outcome.show_pending(one, given, "not finished yet",
+  local info = one:info()
+  if not one:known() and info.state ~= "UNKNOWN" then
+    return outcome.show_pending(one, info, given, "not finished yet",
       ("to wait for it: taskengine result %s --wait"):format(one.id))
   end
   local ok, value = one:wait(0)
@@ -48,6 +49,7 @@ function command.run(given)
     exit.usage("result: --timeout is for --wait")
   end
   local one = result.new(link.open(given), id)
+  given.kin = true
   if given.wait then
     return outcome.wait(one, given)
   end

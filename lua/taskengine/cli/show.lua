@@ -77,8 +77,11 @@ function show.value(value)
   end
 end
 
--- A value for which JSON has no words is not worth the whole answer.
-local function presentable(value)
+--- A value, or nil if JSON has no words for it: that is not worth the whole
+-- answer.
+-- @param value
+-- @return the value
+function show.presentable(value)
   if pcall(as_json, value) then
     return value
   end
@@ -92,7 +95,7 @@ function show.error_fields(e)
     kind = e.kind,
     message = e.message,
     traceback = e.traceback,
-    value = presentable(e.value),
+    value = show.presentable(e.value),
   }
 end
 

@@ -53,11 +53,12 @@ describe("taskengine.message", function()
       .. " time limit (2 s)", problem { soft_time_limit = 2 })
   end)
 
-  it("has flags for results and lost workers", function()
+  it("has flags for results, lost workers and starts", function()
     for flags, options in pairs {
       [1] = { ignore_result = true },
       [2] = { acks_late = false },
       [3] = { reject_on_worker_lost = false, ignore_result = true },
+      [4] = { track_started = true },
     } do
       local _, header = make(options)
       assert.equal(flags, header.flags)

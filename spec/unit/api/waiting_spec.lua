@@ -160,7 +160,8 @@ describe("waiting for results", function()
     assert.same({ false, "finished" }, { done:revoke() })
     assert.same({ true, "asked" }, { running:revoke() })
     local function asked()
-      return site.shard:redis("HVALS", "cr:w1")[1]:sub(1, 1)
+      return site.shard:redis("HVALS",
+        "cr:" .. shard_client.WORKER)[1]:sub(1, 1)
     end
     assert.equal("c", asked())
     assert.same({ true, "asked" }, { running:revoke { terminate = true } })
@@ -172,7 +173,8 @@ describe("waiting for results", function()
 
   it("tells all that is known", function()
     local r = site:send()
-    assert.same({ id = r.id, name = "add", state = "PENDING" }, r:info())
+    assert.same({ id = r.id, name = "add", state = "PENDING",
+      place = "waiting" }, r:info())
     assert.is_nil(r:result())
     site:finish(1, failure { kind = "Error", message = "m",
       traceback = "tb" })
