@@ -123,7 +123,7 @@ local function class_of(record)
   local letter = record:sub(1, 1)
   if letter == "=" or letter == "?" then
     return nil
-  elseif record:find("Skipped", 1, true) then
+  elseif letter == "R" and record:find("Skipped", 1, true) then
     return "skipped"
   end
   return (letter == "F" or letter == "R") and "failed" or "ok"
