@@ -21,6 +21,7 @@ local ENGINES <const> = {
 -- Places of docs/architecture.md, for who only wants to know whether it runs.
 local PLACES <const> = {
   ["in flight"] = "running", ready = "waiting", prioritised = "waiting",
+  flow = "waiting",
 }
 
 --- Why a task cannot say that it is in this state.

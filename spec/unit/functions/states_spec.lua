@@ -1,4 +1,5 @@
 local envelope = require("spec.support.envelope")
+local flow_plan = require("spec.support.flow_plan")
 local shard = require("spec.support.shard")
 
 local A <const>, B <const> = "workerAAAAAA", "workerBBBBBB"
@@ -188,6 +189,27 @@ describe("States:", function()
       assert.same({ "", "" }, { state(ready)[2], state(ready)[7] })
       assert.same({ "in flight", "\2w1\1h\0017" },
         { state(ready, true)[2], state(ready, true)[7] })
+    end)
+
+    it("knows what waits in a flow, and the flow itself", function()
+      local plan = flow_plan.new("flow")
+      local first = plan:node {}
+      plan:node { after = { { "f", first } } }
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      local function places()
+        local found = {}
+        for i = 0, 2 do
+          local row = state(plan:id(i), true)
+          found[i + 1] = type(row) == "table" and row[2] or row
+        end
+        return found
+      end
+      assert.same({ "flow", "in flight", "flow" }, places())
+      s:finish(A, "o", field, "S1")
+      assert.same({ "flow", "S1", "ready" }, places())
+      s:finish(A, "o", s:take(A, 1)[1], "S2")
+      assert.same({ "S\xc0", "S1", "S2" }, places())
     end)
 
     it("tells what is nowhere any more, as far as anybody can", function()
