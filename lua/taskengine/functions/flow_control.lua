@@ -13,9 +13,16 @@ function te.is_held_back(f, i)
   return state == WAITS or state == DELEGATED
 end
 
+-- Whether it is a flow that goes on.
+local function is_live_flow(P, id)
+  local f = te.sequence(id) == 0 and te.flow(P, sub(id, 1, 12))
+  return f and f.state ~= "done"
+end
+
 function te.waits_in_flow(P, id)
   local f, i = te.flow_of_id(P, id)
   return f and te.is_held_back(f, i) or call("HEXISTS", P .. "gl", id) == 1
+    or is_live_flow(P, id)
 end
 
 -- Ends a node that is in no queue and no worker's hands; or, with the flow to

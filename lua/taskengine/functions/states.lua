@@ -64,18 +64,12 @@ local function said_by(P, id)
   end
 end
 
--- Whether it is a flow that goes on.
-local function is_flow(P, id)
-  local f = te.sequence(id) == 0 and te.flow(P, sub(id, 1, WID_BYTES))
-  return f and f.state ~= "done"
-end
-
 -- Where a task is that is not due and has not said that it runs, and at which
 -- worker; an empty place when nobody can tell, nil when it is nowhere.
 function te.place_of(P, id, seen)
   if te.is_prioritised(P, id) then
     return "prioritised"
-  elseif te.waits_in_flow(P, id) or is_flow(P, id) then
+  elseif te.waits_in_flow(P, id) then
     return "flow"
   elseif not te.is_few_in_flight(P, seen) then
     return ""

@@ -206,6 +206,7 @@ describe("States:", function()
         return found
       end
       assert.same({ "flow", "in flight", "flow" }, places())
+      assert.same({ "=" .. plan:id(0) }, s:call("look", plan:id(0)))
       s:finish(A, "o", field, "S1")
       assert.same({ "flow", "S1", "ready" }, places())
       s:finish(A, "o", s:take(A, 1)[1], "S2")
