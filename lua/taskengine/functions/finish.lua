@@ -274,6 +274,7 @@ te.register("finish", function(keys, args)
     some_wait = call("EXISTS", P .. "y") == 1,
     some_asked = te.some_requests(P, wid),
   }
+  te.some_wait = state.some_wait
   for k = 1, #starts do
     local i = starts[k]
     total = total + te.OPERATIONS[args[i]](state, args, i)

@@ -35,14 +35,31 @@ local function bytes5(v)
   return char(math.floor(v / 4294967296) % 256) .. te.bytes4(v % 4294967296)
 end
 
-function te.node_id(producer, i)
-  local tail = ""
-  while i > 0 do
-    local digit = i % 62
-    tail = sub(DIGITS, digit + 1, digit + 1) .. tail
-    i = (i - digit) / 62
+-- Four digits each, kept: an id is asked for several times in each step.
+local tails, TAILS_MAX, tail_count = {}, 10000, 0
+
+local function tail_of(i)
+  local tail = tails[i]
+  if not tail then
+    local left = i
+    tail = ""
+    for _ = 1, 4 do
+      local digit = left % 62
+      tail = sub(DIGITS, digit + 1, digit + 1) .. tail
+      left = (left - digit) / 62
+    end
+    tail_count = tail_count + 1
+    if tail_count > TAILS_MAX then
+      tails, tail_count = {}, 1
+    end
+    tails[i] = tail
   end
-  return producer .. sub("00000000", 1, 8 - #tail) .. tail
+  return tail
+end
+
+function te.node_id(producer, i)
+  local low = i % 14776336
+  return producer .. tail_of((i - low) / 14776336) .. tail_of(low)
 end
 
 -- The flow of a producer, when it is sealed and still there; or nil.
@@ -553,8 +570,11 @@ end
 
 -- At the beginning of every function.
 function te.begin_flows()
-  te.flows, te.opened, te.chunks, te.pending = {}, {}, {}, {}
-  te.work, te.released, te.steps = {}, {}, STEPS_MAX
+  if not te.opened or te.opened[1] then -- the last one had to do with flows
+    te.opened, te.chunks, te.pending = {}, {}, {}
+    te.work, te.released = {}, {}
+  end
+  te.flows, te.steps = {}, STEPS_MAX
   te.moment, te.some_wait, te.takes, te.seen = nil, nil, nil, nil
 end
 

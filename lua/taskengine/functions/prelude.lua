@@ -58,6 +58,10 @@ end
 
 -- Big-endian, n bytes at 1-based position i.
 function te.number_at(s, i, n)
+  if n == 4 then -- the most of them
+    local a, b, c, d = byte(s, i, i + 3)
+    return ((a * 256 + b) * 256 + c) * 256 + d
+  end
   local v = 0
   for k = i, i + n - 1 do
     v = v * 256 + byte(s, k)
