@@ -227,6 +227,14 @@ function Client:wait(id, timeout, is_old)
           wake(nil)
         end)
       end
+      return {
+        close = function()
+          self.waits:remove(id, on_outcome)
+          if timer then
+            timer:close()
+          end
+        end,
+      }
     end, slot.OUTCOME)
   if problem then
     errors.raise(errors.unavailable(problem, { id = id }))

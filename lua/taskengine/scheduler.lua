@@ -127,11 +127,19 @@ function scheduler.can_interrupt(fiber)
   return wait ~= nil and wait.reason ~= slot.REPLY
 end
 
+-- Nobody waits any more for what will wake nobody then.
+local function drop(wait)
+  if wait.handle then
+    wait.handle:close()
+  end
+end
+
 --- Ends what a fiber waits for: the wait raises an object.
 -- @tparam Fiber fiber
 -- @param object
 function scheduler.interrupt_fiber(fiber, object)
   local wait = fiber.wait
+  drop(wait)
   wait.raised, wait.woken, fiber.wait = object, true, nil
   scheduler.go_on(fiber)
 end
@@ -139,6 +147,7 @@ end
 --- Ends a fiber where it waits.
 function Fiber:close()
   if self.wait then
+    drop(self.wait)
     self.wait.fiber = nil
     self.wait = nil
   end
@@ -161,6 +170,7 @@ local function park(what, wait, reason)
     slot.enter(fiber, reason)
   end
   if problem then
+    drop(wait)
     wait.fiber, fiber.wait = nil, nil
     caller.raise(what .. " " .. problem)
   elseif wait.raised then
@@ -177,7 +187,7 @@ local function await_in_fiber(what, start, reason)
   end
   local wait = { fiber = current, parked = false, woken = false }
   local fiber = current
-  start(function(a, b, c)
+  wait.handle = start(function(a, b, c)
     if wait.woken then
       return
     end
@@ -238,7 +248,8 @@ end
 --- Waits for something.
 -- @tparam string what the function that waits, for messages
 -- @tparam function start gets `wake`, a function to be called by the loop,
--- once, with up to three values; later calls do nothing
+-- once, with up to three values; later calls do nothing; it may return an object
+-- that is closed when the wait ends otherwise
 -- @tparam[opt] string reason `slot.OUTCOME` or `slot.FIBER`, when a task that
 -- waits for this need not have a slot; `slot.REPLY` when it comes soon
 -- @return the values

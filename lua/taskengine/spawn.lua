@@ -22,7 +22,7 @@ function spawn.sleep(seconds)
     caller.raise(check.problem("te.sleep", is_pause, seconds))
   end
   scheduler.await("te.sleep", function(wake)
-    core.loop.timer(seconds * 1000, wake)
+    return core.loop.timer(seconds * 1000, wake)
   end)
 end
 
@@ -200,6 +200,14 @@ local function await_end(self, timeout)
           wake(false)
         end)
       end
+      return {
+        close = function()
+          self.waiting[on_end] = nil
+          if timer then
+            timer:close()
+          end
+        end,
+      }
     end, slot.FIBER)
 end
 

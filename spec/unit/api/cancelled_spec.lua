@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local idle_loop = require("spec.support.idle_loop")
 local message = require("taskengine.message")
 local record = require("taskengine.record")
 local runner = require("taskengine.runner")
@@ -12,6 +13,7 @@ local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
 
 describe("A task that is revoked while it runs", function()
   local app, running, outcomes, token
+  idle_loop.for_each_spec()
 
   before_each(function()
     app = te.app("spec")
