@@ -58,7 +58,7 @@ static const function functions[] = {
     {"te1_flow_look", false},   {"te1_flow_retry", false},
     {"te1_flow_revoke", false}, {"te1_status", false},
     {"te1_history", false},     {"te1_state", false},
-    {"te1_kin", false},
+    {"te1_kin", false},         {"te1_flow_add", false},
 };
 
 /* Replies as MessagePack. */

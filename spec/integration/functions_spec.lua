@@ -106,6 +106,7 @@ describe("The functions on a real Redis", function()
     end
     for _, name in ipairs {
       "te1_enqueue", "te1_requeue", "te1_flow", "te1_flow_retry",
+      "te1_flow_add",
     } do
       assert.equal("", flags[name])
       flags[name] = nil

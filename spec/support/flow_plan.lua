@@ -14,6 +14,7 @@ local Plan = {}
 Plan.__index = Plan
 
 local ERRBACK <const> = 1 << 31
+local MEMBER <const> = 2
 -- Edges whose target takes the outcome of their source.
 local HAS_VALUE <const> = { f = true, c = true, i = true, e = true }
 
@@ -43,7 +44,8 @@ end
 
 --- Adds a node.
 -- @tparam table node `after`: list of { kind, number of the node before };
--- `parts` of its envelope; `virtual`; `delay_ms`; `body`
+-- `parts` of its envelope; `virtual`; `delay_ms`; `body`; `grows`: who is in
+-- front may add to that; `joins`: where it is added, it becomes a member
 -- @treturn int its number
 function Plan:node(node)
   table.insert(self.nodes, node)
@@ -73,7 +75,11 @@ local function edges_of(nodes)
   for i, node in ipairs(nodes) do
     for _, edge in ipairs(node.after or {}) do
       local from = edge[2]
-      out[from] = (out[from] or "") .. string.pack(">c1BI4", edge[1], 0, i)
+      out[from] = (out[from] or "")
+        .. string.pack(">c1BI4", edge[1], node.grows and MEMBER or 0, i)
+    end
+    if node.joins then
+      out[i] = (out[i] or "") .. string.pack(">c1BI4", "m", 0, 0)
     end
     if node.delegate then
       out[i] = (out[i] or "") .. string.pack(">c1BI4", "d", 0, node.delegate)
@@ -145,6 +151,17 @@ end
 function Plan:send(shard, inbox, node)
   return shard:call("flow", self.producer, 3, #self.nodes, self.ttl_s, "",
     inbox or "", node or "", table.unpack(self:pieces()))
+end
+
+--- Adds it to a flow, for a task there.
+-- @tparam Shard shard
+-- @tparam Plan flow
+-- @tparam int node the task's
+-- @tparam string name of the addition
+-- @treturn table the reply
+function Plan:add_to(shard, flow, node, name)
+  return shard:call("flow_add", flow.producer, node, name, #self.nodes,
+    table.unpack(self:pieces()))
 end
 
 return flow_plan

@@ -8,7 +8,7 @@
 -- @module spec.support.flow_run
 
 local envelope = require("spec.support.envelope")
-local flow_plan = require("spec.support.flow_plan")
+local flow_draw = require("spec.support.flow_draw")
 local random = require("spec.support.fake_redis.random")
 local shard = require("spec.support.shard")
 
@@ -18,74 +18,22 @@ local Run = {}
 Run.__index = Run
 
 local WORKERS <const>, QUEUES <const> = 3, { "a", "b" }
-local KINDS <const> = { "f", "f", "s", "c", "i" }
 local CELL_BYTES <const>, TTL_S <const> = 12, 600
 local REVOKED <const>, LOST <const> = "R\x80", "F\x81\xa4kind\xaaWorkerLost"
 local IS_OPEN <const> = { ["\0"] = true, r = true, g = true }
 local ROUNDS_MAX <const> = 2000
-
-local function draw_plan(chance)
-  local plan = flow_plan.new("flow", { ttl_s = TTL_S })
-  for i = 1, 1 + chance:upto(11) do
-    local node = {
-      after = {},
-      virtual = chance:upto(5) == 1,
-      delay_ms = chance:upto(8) == 1 and chance:upto(500) or 0,
-      parts = {
-        queue = chance:pick(QUEUES),
-        priority = chance:upto(6) == 1 and 1 or 0,
-      },
-    }
-    if i > 1 and chance:upto(8) == 1 then
-      node.virtual, node.after = false, { { "e", chance:upto(i - 1) } }
-    else
-      for from = math.max(i - 4, 1), i - 1 do
-        if chance:upto(2) == 1 then
-          table.insert(node.after, { chance:pick(KINDS), from })
-        end
-      end
-    end
-    plan:node(node)
-  end
-  return plan
-end
-
--- Its pieces in two or three calls, the last of which seals it.
-local function draw_calls(plan, chance)
-  local compiled, calls = plan:compiled(), {}
-  for k = 1, 1 + chance:upto(2) do
-    calls[k] = { plan.producer, k == 1 and 2 or 0, #plan.nodes, TTL_S, "", "",
-      "" }
-  end
-  local function add(...)
-    local call, piece = chance:pick(calls), { ... }
-    table.move(piece, 1, #piece, #call + 1, call)
-  end
-  for _, letter in ipairs { "t", "o", "i" } do
-    for k, bytes in ipairs(compiled[letter]) do
-      add(letter, k, bytes)
-    end
-  end
-  for i, record in ipairs(compiled.records) do
-    add("n", i, 1, record)
-  end
-  for _, i in ipairs(compiled.sources) do
-    add("s", i, i)
-  end
-  calls[#calls][2] = 1
-  return calls
-end
+local GROWN_MAX <const> = 40 -- nodes
 
 --- Draws a flow and its workers.
 -- @tparam int seed
 -- @treturn Run
 function flow_run.new(seed)
   local chance = random.new(seed)
-  local plan = draw_plan(chance)
+  local plan = flow_draw.plan(chance, QUEUES, TTL_S)
   local self = setmetatable({
     chance = chance,
     plan = plan,
-    calls = draw_calls(plan, chance),
+    calls = flow_draw.calls(plan, chance),
     sent = 0,
     shard = shard.new(seed, {
       flow_steps_max = chance:upto(2) == 1 and 1 + chance:upto(4) or nil,
@@ -94,6 +42,7 @@ function flow_run.new(seed)
     names = 0,
     deliveries = {}, -- all there ever were: wid, field, node
     committed = {}, -- node to the first outcome that Redis took
+    additions = {}, -- all there were: the arguments, and the node ahead
     values = 0,
     steps = 0,
   }, Run)
@@ -266,6 +215,66 @@ function ACTIONS.back(self)
   end
 end
 
+-- The edges by which a node is a member of groups.
+local function joins_of(nodes, from)
+  local joins = {}
+  for _, node in ipairs(nodes) do
+    for _, edge in ipairs(node.grows and node.after or {}) do
+      if edge[2] == from then
+        joins[#joins + 1] = { node = node, kind = edge[1] }
+      end
+    end
+  end
+  return joins
+end
+
+-- The plan with the nodes that were added.
+local function extend(plan, added, joins)
+  local base = #plan.nodes
+  for _, node in ipairs(added.nodes) do
+    for _, edge in ipairs(node.after) do
+      edge[2] = edge[2] + base
+    end
+    local i = plan:node(node)
+    for _, join in ipairs(node.joins and joins or {}) do
+      table.insert(join.node.after, { join.kind, i })
+    end
+  end
+  return base
+end
+
+-- Any delivery that there ever was adds members, or what was added is added
+-- once more.
+function ACTIONS.add(self)
+  local before = self:one_in(3) and self.additions[1]
+    and self.chance:pick(self.additions)
+  local d = self.deliveries[1] and self.chance:pick(self.deliveries)
+  if before then
+    local reply = self.shard:call("flow_add", table.unpack(before.args))
+    check(reply[2] == 0 and reply[3] == before.base, "%s is added twice",
+      before.args[3])
+  elseif d and #self.plan.nodes < GROWN_MAX then
+    self:add(d.node, flow_draw.addition(self.chance, QUEUES),
+      ("a%d"):format(#self.additions + 1))
+  end
+end
+
+function Run:add(i, added, name)
+  local joins = joins_of(self.plan.nodes, i)
+  local args = { self.plan.producer, i, name, #added.nodes,
+    table.unpack(added:pieces()) }
+  local is_over = self.revoked or class_of(self:outcome(i))
+  local expected = is_over and 2 or not joins[1] and 1 or 0
+  local reply = self.shard:call("flow_add", table.unpack(args))
+  check(reply[2] == expected, "node %d adds: %d, not %d", i, reply[2],
+    expected)
+  if expected == 0 then
+    local base = extend(self.plan, added, joins)
+    check(reply[3] == base, "the first new node is %d", reply[3] + 1)
+    table.insert(self.additions, { args = args, base = base })
+  end
+end
+
 -- A worker dies, and a new one comes.
 function ACTIONS.crash(self)
   local k = self.chance:upto(WORKERS)
@@ -299,7 +308,7 @@ end
 
 local NAMES <const> = {
   "send", "fetch", "fetch", "finish", "finish", "finish", "back", "crash",
-  "revoke", "revoke_flow", "wait",
+  "revoke", "revoke_flow", "wait", "add",
 }
 
 -- What is open is counted, and no task is in two places.
@@ -348,6 +357,16 @@ function Run:is_over()
     == "done"
 end
 
+-- Also of a flow that is over: what was revoked there goes when it comes out.
+function Run:has_ready()
+  for _, queue in ipairs(QUEUES) do
+    if self.shard:ready(queue)[1] then
+      return true
+    end
+  end
+  return false
+end
+
 -- No faults any more: all that is open is done.
 function Run:run_out()
   for k = self.sent + 1, #self.calls do
@@ -355,7 +374,8 @@ function Run:run_out()
     self.sent = k
   end
   local rounds = 0
-  while not self:is_over() or self.shard:redis("EXISTS", "gq") == 1 do
+  while not self:is_over() or self.shard:redis("EXISTS", "gq") == 1
+    or self:has_ready() do
     rounds = rounds + 1
     check(rounds < ROUNDS_MAX, "it never ends")
     for _, wid in ipairs(self.workers) do

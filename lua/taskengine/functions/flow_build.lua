@@ -1,7 +1,8 @@
 -- te1_flow: accepts a flow, in as many calls as it takes; it starts when it is
 -- sealed, and not before.
 
-local PIECES_MAX, NODES_MAX = 4000, 1000000
+local PIECES_MAX = 4000
+te.NODES_MAX = 1000000 -- of a flow
 local WORDS_BYTES_MAX = 65536
 local NUMBER_MAX = { t = 65535, o = 4294967295, i = 4294967295 }
 local UNSEALED_MS = "86400000"
@@ -9,7 +10,7 @@ local SEAL, FIRST = 1, 2
 local CELL_BYTES = 12
 local NO_DIGEST = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
-local function natural(text, max)
+function te.natural(text, max)
   local n = text and string.find(text, "^%d+$") and #text < 16
     and tonumber(text)
   return n and n <= max and n or nil
@@ -45,22 +46,22 @@ end
 -- it must be.
 local function shared_size(args, at)
   local letter, bytes = args[at], args[at + 2]
-  local k = natural(args[at + 1], NUMBER_MAX[letter])
+  local k = te.natural(args[at + 1], NUMBER_MAX[letter])
   return k and k > 0 and bytes and IS_SHARED[letter](bytes) and 3 or nil
 end
 
 local SIZES = {
   t = shared_size, o = shared_size, i = shared_size,
   n = function(args, at, nodes)
-    local first = natural(args[at + 1], nodes)
-    local count = natural(args[at + 2], PIECES_MAX)
+    local first = te.natural(args[at + 1], nodes)
+    local count = te.natural(args[at + 2], PIECES_MAX)
     return first and count
       and is_range(first, first + count - 1, nodes)
       and are_records(args, at + 3, at + 2 + count) and 3 + count or nil
   end,
   s = function(args, at, nodes)
-    return is_range(natural(args[at + 1], nodes),
-      natural(args[at + 2], nodes), nodes) and 3 or nil
+    return is_range(te.natural(args[at + 1], nodes),
+      te.natural(args[at + 2], nodes), nodes) and 3 or nil
   end,
   d = function(args, at)
     return te.sequence(args[at + 1] or "") and 2 or nil
@@ -70,9 +71,9 @@ local SIZES = {
   end,
 }
 
--- Where each piece starts; nil when one is not as it must be, in which case
--- nothing is done at all.
-local function parse(args, at, nodes)
+-- Where each piece from an argument on starts; nil when one is not as it must
+-- be, in which case nothing is done at all.
+function te.parse_pieces(args, at, nodes)
   local starts = {}
   while args[at] do
     local size = SIZES[args[at]] and SIZES[args[at]](args, at, nodes)
@@ -85,7 +86,7 @@ local function parse(args, at, nodes)
   return starts
 end
 
-local function put(key, pairs)
+function te.put_pairs(key, pairs)
   for from = 1, #pairs, te.BATCH_MAX do
     call("HSET", key,
       unpack(pairs, from, math.min(from + te.BATCH_MAX - 1, #pairs)))
@@ -94,9 +95,10 @@ end
 
 -- Where a piece is written. Written twice it is the same.
 local function add_shared(to, args, at)
-  local shared = to.shared
-  shared[#shared + 1] = args[at] .. te.text(tonumber(args[at + 1]))
+  local shared, letter, k = to.shared, args[at], tonumber(args[at + 1])
+  shared[#shared + 1] = letter .. te.text(k)
   shared[#shared + 1] = args[at + 2]
+  to.last[letter] = math.max(to.last[letter] or 0, k)
 end
 
 local function add_word(field)
@@ -122,13 +124,27 @@ local ADD = {
   end,
 }
 
+-- What is added to the flow while it runs is numbered from there on.
+local function note_last(to)
+  for letter, k in pairs(to.last) do
+    local there = call("HGET", to.P .. "g:" .. to.producer, "n" .. letter)
+    if k > tonumber(there or 0) then
+      to.shared[#to.shared + 1] = "n" .. letter
+      to.shared[#to.shared + 1] = te.text(k)
+    end
+  end
+end
+
 local function write_pieces(P, producer, args, starts)
-  local to = { P = P, producer = producer, shared = {}, nodes = {} }
+  local to = {
+    P = P, producer = producer, shared = {}, nodes = {}, last = {},
+  }
   for k = 1, #starts do
     ADD[args[starts[k]]](to, args, starts[k])
   end
-  put(P .. "g:" .. producer, to.shared)
-  put(P .. "gn:" .. producer, to.nodes)
+  note_last(to)
+  te.put_pairs(P .. "g:" .. producer, to.shared)
+  te.put_pairs(P .. "gn:" .. producer, to.nodes)
 end
 
 -- 0: it can be added to; 1: it was sealed before; 2: it is not there.
@@ -175,16 +191,16 @@ end
 -- an inbox and the node that it awaits or two empty ones, pieces.
 local function is_well_formed(args, flags, nodes, node)
   return flags and nodes and nodes > 0
-    and te.sequence(args[1] .. "00000000") and natural(args[4], 2 ^ 32)
+    and te.sequence(args[1] .. "00000000") and te.natural(args[4], 2 ^ 32)
     and (args[6] == "" or string.find(args[6], "^a:%w+$") and node)
 end
 
 te.register("flow", function(keys, args)
   local P, producer, now = keys[1], args[1], te.now()
-  local flags, nodes = natural(args[2], 3), natural(args[3], NODES_MAX)
-  local node = natural(args[7], nodes or 0)
+  local flags, nodes = te.natural(args[2], 3), te.natural(args[3], te.NODES_MAX)
+  local node = te.natural(args[7], nodes or 0)
   local starts = is_well_formed(args, flags, nodes, node)
-    and parse(args, 8, nodes)
+    and te.parse_pieces(args, 8, nodes)
   if not starts then
     return redis.error_reply("ERR te1_flow: a piece is not well-formed")
   end
