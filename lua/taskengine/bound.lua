@@ -6,6 +6,7 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local grow = require("taskengine.grow")
 local limits = require("taskengine.limits")
 local replace = require("taskengine.replace")
 local states = require("taskengine.states")
@@ -73,6 +74,21 @@ end
 -- @raise always; where the task was called as a function, an error that says so
 function Self:replace(one)
   replace.with(self, one)
+end
+
+--- Adds to the group of which the task is a member, or the last step of one:
+-- what gathers the group, or comes behind it, waits for the new members, too,
+-- and gets their results behind those of the others, in the order in which they
+-- were added. The members of a group that is added become members each. They
+-- run whatever becomes of the task; if that runs again and adds again, there
+-- are more of them.
+-- @tparam Canvas one 4,000 tasks at most, in one call
+-- @treturn Result|GroupResult|FlowResult its `flow` is that of the task
+-- @raise an error where the task is no member of a group, or was called as a
+-- function; TaskError of kind Revoked when it is too late, TooLarge,
+-- CannotTravel, NotRegistered, BrokerUnavailable
+function Self:add(one)
+  return grow.add(self, one)
 end
 
 --- Whether the task was revoked while it runs. It is to come to an end: it has

@@ -90,16 +90,24 @@ local function read_all(source, node)
   return records
 end
 
--- A stream of what did not come along need not be read before it begins: when
--- all inputs are one table.
 local function is_one_table(shape)
   return #shape == 1 and type(shape[1]) == "number" and shape[1] > 0
 end
 
+-- All inputs are one table, of more than were sent if its group has grown. A
+-- stream of what did not come along need not be read before it begins.
+local function one_table(source, node, records, is_stream)
+  if not records and is_stream then
+    return gather.stream_of(source, node)
+  end
+  records = records or read_all(source, node)
+  return read_several(source, records, 1, #records, is_stream)
+end
+
 local function values_of(source, node, records, shape, is_stream)
   shape = type(shape) == "table" and shape or {}
-  if not records and is_stream and is_one_table(shape) then
-    return { n = 1, gather.stream_of(source, node) }
+  if is_one_table(shape) then
+    return { n = 1, one_table(source, node, records, is_stream) }
   end
   return form(source, node, records or read_all(source, node), shape,
     is_stream)

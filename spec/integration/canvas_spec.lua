@@ -90,6 +90,17 @@ describe("A workflow with real workers", function()
     worker:heard("stderr", "spread%[" .. r.id .. "%] replaced in ")
   end)
 
+  it("grows by what its members add", function()
+    local list = {}
+    for i = 1, 20 do
+      list[i] = s("grow", i)
+    end
+    -- Each has i of the chains, and as many of its own kind behind it.
+    local values = te.group(list)():get(LIMIT)
+    assert.equal(20 + 2 * 210, values.n)
+    assert.equal(24080, (te.group(list) | s("sum"))():get(LIMIT))
+  end)
+
   it("is refused when no worker knows one of its tasks", function()
     local ok, e = pcall(te.chain(s("add", 1, 1), s("adds", 1)))
     assert.is_false(ok)

@@ -32,7 +32,8 @@ local function edges_to(made)
     local bytes = made:edges(node) or ""
     for at = 1, #bytes, 6 do
       local kind, flags, target = string.unpack(">c1Bi4", bytes, at)
-      target = flags == plan.RELATIVE and node + target or target
+      local is_relative = flags & plan.RELATIVE ~= 0
+      target = is_relative and node + target or target
       into[target] = into[target] or {}
       table.insert(into[target], { kind = kind, node = node })
     end

@@ -264,11 +264,21 @@ local function add_result(self, one, outlet)
   end
 end
 
+-- As in a group: one right in it is part of it.
+local function join_all(self, one, outlet)
+  outlet = one.kind == "group" and outlet or self.plan:seal(outlet)
+  for i = 1, outlet.count do
+    self.plan:join(plan.node_at(outlet, i))
+  end
+end
+
 --- Compiles a canvas.
 -- @tparam Canvas one
 -- @tparam[opt] table opts
 -- @tparam[opt] boolean opts.delivers one node delivers the result to a task
 -- outside
+-- @tparam[opt] boolean opts.joins the results become members of a group that is
+-- there
 -- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
 -- here, to their queue or false; `labels`, node to the name that a flow has for
 -- it;
@@ -282,6 +292,8 @@ function compile.plan(one, opts)
   if opts and opts.delivers then
     outlet = self.plan:seal(outlet)
     self.plan:deliver(outlet.first)
+  elseif opts and opts.joins then
+    join_all(self, one, outlet)
   end
   add_result(self, one, outlet)
   self.plan.app, self.plan.labels = self.app, self.labels

@@ -27,11 +27,13 @@ Flow.__index = Flow
 --- Makes one.
 -- @tparam Client client
 -- @tparam string producer
+-- @tparam[opt=0] int base from which its nodes are counted
 -- @treturn Flow
-function handle.new(client, producer)
+function handle.new(client, producer, base)
   return setmetatable({
     id = producer .. FLOW_NUMBER,
     producer = producer,
+    base = base or 0,
     client = client,
   }, Flow)
 end
@@ -63,7 +65,7 @@ function Flow:ended(first, last)
   for from = first, last, CELLS do
     local n = math.min(CELLS, last - from + 1)
     local cells = self.client:ask("te1_flow_look",
-      { self.producer, "c", from, n })
+      { self.producer, "c", self.base + from, n })
     if cells == "" then
       self:info() -- raises when nothing is known of it
     end
@@ -129,7 +131,7 @@ end
 -- @tparam int node
 -- @treturn string
 function Flow:node_id(node)
-  return core.envelope.id(self.producer, node)
+  return core.envelope.id(self.producer, self.base + node)
 end
 
 --- For people.

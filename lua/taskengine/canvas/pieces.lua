@@ -36,10 +36,13 @@ Pieces.__index = Pieces
 -- @tparam table settings `message_bytes_max` and those of
 -- @{taskengine.message.new}
 -- @tparam ?table extra `r` and `p`, for every body
+-- @tparam[opt] boolean is_addition they go to a flow that is there, which has
+-- its labels
 -- @treturn Pieces
-function pieces.new(made, settings, extra)
+function pieces.new(made, settings, extra, is_addition)
   return setmetatable({
     plan = made,
+    labels = not is_addition and made.labels or nil,
     settings = settings,
     extra = extra,
     next = 1, -- node
@@ -234,6 +237,12 @@ local function add_labels(args, labels)
   end
 end
 
+--- Whether there is another portion.
+-- @treturn boolean
+function Pieces:has_more()
+  return self.next <= self.plan.count
+end
+
 --- The next portion.
 -- @treturn ?{string|int,...} arguments of te1_flow; nil when there is no more
 -- @raise TaskError of kind CannotTravel, TooLarge
@@ -258,7 +267,7 @@ function Pieces:portion()
   table.move(records, 1, #records, n + 4, args)
   add_sources(args, self.plan.need, first, node - 1)
   if first == 1 then
-    add_labels(args, self.plan.labels)
+    add_labels(args, self.labels)
   end
   return args
 end

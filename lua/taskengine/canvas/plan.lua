@@ -9,6 +9,8 @@ local plan = {}
 
 --- An edge or an input counts from its own node.
 plan.RELATIVE = 1
+--- An edge from a member of a group to what gathers it, which may grow.
+plan.MEMBER = 2
 
 -- Of so many sources, or more, the edges to one target name it by its number
 -- and are alike; of fewer they say how far it is, which is alike wherever the
@@ -113,11 +115,12 @@ end
 
 local function add_edges(self, outlet, kind, target)
   local is_absolute = outlet.count >= MANY
-  local edge = is_absolute and string.pack(">c1Bi4", kind, 0, target)
+  local flags = outlet.is_table and not outlet.names and plan.MEMBER or 0
+  local edge = is_absolute and string.pack(">c1Bi4", kind, flags, target)
   for i = 1, outlet.count do
     local node = plan.node_at(outlet, i)
     add_edge(self, node, edge
-      or string.pack(">c1Bi4", kind, plan.RELATIVE, target - node))
+      or string.pack(">c1Bi4", kind, flags | plan.RELATIVE, target - node))
   end
 end
 
@@ -218,6 +221,12 @@ end
 -- @tparam int node
 function Plan:deliver(node)
   add_edge(self, node, string.pack(">c1Bi4", "d", 0, 0))
+end
+
+--- Lets a node become a member of the groups of the task that adds it.
+-- @tparam int node
+function Plan:join(node)
+  add_edge(self, node, string.pack(">c1Bi4", "m", 0, 0))
 end
 
 --- The edges that leave a node.

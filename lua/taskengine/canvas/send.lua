@@ -22,6 +22,7 @@ local PRODUCER_BYTES <const> = 12
 -- Flags of te1_flow, and in its reply the verdict that nothing was done.
 local SEAL <const>, BEGIN <const> = 1, 2
 local VERDICT <const>, DONE <const>, GONE <const> = 2, 0, 2
+local BASE <const> = 3
 
 local function copy_without_id(given)
   local opts = {}
@@ -109,7 +110,7 @@ end
 local function result_of(state)
   local made, way = state.plan, state.way
   local whole = made.result
-  local flow = handle.new(way, state.producer)
+  local flow = handle.new(way, state.producer, state.base)
   if whole.kind == "group" then
     return group_result.new(flow, whole.node, whole.outlet)
   elseif whole.kind == "flow" then
@@ -151,6 +152,13 @@ local function send_plan(one, made, app, producer, delegate)
   return state
 end
 
+local function check_app(what, made, app)
+  if made.app and made.app ~= app then
+    caller.raise(("%s a task of %s is of %s"):format(what, tostring(app),
+      tostring(made.app)))
+  end
+end
+
 --- Sends a canvas whose result is to be that of a task that runs.
 -- @tparam Canvas one
 -- @tparam App app the task's
@@ -159,13 +167,71 @@ end
 -- @raise see @{taskengine.canvas.Canvas:apply_async}
 function send.in_place_of(one, app, id)
   local made = compile.plan(one, { delivers = true })
-  if made.app and made.app ~= app then
-    caller.raise(("replace: what stands in for a task of %s is of %s"):format(
-      tostring(app), tostring(made.app)))
-  end
+  check_app("replace: what stands in for", made, app)
   local producer = core.envelope.new_producer()
   send_plan(one, made, app, producer, id)
   return producer
+end
+
+-- What te1_flow_add may say instead of 0.
+local NO_MEMBER <const> = 1
+local REFUSALS <const> = {
+  [2] = { kind = "Revoked", message = "add: it is too late: the task has ended,"
+    .. " or its workflow was revoked" },
+  [3] = { kind = "TooLarge", message = "add: the group has grown as far as it"
+    .. " can; add several members at once, as a group" },
+}
+
+-- Returns the number of nodes ahead of the new ones.
+local function transmit_addition(way, id, made, portion)
+  local args = { id:sub(1, PRODUCER_BYTES), core.envelope.seq(id),
+    core.envelope.new_producer(), made.count }
+  table.move(portion, 1, #portion, #args + 1, args)
+  local reply, problem = way:try("te1_flow_add", args)
+  if problem then
+    errors.raise(errors.unavailable(problem, {
+      indeterminate = problem.sent,
+    }))
+  end
+  local refusal = REFUSALS[reply[VERDICT]]
+  if reply[VERDICT] == NO_MEMBER then
+    caller.raise("add: the task is in a workflow, but no member of a group"
+      .. " there, nor the last step of one")
+  elseif refusal then
+    errors.raise(errors.new { kind = refusal.kind, id = id,
+      message = refusal.message })
+  end
+  return reply[BASE]
+end
+
+--- Sends a canvas whose results become members of the group of a task that
+-- runs.
+-- @tparam Canvas one
+-- @tparam App app the task's
+-- @tparam string id the task's, the engine's
+-- @treturn Result|GroupResult|FlowResult
+-- @raise see @{taskengine.bound.Self:add}
+function send.beside(one, app, id)
+  local made = compile.plan(one, { joins = true })
+  check_app("add: what is added by", made, app)
+  if not made.app then
+    return group_result.empty()
+  end
+  local way = app:_client()
+  check_foreign(way, made)
+  local parts = pieces.new(made, way.settings, app:_extra(), true)
+  local portion = parts:portion()
+  if parts:has_more() then
+    errors.raise(errors.new { kind = "TooLarge", message = "add: this is too"
+      .. " much for one call; add it in several parts" })
+  end
+  return result_of {
+    way = way,
+    plan = made,
+    producer = id:sub(1, PRODUCER_BYTES),
+    base = transmit_addition(way, id, made, portion),
+    pieces = parts,
+  }
 end
 
 -- A call of one task and nothing else is sent as such.

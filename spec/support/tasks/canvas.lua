@@ -55,6 +55,15 @@ app:task("spread", { bind = true }, function(self, n)
   self:replace(te.chord(list, app.tasks.sum:s()))
 end)
 
+-- Adds members to its group, the last of which does the same.
+app:task("grow", { bind = true }, function(self, n)
+  if n > 0 then
+    self:add(app.tasks.add:s(n, 0) | app.tasks.add:s(100))
+    self:add(app.tasks.grow:s(n - 1))
+  end
+  return n
+end)
+
 -- Sends a canvas of its own and waits for it.
 app:task("nested", function(n)
   local list = {}
