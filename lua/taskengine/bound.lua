@@ -82,7 +82,7 @@ end
 -- were added. The members of a group that is added become members each. They
 -- run whatever becomes of the task; if that runs again and adds again, there
 -- are more of them.
--- @tparam Canvas one 4,000 tasks at most, in one call
+-- @tparam Canvas one of 1,000 tasks at most; call it again for more
 -- @treturn Result|GroupResult|FlowResult its `flow` is that of the task
 -- @raise an error where the task is no member of a group, or was called as a
 -- function; TaskError of kind Revoked when it is too late, TooLarge,

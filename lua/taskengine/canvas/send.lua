@@ -173,7 +173,8 @@ function send.in_place_of(one, app, id)
   return producer
 end
 
--- What te1_flow_add may say instead of 0.
+-- Nodes in one call of te1_flow_add, and what that may say instead of 0.
+local ADDED_MAX <const> = 1024
 local NO_MEMBER <const> = 1
 local REFUSALS <const> = {
   [2] = { kind = "Revoked", message = "add: it is too late: the task has ended,"
@@ -221,9 +222,9 @@ function send.beside(one, app, id)
   check_foreign(way, made)
   local parts = pieces.new(made, way.settings, app:_extra(), true)
   local portion = parts:portion()
-  if parts:has_more() then
+  if made.count > ADDED_MAX or parts:has_more() then
     errors.raise(errors.new { kind = "TooLarge", message = "add: this is too"
-      .. " much for one call; add it in several parts" })
+      .. " much for one call; add parts of up to 1,000 tasks, one by one" })
   end
   return result_of {
     way = way,

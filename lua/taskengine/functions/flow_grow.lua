@@ -72,10 +72,12 @@ end)
 -- waits for that task, so it cannot have run.
 
 local EDGE_BYTES, INPUT_BYTES, CELL_BYTES = 6, 10, 12
+local HEAD_BYTES = 14 -- of a record, what names its pieces
 local RELATIVE, MEMBER, ERRBACK = 1, 2, 2 ^ 31
--- In one call; of groups of which one task is a member; of the inputs of a
--- join, in which nodes that stand side by side are one entry.
-local ADDED_MAX, JOINS_MAX, JOINED_BYTES_MAX = 4000, 100, 262144
+-- Nodes in one call, which takes a few milliseconds; groups of which one task
+-- is a member; inputs of a join, in which nodes that stand side by side are one
+-- entry.
+local ADDED_MAX, JOINS_MAX, JOINED_BYTES_MAX = 1024, 100, 262144
 -- Pieces up to this size are not added twice.
 local KNOWN_BYTES_MAX = 256
 local TEMPLATES_MAX = 65535
@@ -136,14 +138,23 @@ local function is_number(numbers, k)
   return k == 0 or numbers[k] ~= nil
 end
 
+-- What is ahead of a record's delay, mostly the same in many, names pieces
+-- that are there.
+local function is_head(draft, head)
+  return is_number(draft.t, te.number_at(head, 1, 2))
+    and is_number(draft.o, te.number_at(head, 3, 4))
+    and is_number(draft.i, te.number_at(head, 11, 4))
+end
+
 local function is_whole(draft, count)
+  local good = {}
   for i = 1, count do
     local record = draft.records[i]
-    if not record or not is_number(draft.t, te.number_at(record, 1, 2))
-      or not is_number(draft.o, te.number_at(record, 3, 4))
-      or not is_number(draft.i, te.number_at(record, 11, 4)) then
+    local head = record and sub(record, 1, HEAD_BYTES)
+    if not head or not good[head] and not is_head(draft, head) then
       return false
     end
+    good[head] = true
   end
   return true
 end
@@ -278,19 +289,24 @@ local function add_to_ranges(ranges, i)
   ranges.count = ranges.count + 1
 end
 
+local function moved_head(numbers, head)
+  return te.bytes_of(numbers.t[te.number_at(head, 1, 2)] or 0, 2)
+    .. te.bytes4(numbers.o[te.number_at(head, 3, 4)] or 0)
+    .. sub(head, 7, 10)
+    .. te.bytes4(numbers.i[te.number_at(head, 11, 4)] or 0)
+end
+
 -- The records of the new nodes. Returns which of them are members.
 local function place_nodes(growth, draft, joins)
   local numbers, is_member = place_pieces(growth, draft, joins)
-  local members = { count = 0 }
+  local members, heads = { count = 0 }, {}
   for i = 1, #draft.records do
     local record = draft.records[i]
-    local out = te.number_at(record, 3, 4)
-    growth.nodes[growth.base + i] =
-      te.bytes_of(numbers.t[te.number_at(record, 1, 2)] or 0, 2)
-      .. te.bytes4(numbers.o[out] or 0) .. sub(record, 7, 10)
-      .. te.bytes4(numbers.i[te.number_at(record, 11, 4)] or 0)
-      .. sub(record, 15)
-    if is_member[out] then
+    local head = sub(record, 1, HEAD_BYTES)
+    heads[head] = heads[head] or moved_head(numbers, head)
+    growth.nodes[growth.base + i] = heads[head]
+      .. sub(record, HEAD_BYTES + 1)
+    if is_member[te.number_at(head, 3, 4)] then
       add_to_ranges(members, growth.base + i)
     end
   end
