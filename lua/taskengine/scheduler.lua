@@ -248,8 +248,8 @@ end
 --- Waits for something.
 -- @tparam string what the function that waits, for messages
 -- @tparam function start gets `wake`, a function to be called by the loop,
--- once, with up to three values; later calls do nothing; it may return an object
--- that is closed when the wait ends otherwise
+-- once, with up to three values; later calls do nothing; it may return an
+-- object that is closed when the wait ends otherwise
 -- @tparam[opt] string reason `slot.OUTCOME` or `slot.FIBER`, when a task that
 -- waits for this need not have a slot; `slot.REPLY` when it comes soon
 -- @return the values
