@@ -112,6 +112,15 @@ describe("A workflow with real workers", function()
     assert.equal("PENDING", r:state())
   end)
 
+  it("runs each call of a task in the queue that it names", function()
+    local r = te.group { s("add", 1, 1),
+      s("add", 2, 2):set { queue = "far" } }()
+    assert.equal(2, r[1]:get(LIMIT))
+    assert.equal("PENDING", r[2]:state())
+    site:worker({ "-P", "1", "-Q", "far" }, { file = "canvas" })
+    assert.same({ 2, 4, n = 2 }, r:get(LIMIT))
+  end)
+
   it("runs again what failed, and only that", function()
     local path, notes = site.dir .. "/needed", site.dir .. "/notes"
     local r = te.chain(s("note", notes, "first"), si("need_file", path),

@@ -62,7 +62,8 @@ local function note_foreign(self, task, options)
   if not task.run then
     local queue = options and options.queue
     self.foreign = self.foreign or {}
-    self.foreign[task.name] = self.foreign[task.name] or queue or false
+    self.foreign[task.name] = self.foreign[task.name] or {}
+    self.foreign[task.name][queue or false] = true
   end
 end
 
@@ -280,10 +281,9 @@ end
 -- @tparam[opt] boolean opts.joins the results become members of a group that is
 -- there
 -- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
--- here, to their queue or false; `labels`, node to the name that a flow has for
--- it;
--- and `result`: `kind` (`one`, `group` or `flow`), its `node`, the `outlet`
--- with the members, their `names`
+-- here, to a set of their queues, or false for none; `labels`, node to the name
+-- that a flow has for it; and `result`: `kind` (`one`, `group` or `flow`), its
+-- `node`, the `outlet` with the members, their `names`
 -- @raise at the line of the caller's program when the parts do not fit
 function compile.plan(one, opts)
   local self = { plan = plan.new(), depth = 0 }

@@ -81,20 +81,26 @@ local function raise_unknown(name, queue, names)
   })
 end
 
+local function check_name(workers, name, queue)
+  local names = names_of(workers, queue)
+  if names and not names[name] then
+    raise_unknown(name, queue, names)
+  end
+end
+
 --- Checks names.
 -- @tparam Client way
--- @tparam {[string]=string|boolean,...} foreign name to the queue that the
--- canvas says, or false where it says none
+-- @tparam {[string]=table,...} foreign name to a set of the queues that the
+-- canvas says, with false where it says none
 -- @treturn {[string]=string,...} name to the queue where those that the canvas
 -- says none for belong
 -- @raise TaskError of kind NotRegistered, BrokerUnavailable
 function known.check(way, foreign)
   local workers, queues = live_workers(way), {}
-  for name, queue in pairs(foreign) do
-    queues[name] = queue or queue_of(workers, name) or message.QUEUE
-    local names = names_of(workers, queues[name])
-    if names and not names[name] then
-      raise_unknown(name, queues[name], names)
+  for name, said in pairs(foreign) do
+    queues[name] = said[false] and (queue_of(workers, name) or message.QUEUE)
+    for queue in pairs(said) do
+      check_name(workers, name, queue or queues[name])
     end
   end
   return queues

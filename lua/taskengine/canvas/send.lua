@@ -130,10 +130,7 @@ end
 -- worker has them.
 local function check_foreign(way, made)
   if made.foreign then
-    local queues = known.check(way, made.foreign)
-    for name, queue in pairs(queues) do
-      made.foreign[name] = queue
-    end
+    made.foreign = known.check(way, made.foreign)
   end
 end
 
@@ -243,8 +240,8 @@ local function send_task(one, args, opts)
   call.task_id = opts and opts.task_id
   if not task.run then
     local queues = known.check(task.app:_client(),
-      { [task.name] = call.queue or false })
-    call.queue = queues[task.name]
+      { [task.name] = { [call.queue or false] = true } })
+    call.queue = call.queue or queues[task.name]
   end
   return task.app:_send(task, all.args, next(call) and call or nil, one.over)
 end
