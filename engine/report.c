@@ -47,6 +47,7 @@ static size_t count_args(const te_task *before, const te_task *t) {
 size_t te_report_take(te_list *ended, te_list *told) {
   size_t args = 0;
   size_t bytes = 0;
+  size_t nodes = 0;
   const te_task *before = NULL;
   for (size_t n = 0; n < TE_REPORT_TASKS_MAX && bytes < TE_REPORT_BYTES_MAX;
        n++) {
@@ -57,6 +58,7 @@ size_t te_report_take(te_list *ended, te_list *told) {
     te_list_add_last(told, link);
     args += count_args(before, t);
     bytes += t->record_size;
+    if (t->envelope.flow.size > 0 && ++nodes == TE_REPORT_NODES_MAX) break;
     before = t;
   }
   return args;

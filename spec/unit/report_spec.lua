@@ -137,6 +137,16 @@ describe("report", function()
     assert.equal("5", write()[4])
   end)
 
+  it("takes fewer nodes of flows at a time", function()
+    add("o", "S\1")
+    for _ = 1, report.NODES_MAX + 5 do
+      add("o", "S\1", { flow = envelope.id("FlowfGHI0123", 0), node = 1 })
+    end
+    assert.equal(6 + 3 * report.NODES_MAX, #write())
+    assert.same({ 5, report.NODES_MAX + 1 }, { r:confirm() })
+    assert.equal(15, #write())
+  end)
+
   it("takes so many bytes at a time, but always one task", function()
     local large = "S" .. ("x"):rep(report.BYTES_MAX)
     add("o", large)
