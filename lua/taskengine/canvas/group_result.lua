@@ -190,7 +190,8 @@ function GroupResult:revoke(opts)
   return self.flow ~= nil and self.flow:revoke(opts)
 end
 
---- Lets Redis forget the results of the group and of its members.
+--- Lets Redis forget the results of the group and of its members. While what
+-- was sent with the group goes on, they are needed and stay.
 -- @treturn int how many there were
 -- @raise TaskError of kind BrokerUnavailable
 function GroupResult:forget()

@@ -159,8 +159,8 @@ function te.OPERATIONS.d(state, args, i)
 end
 
 -- The operations on one task: what is done with its envelope. One that is
--- asked to end does so, unless it has ended.
-function te.single(act)
+-- asked to end does so, unless it has ended; `instead` is called then.
+function te.single(act, instead)
   return function(state, args, i)
     local outcome = args[i] == "o" and args[i + 2] or nil
     local env, request = take(state, args[i + 1], outcome)
@@ -168,6 +168,9 @@ function te.single(act)
       return 0
     elseif request and not outcome then
       te.settle(state.P, env, request, state.now)
+      if instead then
+        instead(state, args[i + 2], request)
+      end
     else
       act(state, env, args[i + 2])
     end

@@ -155,6 +155,14 @@ end
 
 te.add_flow_work = add_work
 
+-- What the flow fails with is its first failure.
+function te.note_root(f, id)
+  if not f.root then
+    f.root = id
+    call("HSET", f.P .. "g:" .. f.producer, "root", id)
+  end
+end
+
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
 -- after the first end changes nothing: false.
 function te.end_node(f, i, record, state, attempt)
@@ -168,9 +176,8 @@ function te.end_node(f, i, record, state, attempt)
     .. f.stamp)
   te.keep_outcome(id, record)
   f.left = f.left - 1
-  if (state == FAILED or state == REVOKED) and not f.root then
-    f.root = id
-    call("HSET", f.P .. "g:" .. f.producer, "root", id)
+  if state == FAILED or state == REVOKED then
+    te.note_root(f, id)
   end
   add_work(f.producer, "e", i, 1)
   return true
@@ -408,7 +415,7 @@ function WORK.x(f, item)
       item.a = i
       return false
     end
-    te.steps = te.steps - 1
+    te.steps = te.steps - 3
     te.revoke_node(f, i)
   end
   return true
@@ -461,6 +468,7 @@ function te.continue_flows(P)
       a = tonumber(a), b = tonumber(b),
     }
     local is_over = not b or carry_out(P, item)
+    te.steps = te.steps - 2 -- for finding out what it is
     if te.work[1] then
       run(P)
     end
@@ -477,6 +485,8 @@ end
 -- take it away.
 local SLACK_MS = 3600 * 1000
 te.FLOW_KEYS = { "g:", "gn:", "gw:", "gs:", "gd:", "gr:" }
+-- More go than come, however many do.
+local DROPPED_WITH_EACH = 2
 
 -- All nodes have ended: from now on, and not before, the flow expires.
 local function set_end(f)
@@ -490,6 +500,7 @@ local function set_end(f)
   call("ZADD", P .. "gx", te.text((te.moment or te.now()) + ttl_ms),
     f.producer)
   call("SREM", P .. "gc", f.producer)
+  te.drop_flows(P, te.moment or te.now(), DROPPED_WITH_EACH)
   add_work(f.producer, "c", 0, 0)
 end
 
@@ -578,7 +589,7 @@ function te.begin_flows()
   te.moment, te.some_wait, te.takes, te.seen = nil, nil, nil, nil
 end
 
--- Heartbeats take away what flows have left behind.
+-- Takes away what flows have left behind.
 function te.drop_flows(P, now, limit)
   local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
     "BYSCORE", "LIMIT", "0", te.text(limit))

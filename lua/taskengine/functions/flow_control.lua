@@ -13,6 +13,12 @@ function te.is_held_back(f, i)
   return state == WAITS or state == DELEGATED
 end
 
+-- Whether others may still need what is kept of a task.
+function te.is_in_live_flow(P, id)
+  local f = te.flow_of_id(P, id)
+  return f ~= nil and f.state ~= "done"
+end
+
 -- Whether it is a flow that goes on.
 local function is_live_flow(P, id)
   local f = te.sequence(id) == 0 and te.flow(P, sub(id, 1, 12))
@@ -26,16 +32,18 @@ function te.waits_in_flow(P, id)
 end
 
 -- Ends a node that is in no queue and no worker's hands; or, with the flow to
--- which it was delegated, a task. False when it is none of these.
-function te.revoke_held_back(P, id, record)
+-- which it was delegated, a task. Nobody needs that flow any more. False when
+-- it is none of these.
+function te.revoke_held_back(P, id, record, mode)
+  local delegate = call("HGET", P .. "gl", id)
+  local other = delegate and te.flow(P, delegate)
+  local is_revoked = other and te.revoke_flow(other, record, mode)
   local f, i = te.flow_of_id(P, id)
   if f and te.is_held_back(f, i) then
     te.end_node_alone(f, i, record, "R")
     return true
   end
-  local delegate = call("HGET", P .. "gl", id)
-  local other = delegate and te.flow(P, delegate)
-  return other and te.revoke_flow(other, record)
+  return is_revoked
 end
 
 function te.is_of_revoked(P, env)
@@ -72,6 +80,8 @@ function te.revoke_node(f, i)
   local state, id = te.node_state(f, i), te.node_id(f.producer, i)
   if state == WAITS then
     te.end_node_alone(f, i, f.revoked, "R")
+  elseif state == DELEGATED then
+    te.revoke_held_back(f.P, id, f.revoked, f.mode)
   elseif state == "r" then
     local env = te.take_waiting(f.P, id)
     if env and te.is_sound(env, id) then

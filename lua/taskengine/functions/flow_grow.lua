@@ -10,6 +10,7 @@ local function settle(f, id, env, from)
   call("HDEL", f.P .. "gd:" .. f.producer, id)
   call("HDEL", f.P .. "gl", id)
   if own and byte(record) == 68 then
+    te.note_root(own, sub(record, 2))
     te.end_node_alone(own, i, record, "n")
     te.close_past(f.P, env, record)
   else
@@ -44,17 +45,27 @@ end
 
 function te.SIZES.w() return 3 end
 
+-- A task that was revoked, itself or with its flow, delegates nothing: what it
+-- has sent for that is nobody's.
+local function revoke_delegate(state, producer, record)
+  local f = te.flow(state.P, producer)
+  if f then
+    te.revoke_flow(f, record)
+  end
+end
+
 -- With the producer of the flow that ends it. Should that be gone, the task
 -- runs again.
 te.OPERATIONS.w = te.single(function(state, env, producer)
   local P, id = state.P, te.id(env)
-  local f = te.flow(P, producer)
+  local f, own, i = te.flow(P, producer), te.flow_of(P, env)
   if not f then
     state.back[#state.back + 1] = env
     return
-  end
-  local own, i = te.flow_of(P, env)
-  if own then
+  elseif own and own.revoked then
+    te.settle(P, env, own.revoked, state.now)
+    return revoke_delegate(state, producer, own.revoked)
+  elseif own then
     te.set_node_state(own, i, DELEGATED)
   end
   local target = own == f and i or 0
@@ -66,7 +77,7 @@ te.OPERATIONS.w = te.single(function(state, env, producer)
   if from then
     settle(f, id, env, tonumber(from))
   end
-end)
+end, revoke_delegate)
 
 -- Members that a task adds to the groups of which it is one. What gathers them
 -- waits for that task, so it cannot have run.

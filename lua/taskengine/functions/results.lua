@@ -136,7 +136,8 @@ te.register("forget", function(keys, args)
   local P, forgotten = keys[1], 0
   for i = 1, #args do
     local id = te.resolve(P, args[i])
-    if (te.get_outcome(P, id) or "-") ~= "-" then
+    if (te.get_outcome(P, id) or "-") ~= "-" and not te.is_in_live_flow(P, id)
+    then
       call("HSET", P .. "v:" .. sub(id, 1, 19), sub(id, 20), "-")
       te.forget_kin(P, id)
       forgotten = forgotten + 1

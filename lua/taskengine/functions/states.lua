@@ -138,8 +138,12 @@ local function add_kin(P, parent, ids, ttl_ms)
     chunk[#chunk + 1], chunk[#chunk + 2] = sub(ids[i], 20) .. "p", parent
     chunks[prefix] = chunk
   end
-  te.put_outcomes(key, { field, (call("HGET", key, field) or "")
-    .. table.concat(ids, "", 1, n) }, ttl_ms)
+  local all = (call("HGET", key, field) or "") .. table.concat(ids, "", 1, n)
+  if te.is_in_live_flow(P, parent) then
+    call("HSET", key, field, all) -- beside outcomes that are needed
+  else
+    te.put_outcomes(key, { field, all }, ttl_ms)
+  end
   for prefix, chunk in pairs(chunks) do
     te.put_outcomes(P .. "v:" .. prefix, chunk, ttl_ms)
   end

@@ -102,7 +102,7 @@ te.register("describe", function(keys, args)
   return describe(P, args, now)
 end)
 
-local TRIMMED_MAX, DROPPED_MAX = 100, 8
+local TRIMMED_MAX, DROPPED_MAX = 100, 200
 
 te.register("heartbeat", function(keys, args)
   local P, wid = keys[1], args[1]

@@ -208,6 +208,52 @@ describe("A flow", function()
     assert.same({ "q", "s:default" }, s:keys())
   end)
 
+  it("leaves nothing where many end, whatever heartbeats there are", function()
+    for i = 1, 30 do
+      plan = flow_plan.new(("flow%02d"):format(i), { ttl_s = 60 })
+      plan:node {}
+      plan:send(s)
+      run()
+      s:advance(20000)
+      s:register(A)
+    end
+    -- Those that may stay, and the one that the last end has not seen.
+    assert.is_true(s:redis("ZCARD", "gx") <= 4)
+    assert.equal(0, s:redis("EXISTS", "g:flow01ffffff"))
+  end)
+
+  describe("that goes on", function()
+    local join
+
+    -- A member has ended; what it has sent was noted beside its outcome.
+    before_each(function()
+      local a, b = plan:node {}, plan:node {}
+      join = plan:node { after = { { "f", a }, { "f", b } } }
+      plan:send(s)
+      s:finish(A, "o", s:take(A, 1)[1], "S1")
+      local p = s:producer("p")
+      p:send(1, "c", plan:id(1), 60, "r", "other", 1,
+        p:pack { queue = "other" })
+    end)
+
+    it("keeps what is needed, for however long that is", function()
+      s:advance(30 * 86400000)
+      s:register(A)
+      run()
+      assert.equal("S" .. join, outcome(join))
+      s:advance(2 * 3600 * 1000)
+      assert.equal("=" .. plan:id(1), outcome(1))
+    end)
+
+    it("keeps it when it is to be forgotten, until it has ended", function()
+      assert.equal(0, s:call("forget", plan:id(1)))
+      assert.equal("S1", outcome(1))
+      run()
+      assert.equal(1, s:call("forget", plan:id(1)))
+      assert.equal("-", outcome(1))
+    end)
+  end)
+
   describe("that is revoked", function()
     it("begins nothing more", function()
       local a = plan:node {}
