@@ -72,4 +72,42 @@ end)
 -- Takes whatever it is given, and leaves nothing.
 app:task("nothing", function() end)
 
+-- One of a chain that counts: it gets the number of the step that it is.
+app:task("step", function(number, path, seconds)
+  note(path, number)
+  if seconds > 0 then
+    te.sleep(seconds)
+  end
+  return number + 1
+end)
+
+-- Returns how many of a group's results are the number of their place.
+app:task("count_in_place", { stream = true }, function(results, path)
+  note(path, #results)
+  local count = 0
+  for i, number in results do
+    count = count + (number == i and 1 or 0)
+  end
+  return count
+end)
+
+-- Notes the sum of a group's results.
+app:task("note_sum", function(results, path)
+  local sum = 0
+  for _, number in ipairs(results) do
+    sum = sum + number
+  end
+  note(path, sum)
+end)
+
+app:task("same", function(number)
+  return number
+end)
+
+-- Sends a task of its own.
+app:task("send_another", function(number)
+  app.tasks.nothing:delay()
+  return number
+end)
+
 return app
