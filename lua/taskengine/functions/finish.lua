@@ -42,16 +42,64 @@ local function parse(args)
   return i == #args + 1 and starts or nil
 end
 
+-- How many outcomes of the same kind are seen to together.
+local LOT = 64
+
+-- Reads the envelopes of a run of operations `o`, of which this is the first.
+-- Returns how many these are.
+local function read_lot(state, args, starts, k)
+  local fields, envs = {}, {}
+  for at = k, math.min(k + LOT - 1, #starts) do
+    if args[starts[at]] ~= "o" then
+      break
+    end
+    fields[#fields + 1] = args[starts[at] + 1]
+  end
+  if #fields > 1 then
+    local found = call("HMGET", state.P .. "f:" .. state.wid, unpack(fields))
+    for at = 1, #fields do
+      envs[fields[at]] = found[at]
+    end
+    state.lot, state.taken = envs, {}
+  end
+  return #fields
+end
+
+-- What was taken of a lot leaves the worker.
+local function close_lot(state)
+  local taken = state.taken
+  state.lot, state.taken = nil, nil
+  if taken and taken[1] then
+    call("HDEL", state.P .. "f:" .. state.wid, unpack(taken))
+  end
+end
+
+-- The envelope under a field, which is there no more, or false.
+local function take_out(state, field)
+  local f, lot = state.P .. "f:" .. state.wid, state.lot
+  if lot then
+    local env = lot[field]
+    if env then
+      lot[field] = false
+      state.taken[#state.taken + 1] = field
+    end
+    return env
+  end
+  local env = call("HGET", f, field)
+  if env then
+    call("HDEL", f, field)
+  end
+  return env
+end
+
 -- The envelope in flight under this field, taken out, and the outcome of one
 -- that is asked to end; or false, also for one that is damaged: of that task
 -- the outcome is kept, if there is any.
 local function take(state, field, outcome)
-  local P, f = state.P, state.P .. "f:" .. state.wid
-  local env = call("HGET", f, field)
+  local P, env = state.P, take_out(state, field)
   if not env then
     return false
   end
-  call("HDEL", f, field)
   local id = sub(field, 1, 20)
   local request = state.some_asked and te.take_request(P, state.wid, field)
   if not te.is_sound(env, id) then
@@ -185,7 +233,7 @@ function te.OPERATIONS.t(state, args, i)
   local number = tonumber(args[i + 2])
   if te.advance(state.P, state.wid, number) then
     te.takes = {
-      wid = state.wid, number = te.bytes_of(number, 4),
+      wid = state.wid, number = te.bytes4(number),
       count = math.min(tonumber(args[i + 1]), TAKEN_MAX),
       bytes = 0, bytes_max = TAKEN_BYTES_MAX,
       queues = {}, started = {}, got = {},
@@ -263,6 +311,17 @@ te.OPERATIONS.n = te.single(function(state, env, outcome)
   end
 end)
 
+-- Whether anybody waits for any task, and whether any task of this worker is
+-- asked to end: mostly neither, which is one question.
+local function look_around(P, wid)
+  local n = call("EXISTS", P .. "y", P .. "cr:" .. wid)
+  if n == 0 then
+    te.waits = false
+  end
+  local some_wait = te.some_wait(P)
+  return some_wait, n == (some_wait and 2 or 1)
+end
+
 te.register("finish", function(keys, args)
   local P, wid = keys[1], args[1]
   local now, starts = te.now(), parse(args)
@@ -271,16 +330,18 @@ te.register("finish", function(keys, args)
   elseif not starts then
     return redis.error_reply("ERR te1_finish: not an operation")
   end
-  local total = 0
-  local state = {
-    P = P, wid = wid, now = now, back = {},
-    some_wait = call("EXISTS", P .. "y") == 1,
-    some_asked = te.some_requests(P, wid),
-  }
-  te.some_wait = state.some_wait
+  local state = { P = P, wid = wid, now = now, back = {} }
+  state.some_wait, state.some_asked = look_around(P, wid)
+  local total, lot_end = 0, 0
   for k = 1, #starts do
     local i = starts[k]
+    if args[i] == "o" and k > lot_end then
+      lot_end = k - 1 + read_lot(state, args, starts, k)
+    end
     total = total + te.OPERATIONS[args[i]](state, args, i)
+    if k == lot_end then
+      close_lot(state)
+    end
   end
   hand_back(P, state.back)
   te.advance_flows(P)

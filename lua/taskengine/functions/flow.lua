@@ -6,7 +6,11 @@
 -- ends of a thousand members cost few commands. What is more than one call
 -- should do goes into the list `gq` and is done by those that follow.
 
-local CELL_BYTES, WINDOW = 12, 32
+-- Cells are read in windows: one will do for a step, more are wanted by what
+-- looks at many.
+local CELL_BYTES, WINDOW, WIDE_WINDOW = 12, 32, 256
+-- Records that are read together.
+local LOT = 64
 local WAITS, RELEASED, DELEGATED = "\0", "r", "g"
 local DONE, FAILED, NEEDS, REVOKED, SKIPPED = "d", "f", "n", "R", "s"
 local IS_OPEN = { [WAITS] = true, [RELEASED] = true, [DELEGATED] = true }
@@ -27,39 +31,41 @@ te.NODE_HEAD_BYTES = 18
 
 -- Numbers of 4 and 5 bytes, which every release and every end writes.
 function te.bytes4(v)
-  return char(math.floor(v / 16777216) % 256, math.floor(v / 65536) % 256,
-    math.floor(v / 256) % 256, v % 256)
+  local d = v % 256
+  v = (v - d) / 256
+  local c = v % 256
+  v = (v - c) / 256
+  local b = v % 256
+  return char((v - b) / 256 % 256, b, c, d)
 end
 
 local function bytes5(v)
   return char(math.floor(v / 4294967296) % 256) .. te.bytes4(v % 4294967296)
 end
 
--- Four digits each, kept: an id is asked for several times in each step.
-local tails, TAILS_MAX, tail_count = {}, 10000, 0
+-- All pairs of digits, made when they are first asked for: an id is needed
+-- several times in each step.
+local pairs_of_digits, PAIRS = {}, 62 * 62
 
-local function tail_of(i)
-  local tail = tails[i]
-  if not tail then
-    local left = i
-    tail = ""
-    for _ = 1, 4 do
-      local digit = left % 62
-      tail = sub(DIGITS, digit + 1, digit + 1) .. tail
-      left = (left - digit) / 62
-    end
-    tail_count = tail_count + 1
-    if tail_count > TAILS_MAX then
-      tails, tail_count = {}, 1
-    end
-    tails[i] = tail
+local function make_pairs()
+  for k = 0, PAIRS - 1 do
+    local low = k % 62
+    local high = (k - low) / 62
+    pairs_of_digits[k] = sub(DIGITS, high + 1, high + 1)
+      .. sub(DIGITS, low + 1, low + 1)
   end
-  return tail
 end
 
+-- Of a flow's nodes, which are fewer than 62^6.
 function te.node_id(producer, i)
-  local low = i % 14776336
-  return producer .. tail_of((i - low) / 14776336) .. tail_of(low)
+  if not pairs_of_digits[0] then
+    make_pairs()
+  end
+  local d = i % PAIRS
+  i = (i - d) / PAIRS
+  local c = i % PAIRS
+  return producer .. "00" .. pairs_of_digits[(i - c) / PAIRS]
+    .. pairs_of_digits[c] .. pairs_of_digits[d]
 end
 
 -- The flow of a producer, when it is sealed and still there; or nil.
@@ -78,6 +84,7 @@ function te.flow(P, producer)
         written = v[2],
         stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
+        ends = {}, ends_read = 0,
       }
       te.opened[#te.opened + 1] = f
     end
@@ -104,12 +111,12 @@ end
 local function cell(f, i)
   local bytes = f.cells[i]
   if not bytes then
-    if not f.window or i < f.first or i >= f.first + WINDOW then
-      f.first = i - (i - 1) % WINDOW
+    if not f.window or i < f.first or i >= f.first + f.width then
+      f.width = f.width and WIDE_WINDOW or WINDOW
+      f.first = i - (i - 1) % f.width
       local from = (f.first - 1) * CELL_BYTES
-      f.window = call("GETRANGE", f.P .. "gs:" .. f.producer,
-        string.format("%.0f", from),
-        string.format("%.0f", from + WINDOW * CELL_BYTES - 1))
+      f.window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
+        te.text(from + f.width * CELL_BYTES - 1))
     end
     local at = (i - f.first) * CELL_BYTES + 1
     bytes = sub(f.window, at, at + CELL_BYTES - 1)
@@ -147,6 +154,58 @@ function te.flow_piece(f, name)
   return bytes or ""
 end
 
+-- Records of nodes that are about to be asked for, read together.
+local function read_records(f, nodes)
+  local fields = {}
+  for k = 1, #nodes do
+    fields[k] = te.text(nodes[k])
+  end
+  local records = call("HMGET", f.P .. "gn:" .. f.producer, unpack(fields))
+  for k = 1, #nodes do
+    f.records[nodes[k]] = records[k]
+  end
+end
+
+-- Those of nodes from first on, to last at the most, from the first that is
+-- not there yet.
+local function read_run(f, first, last)
+  local nodes = {}
+  for i = first, math.min(last, first + LOT - 1) do
+    nodes[#nodes + 1] = f.records[i] == nil and i or nil
+  end
+  read_records(f, nodes)
+end
+
+-- The records of the next nodes that have ended, and their edges, where there
+-- are several.
+local function read_ended(f)
+  local nodes, names, pieces = {}, {}, f.pieces
+  for k = f.ends_read + 1, math.min(f.ends_read + LOT, #f.ends) do
+    nodes[#nodes + 1] = f.ends[k]
+  end
+  f.ends_read = f.ends_read + #nodes
+  if #nodes < 2 then
+    return
+  end
+  read_records(f, nodes)
+  for k = 1, #nodes do
+    local record = f.records[nodes[k]]
+    local o = record and #record >= te.NODE_HEAD_BYTES
+      and te.number_at(record, 3, 4) or 0
+    local name = "o" .. te.text(o)
+    if o > 0 and pieces[name] == nil then
+      pieces[name] = false
+      names[#names + 1] = name
+    end
+  end
+  if names[1] then
+    local found = call("HMGET", f.P .. "g:" .. f.producer, unpack(names))
+    for k = 1, #names do
+      pieces[names[k]] = found[k]
+    end
+  end
+end
+
 -- More to be done for a flow: what, and two numbers.
 local function add_work(producer, what, a, b)
   local work = te.work
@@ -179,6 +238,7 @@ function te.end_node(f, i, record, state, attempt)
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
   end
+  f.ends[#f.ends + 1] = i
   add_work(f.producer, "e", i, 1)
   return true
 end
@@ -339,6 +399,9 @@ te.FLOW_WORK = WORK
 -- The out-edges of node a, from byte b on.
 function WORK.e(f, item)
   local i = item.a
+  if f.records[i] == nil and f.ends[f.ends_read + 1] then
+    read_ended(f)
+  end
   local record = te.node_record(f, i)
   local k = record and te.number_at(record, 3, 4) or 0
   if k == 0 then
@@ -368,6 +431,9 @@ function WORK.r(f, item)
       return false
     end
     if te.node_state(f, i) == WAITS then
+      if f.records[i] == nil then
+        read_run(f, i, item.b)
+      end
       te.release_node(f, i)
     end
   end
@@ -586,7 +652,7 @@ function te.begin_flows()
     te.work, te.released = {}, {}
   end
   te.flows, te.steps = {}, STEPS_MAX
-  te.moment, te.some_wait, te.takes, te.seen = nil, nil, nil, nil
+  te.moment, te.takes, te.seen = nil, nil, nil
 end
 
 -- Takes away what flows have left behind.

@@ -145,6 +145,17 @@ local function write_pieces(P, producer, args, starts)
   note_last(to)
   te.put_pairs(P .. "g:" .. producer, to.shared)
   te.put_pairs(P .. "gn:" .. producer, to.nodes)
+  return to
+end
+
+-- What this call has brought need not be read again to release it.
+local function remember(f, to)
+  for k = 1, #to.nodes, 2 do
+    f.records[tonumber(to.nodes[k])] = to.nodes[k + 1]
+  end
+  for k = 1, #to.shared, 2 do
+    f.pieces[to.shared[k]] = to.shared[k + 1]
+  end
 end
 
 -- 0: it can be added to; 1: it was sealed before; 2: it is not there.
@@ -159,7 +170,7 @@ local function judge(P, producer, is_first)
 end
 
 -- All its nodes are there: it starts, and is kept until it has ended.
-local function seal(P, producer, nodes)
+local function seal(P, producer, nodes, brought)
   local g = P .. "g:" .. producer
   call("HSET", g, "sealed", "1", "left", te.text(nodes))
   call("SETRANGE", P .. "gs:" .. producer,
@@ -168,7 +179,7 @@ local function seal(P, producer, nodes)
     call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
   end
   call("SET", P .. "i:" .. producer, te.text(nodes))
-  te.flow(P, producer)
+  remember(te.flow(P, producer), brought)
   te.add_flow_work(producer, "s", 0, 0)
 end
 
@@ -177,10 +188,11 @@ local function add(P, args, starts, nodes, now)
   if call("HSETNX", g, "made", te.text(now)) == 1 then
     call("HSET", g, "n", te.text(nodes), "ttl", args[4], "name", args[5])
   end
-  write_pieces(P, producer, args, starts)
+  local brought = write_pieces(P, producer, args, starts)
   for k = 1, #te.FLOW_KEYS do
     call("PEXPIRE", P .. te.FLOW_KEYS[k] .. producer, UNSEALED_MS)
   end
+  return brought
 end
 
 local function is_set(flags, bit)
@@ -208,7 +220,7 @@ te.register("flow", function(keys, args)
   if verdict ~= 0 then
     return { now, verdict, call("HLEN", P .. "gn:" .. producer) }
   end
-  add(P, args, starts, nodes, now)
+  local brought = add(P, args, starts, nodes, now)
   local there = call("HLEN", P .. "gn:" .. producer)
   if is_set(flags, SEAL) then
     if there ~= nodes then
@@ -218,7 +230,7 @@ te.register("flow", function(keys, args)
     if args[6] ~= "" then
       te.add_inbox(P, te.node_id(producer, node), args[6], now)
     end
-    seal(P, producer, nodes)
+    seal(P, producer, nodes, brought)
   end
   return { now, 0, there }
 end, {})

@@ -6,10 +6,13 @@ local VIRTUAL = "\0\0"
 -- What travels with a task; a node that takes more reads it.
 local INPUTS_MAX, INPUTS_BYTES_MAX = 128, 32768
 local FAR = "\255\255\255\255"
-local NONE = "\0\0\0\0"
+local NONE, ONE = "\0\0\0\0", "\0\0\0\1"
 local INPUT_BYTES = 10
 local RELEASE_STEPS = 3
 local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
+-- Nodes whose outcomes are in one hash; how many of them are read before it is
+-- known how large they are; what is small.
+local CHUNK, LOT_MIN, SMALL_BYTES = 62, 8, 4096
 
 -- The outcome of a node as it is kept; false when it has none.
 function te.raw_outcome(P, id)
@@ -49,30 +52,58 @@ local function failed_one(f, range)
   return range.first
 end
 
--- Inputs from the first-th to the last-th of all, by visit(id).
+-- Outcomes of nodes from first to last; those of one chunk.
+local function read_outcomes(f, first, last)
+  local id = te.node_id(f.producer, first)
+  local key, fields = f.P .. "v:" .. sub(id, 1, 19), {}
+  for i = first, math.min(last, first - first % CHUNK + CHUNK - 1) do
+    fields[#fields + 1] = sub(te.node_id(f.producer, i), 20)
+  end
+  local records, bytes, read = call("HMGET", key, unpack(fields)), 0, {}
+  for k = 1, #fields do
+    bytes = bytes + #(records[k] or "")
+    read[first + k - 1] = records[k]
+  end
+  return read, bytes / #fields
+end
+
+-- Gives outcomes of nodes, one after the other. Small ones are read together.
+local function reader(f)
+  local read, lot = {}, LOT_MIN
+  return function(i, last)
+    local record = te.pending[te.node_id(f.producer, i)] or read[i]
+    if record == nil then
+      local mean
+      read, mean = read_outcomes(f, i, math.min(last, i + lot - 1))
+      lot = mean <= SMALL_BYTES and CHUNK or 1
+      record = read[i]
+    end
+    return te.expanded(f.P, record or "-")
+  end
+end
+
+-- Inputs from the first-th to the last-th of all, by visit(outcome).
 local function each_input(f, ranges, first, last, visit)
-  local before = 0
+  local before, outcome_of = 0, reader(f)
   for k = 1, #ranges do
     local range = ranges[k]
     local size = range.last - range.first + 1
     if range.kind == "e" then
       if before + 1 >= first and before + 1 <= last then
-        visit(te.node_id(f.producer, failed_one(f, range)))
+        local failed = failed_one(f, range)
+        visit(outcome_of(failed, failed))
       end
       size = 1
     else
-      for i = math.max(first - before, 1), math.min(last - before, size) do
-        if visit(te.node_id(f.producer, range.first + i - 1)) then
+      local to = range.first - 1 + math.min(last - before, size)
+      for i = range.first - 1 + math.max(first - before, 1), to do
+        if visit(outcome_of(i, to)) then
           return
         end
       end
     end
     before = before + size
   end
-end
-
-local function outcome_of(f, id)
-  return te.expanded(f.P, te.raw_outcome(f.P, id) or "-")
 end
 
 -- Ahead of a body: how many inputs, and each with its size; or that they are
@@ -84,9 +115,14 @@ local function segment_of(f, i, record)
   elseif total > INPUTS_MAX then
     return FAR
   end
+  if total == 1 and ranges[1].kind ~= "e" then -- all steps of a chain
+    local id = te.node_id(f.producer, ranges[1].first)
+    local outcome = te.expanded(f.P, te.raw_outcome(f.P, id) or "-")
+    return #outcome <= INPUTS_BYTES_MAX
+      and ONE .. te.bytes4(#outcome) .. outcome or FAR
+  end
   local parts, bytes = { te.bytes4(total) }, 0
-  each_input(f, ranges, 1, total, function(id)
-    local outcome = outcome_of(f, id)
+  each_input(f, ranges, 1, total, function(outcome)
     bytes = bytes + #outcome
     parts[#parts + 1] = te.bytes4(#outcome)
     parts[#parts + 1] = outcome
@@ -95,20 +131,33 @@ local function segment_of(f, i, record)
   return bytes <= INPUTS_BYTES_MAX and table.concat(parts) or FAR
 end
 
--- What a template says, read once in a call; false for one that is missing.
+-- What templates say, by their bytes: most calls see one that the last call
+-- has seen.
+local known, KNOWN_MAX, KNOWN_BYTES_MAX, known_count = {}, 256, 2048, 0
+
+-- False for one that is missing.
+local function read_template(bytes)
+  local version, priority, queue = te.read_header(
+    te.NO_DIGEST .. NONE .. bytes .. "-")
+  return version > 0 and {
+    head = sub(bytes, 1, 38), tail = sub(bytes, 63), queue = queue,
+    priority = priority, version = version,
+    lives_ms = te.number_at(bytes, 11, 8),
+  }
+end
+
 local function template(f, k)
-  local name = "t" .. k
-  local t = f.records[name]
+  local bytes = te.flow_piece(f, "t" .. k)
+  local t = known[bytes]
   if t == nil then
-    local bytes = te.flow_piece(f, name)
-    local version, priority, queue = te.read_header(
-      te.node_id(f.producer, 0) .. bytes .. "-")
-    t = version > 0 and {
-      head = sub(bytes, 1, 38) .. te.node_id(f.producer, 0),
-      tail = sub(bytes, 63), queue = queue, priority = priority,
-      version = version, lives_ms = te.number_at(bytes, 11, 8),
-    }
-    f.records[name] = t
+    t = read_template(bytes)
+    if #bytes <= KNOWN_BYTES_MAX then
+      known_count = known_count + 1
+      if known_count > KNOWN_MAX then
+        known, known_count = {}, 1
+      end
+      known[bytes] = t
+    end
   end
   return t
 end
@@ -119,7 +168,8 @@ local function envelope_of(f, i, record, t)
     local expiry = te.bytes_of((te.moment or te.now()) + t.lives_ms, 8)
     head = te.patch(head, 11, expiry)
   end
-  return te.node_id(f.producer, i) .. head .. te.bytes4(i) .. t.tail
+  return te.node_id(f.producer, i) .. head .. te.node_id(f.producer, 0)
+    .. te.bytes4(i) .. t.tail
     .. segment_of(f, i, record) .. sub(record, te.NODE_HEAD_BYTES + 1)
 end
 
@@ -257,8 +307,7 @@ te.register("gather", function(keys, args)
   local ranges, total = ranges_of(f, tonumber(args[2]), record)
   local out, bytes = { total }, 0
   local count = math.min(tonumber(args[4]), GATHERED_MAX)
-  each_input(f, ranges, first, first + count - 1, function(id)
-    local outcome = outcome_of(f, id)
+  each_input(f, ranges, first, first + count - 1, function(outcome)
     bytes = bytes + #outcome
     if bytes <= GATHERED_BYTES_MAX or #out == 1 then
       out[#out + 1] = outcome

@@ -206,6 +206,27 @@ function te.count(P, queue, field, n)
   return call("HINCRBY", P .. "s:" .. queue, field, te.text(n))
 end
 
+-- What is counted, while it stays the same counter.
+local tallied = { n = 0 }
+
+local function write_tally()
+  if tallied.n > 0 then
+    local n = tallied.n
+    tallied.n = 0
+    te.count(tallied.P, tallied.queue, tallied.field, n)
+  end
+end
+
+-- Counts one more, with others of this call: a thousand tasks that end together
+-- are one command.
+function te.tally(P, queue, field)
+  if tallied.n == 0 or tallied.queue ~= queue or tallied.field ~= field then
+    write_tally()
+    tallied.P, tallied.queue, tallied.field = P, queue, field
+  end
+  tallied.n = tallied.n + 1
+end
+
 -- Wakes sleepers of a queue that has n new tasks: one more than n, because
 -- one of them may have died in its sleep. Returns how many it woke.
 function te.ring(P, queue, n)
@@ -335,9 +356,46 @@ end
 -- At least a thousand inboxes may wait for one task.
 local INBOXES_BYTES_MAX = 16000
 
+-- Whether anybody waits for any task; asked once in a call.
+function te.some_wait(P)
+  if te.waits == nil then
+    te.waits = call("EXISTS", P .. "y") == 1
+  end
+  return te.waits ~= false
+end
+
+-- When it was asked for so many tasks who waits for them, the ids of all that
+-- somebody waits for are read, if they are few.
+local ASKED_MAX, WAITED_FOR_MAX = 2, 16
+
+local function read_waits(P)
+  te.waits = "many"
+  if call("HLEN", P .. "y") <= WAITED_FOR_MAX then
+    local ids, waits = call("HKEYS", P .. "y"), {}
+    for i = 1, #ids do
+      waits[ids[i]] = true
+    end
+    te.waits = waits
+  end
+end
+
+-- Whether somebody may wait for a task.
+local function is_waited_for(P, id)
+  if not te.some_wait(P) then
+    return false
+  end
+  if te.waits == true then
+    te.asked = te.asked + 1
+    if te.asked > ASKED_MAX then
+      read_waits(P)
+    end
+  end
+  return type(te.waits) ~= "table" or te.waits[id]
+end
+
 -- False when too many wait for the task.
 function te.add_inbox(P, id, inbox, now)
-  te.some_wait = true
+  te.waits = true
   if call("HSETNX", P .. "y", id, inbox) == 1 then
     call("ZADD", P .. "yt", string.format("%.0f", now), id)
     return true
@@ -358,10 +416,7 @@ local INBOX_MS = "3600000"
 
 -- Hands an outcome to those who wait for it.
 function te.tell(P, id, record)
-  if te.some_wait == nil then
-    te.some_wait = call("EXISTS", P .. "y") == 1
-  end
-  local inboxes = te.some_wait and call("HGET", P .. "y", id)
+  local inboxes = is_waited_for(P, id) and call("HGET", P .. "y", id)
   if inboxes then
     call("HDEL", P .. "y", id)
     call("ZREM", P .. "yt", id)
@@ -422,7 +477,7 @@ function te.settle(P, env, record, now, counter)
   if letter == "F" then
     te.keep_dead(P, env, record, now)
   end
-  te.count(P, te.queue(env), counter or COUNTERS[letter] or "done", 1)
+  te.tally(P, te.queue(env), counter or COUNTERS[letter] or "done")
 end
 
 -- { kind = , message = } in MessagePack
@@ -437,7 +492,7 @@ function te.drop_revoked(P, env)
     te.end_node_alone(flow, node, flow.revoked or REVOKED, "R")
   end
   te.ended(P, env, "-")
-  te.count(P, te.queue(env), "revoked", 1)
+  te.tally(P, te.queue(env), "revoked")
 end
 
 -- What is known of a producer: its last number and whether it is retired.
@@ -492,9 +547,11 @@ function te.register(name, callback, flags)
         set_up()
       end
       te.may_write = may_write
+      tallied.n, te.waits, te.asked = 0, nil, 0
       te.begin_flows()
       local reply = callback(keys, args)
       te.close_flows(keys[1])
+      write_tally()
       return reply
     end,
     flags = flags,

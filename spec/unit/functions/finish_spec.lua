@@ -43,6 +43,35 @@ describe("te1_finish", function()
     assert.same(before, s.fake:dump())
   end)
 
+  it("tells those who wait, among many that nobody waits for", function()
+    local awaited = {}
+    for i = 1, 40 do
+      awaited[i] = p:add()
+      p:add() -- nobody waits for this one
+    end
+    s:call("await", "a:inbox", table.unpack(awaited))
+    local operations = {}
+    for _, field in ipairs(s:take(A, 80)) do
+      table.move({ "o", field, "S" }, 1, 3, #operations + 1, operations)
+    end
+    assert.equal(80, s:finish(A, table.unpack(operations)))
+    assert.equal(40, s:redis("LLEN", "a:inbox"))
+    assert.equal(0, s:redis("HLEN", "y"))
+    assert.equal(80, s:counter("default", "done"))
+  end)
+
+  it("tells the few who wait for some of many", function()
+    local awaited = { p:add(), p:add(), p:add(), p:add() }
+    s:call("await", "a:inbox", awaited[1], awaited[4])
+    local operations = {}
+    for _, field in ipairs(s:take(A, 4)) do
+      table.move({ "o", field, "S" }, 1, 3, #operations + 1, operations)
+    end
+    s:finish(A, table.unpack(operations))
+    assert.same({ awaited[1] .. "S", awaited[4] .. "S" },
+      s:redis("LRANGE", "a:inbox", 0, -1))
+  end)
+
   it("renews the lease, also with nothing to finish", function()
     s:advance(15001)
     assert.equal(0, s:finish(A))

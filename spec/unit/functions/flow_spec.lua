@@ -191,6 +191,53 @@ describe("A flow", function()
     assert.same({ 129, "S129" }, s:call("gather", plan.producer, all, 129, 9))
   end)
 
+  it("reads what was too much page by page, in order, of any size",
+    function()
+      local after, expected = {}, { 200 }
+      for i = 1, 200 do
+        after[i] = { "f", plan:node {} }
+        expected[i + 1] = "S" .. (i % 70 == 0 and ("x"):rep(9000) or i)
+      end
+      local join = plan:node { after = after }
+      plan:send(s)
+      run(table.move(expected, 2, 201, 1, {}))
+      assert.same(expected,
+        s:call("gather", plan.producer, join, 1, 1000))
+      assert.same({ 200, table.unpack(expected, 71, 111) },
+        s:call("gather", plan.producer, join, 70, 41))
+    end)
+
+  it("ends many members in one call, each once", function()
+    local after, operations = {}, {}
+    for i = 1, 150 do
+      after[i] = { "f", plan:node {} }
+    end
+    local join = plan:node { after = after }
+    plan:send(s)
+    for i, field in ipairs(s:take(A, 150)) do
+      table.move({ "o", field, "S" .. i, "o", field, "Stwice" }, 1, 6,
+        #operations + 1, operations)
+    end
+    assert.equal(150, s:finish(A, table.unpack(operations)))
+    assert.equal(150, s:counter("default", "done"))
+    assert.same({}, s:redis("HKEYS", "f:" .. A))
+    assert.same({ plan:id(join) }, s:ready("default"))
+    assert.same({ "S1", "S64", "S65", "S150" },
+      { outcome(1), outcome(64), outcome(65), outcome(150) })
+  end)
+
+  it("releases all that need nothing, in as many calls as it takes", function()
+    for _ = 1, 500 do
+      plan:node {}
+    end
+    plan:send(s)
+    local seen = {}
+    run(nil, seen)
+    table.sort(seen)
+    assert.equal(500, #seen)
+    assert.same({ 1, 500 }, { seen[1], seen[500] })
+  end)
+
   it("leaves nothing once it has ended and its time is over", function()
     local a = plan:node {}
     plan:node { after = { { "f", a } } }
