@@ -15,8 +15,9 @@ local pieces = {}
 
 -- Names of a flow's nodes take no more; they are only to be shown.
 local LABELS_BYTES_MAX <const> = 65536
--- Of one call. A record that is larger goes alone.
-local ARGS_MAX <const>, BYTES_MAX <const> = 3000, 512 * 1024
+-- Of one call, which is to take Redis a few milliseconds and to be enough for
+-- a thousand nodes. A record that is larger goes alone.
+local ARGS_MAX <const>, BYTES_MAX <const> = 1500, 512 * 1024
 local TEMPLATES_MAX <const> = 65535
 local DELAY_MS_MAX <const> = 4294967295
 -- Behind the id, in a template: flags, and eight bytes of expiry.
