@@ -204,27 +204,31 @@ describe("the embedded Redis", function()
     wait_for_hits(user:socket(), "")
   end)
 
+  -- How often a server ends while nobody is there is a matter of chance: as
+  -- many rounds as it takes.
   it("loses no user between an end and the next beginning", function()
-    local users = {}
-    for i = 1, 2 do
-      users[i] = home:user("spec", "return 30")
-    end
-    local hits, ends = 0, 0
-    for _, user in ipairs(users) do
-      wait_until(user.has_ended, 60, "its 30 answers")
-      for _, line in ipairs(user.lines()) do
-        assert.not_matches("^failed", line)
-        hits = hits + (line:match("^hit") and 1 or 0)
+    local hits, rounds = 0, 0
+    local ends
+    repeat
+      local users = {}
+      for i = 1, 2 do
+        users[i] = home:user("spec", "return 30")
       end
-    end
-    local log = files.read(home.state .. "/spec/supervisor.log")
-    for _ in log:gmatch(" ends\n") do
-      ends = ends + 1
-    end
+      for _, user in ipairs(users) do
+        wait_until(user.has_ended, 60, "its 30 answers")
+        for _, line in ipairs(user.lines()) do
+          assert.not_matches("^failed", line)
+          hits = hits + (line:match("^hit") and 1 or 0)
+        end
+      end
+      local log = files.read(home.state .. "/spec/supervisor.log")
+      ends = select(2, log:gsub(" ends\n", ""))
+      rounds = rounds + 1
+    until ends > 2 or rounds == 20
     print(("  %d hits, %d ends"):format(hits, ends))
-    assert.equal(60, hits)
+    assert.equal(60 * rounds, hits)
     assert.is_true(ends > 2)
-    assert.equal("60", home:ask(home:ready():socket(), "GET hits"))
+    assert.equal(tostring(hits), home:ask(home:ready():socket(), "GET hits"))
   end)
 
   it("loses nothing that it answered, whoever is killed", function()

@@ -140,12 +140,20 @@ function Site:later(ms, fn, ...)
   end)
 end
 
---- The next tasks end while the loop runs.
+--- The next tasks end while the loop runs, once they are there.
 -- @tparam int ms from now
 -- @tparam int n
 -- @tparam string record
 function Site:finish_later(ms, n, record)
-  self:later(ms, self.finish, self, n, record)
+  self:later(ms, function()
+    local fields = self:take(n)
+    for _, field in ipairs(fields) do
+      self:end_one(field, record)
+    end
+    if #fields < n then
+      self:finish_later(1, n - #fields, record)
+    end
+  end)
 end
 
 --- How often a function was called.
