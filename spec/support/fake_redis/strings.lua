@@ -108,9 +108,10 @@ local function getrange(keys, argv)
   if first < 0 and last < 0 and first > last then
     return ""
   end
-  first = first < 0 and math.max(#value + first, 0) or first
-  last = last < 0 and math.max(#value + last, 0) or last
-  return value:sub(first + 1, math.min(last + 1, #value))
+  -- No more than there is: one behind the largest integer is the smallest.
+  first = first < 0 and math.max(#value + first, 0) or math.min(first, #value)
+  last = last < 0 and math.max(#value + last, 0) or math.min(last, #value)
+  return value:sub(first + 1, last + 1)
 end
 
 local BYTES_MAX <const> = 512 * 1024 * 1024
