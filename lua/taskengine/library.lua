@@ -17,8 +17,9 @@ library.RELEASE = 3
 
 local PARTS = {
   "prelude", "damage", "handover", "unique", "flow", "flow_release",
-  "flow_build", "enqueue", "fetch", "finish", "retry", "flow_grow", "workers",
-  "results", "revoke", "flow_control", "survey", "purge", "dead", "states",
+  "flow_build", "enqueue", "fetch", "finish", "retry", "flow_hold", "flow_grow",
+  "workers", "results", "revoke", "flow_control", "survey", "purge", "dead",
+  "states",
 }
 
 local function read_part(part)

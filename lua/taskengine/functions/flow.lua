@@ -73,7 +73,7 @@ function te.flow(P, producer)
   local f = te.flows[producer]
   if f == nil then
     local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
-      "state", "sealed", "root", "revoked", "mode")
+      "state", "sealed", "root", "revoked", "mode", "held", "holds")
     f = false
     if v[6] then
       local made = tonumber(v[3])
@@ -81,7 +81,7 @@ function te.flow(P, producer)
         P = P, producer = producer, made = made,
         n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
         state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
-        written = v[2],
+        written = v[2], held = v[10], holds = v[11],
         stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
         ends = {}, ends_read = 0,
@@ -459,8 +459,12 @@ function WORK.s(f)
   return false
 end
 
--- Outcomes of the nodes from a on are kept as long as the flow's.
+-- Outcomes of the nodes from a on are kept as long as the flow's; if that has
+-- not come to have no end again.
 function WORK.c(f, item)
+  if f.held or f.state ~= "done" then
+    return true
+  end
   local ttl_ms = te.text(f.ttl_s * 1000)
   for i = item.a, f.n, 62 do
     if te.steps <= 0 then
@@ -554,9 +558,14 @@ te.FLOW_KEYS = { "g:", "gn:", "gw:", "gs:", "gd:", "gr:" }
 -- More go than come, however many do.
 local DROPPED_WITH_EACH = 2
 
--- All nodes have ended: from now on, and not before, the flow expires.
-local function set_end(f)
+-- All nodes have ended: from now on, and not before, the flow expires; or when
+-- the one that holds it has ended, too.
+function te.set_flow_end(f)
   local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
+  call("SREM", P .. "gc", f.producer)
+  if f.held then
+    return
+  end
   for k = 1, #te.FLOW_KEYS do
     call("PEXPIRE", P .. te.FLOW_KEYS[k] .. f.producer,
       te.text(ttl_ms + SLACK_MS))
@@ -565,9 +574,26 @@ local function set_end(f)
     te.text(math.max(ttl_ms, te.KEPT_MS)))
   call("ZADD", P .. "gx", te.text((te.moment or te.now()) + ttl_ms),
     f.producer)
-  call("SREM", P .. "gc", f.producer)
   te.drop_flows(P, te.moment or te.now(), DROPPED_WITH_EACH)
   add_work(f.producer, "c", 0, 0)
+  if f.holds then
+    call("PEXPIRE", P .. "gh:" .. f.producer, te.text(ttl_ms + SLACK_MS))
+    add_work(f.producer, "h", 0, 0)
+  end
+end
+
+-- It has no end again.
+function te.persist_flow(f)
+  local P, producer = f.P, f.producer
+  for k = 1, #te.FLOW_KEYS do
+    call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+  end
+  call("PERSIST", P .. "i:" .. producer)
+  call("ZREM", P .. "gx", producer)
+  if f.holds then
+    call("PERSIST", P .. "gh:" .. producer)
+    add_work(producer, "u", 0, 0)
+  end
 end
 
 local function write_cells(f)
@@ -631,7 +657,7 @@ local function write_all(P)
   for k = 1, #te.opened do
     if te.opened[k].is_new_end then
       te.opened[k].is_new_end = false
-      set_end(te.opened[k])
+      te.set_flow_end(te.opened[k])
     end
   end
 end
@@ -660,9 +686,9 @@ function te.drop_flows(P, now, limit)
   local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
     "BYSCORE", "LIMIT", "0", te.text(limit))
   for i = 1, #old do
-    local keys = {}
+    local keys = { P .. "gh:" .. old[i] }
     for k = 1, #te.FLOW_KEYS do
-      keys[k] = P .. te.FLOW_KEYS[k] .. old[i]
+      keys[k + 1] = P .. te.FLOW_KEYS[k] .. old[i]
     end
     call("UNLINK", unpack(keys))
     call("ZREM", P .. "gx", old[i])

@@ -16,7 +16,7 @@ end
 -- Whether others may still need what is kept of a task.
 function te.is_in_live_flow(P, id)
   local f = te.flow_of_id(P, id)
-  return f ~= nil and f.state ~= "done"
+  return f ~= nil and (f.state ~= "done" or f.held)
 end
 
 -- Whether it is a flow that goes on.
@@ -128,11 +128,7 @@ function te.retry_flow(f)
   local flow_id = te.node_id(producer, 0)
   call("HDEL", P .. "g:" .. producer, "state", "root", "revoked")
   f.state, f.root, f.revoked, f.is_new_end = "", nil, nil, false
-  for k = 1, #te.FLOW_KEYS do
-    call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
-  end
-  call("PERSIST", P .. "i:" .. producer)
-  call("ZREM", P .. "gx", producer)
+  te.persist_flow(f)
   call("HDEL", P .. "v:" .. sub(flow_id, 1, 19), "0")
   -- Held open by one until the passes are through.
   f.left = 1

@@ -9,6 +9,7 @@ local function settle(f, id, env, from)
   local own, i = te.flow_of(f.P, env)
   call("HDEL", f.P .. "gd:" .. f.producer, id)
   call("HDEL", f.P .. "gl", id)
+  te.keep_delegate(f, own, env, record)
   if own and byte(record) == 68 then
     te.note_root(own, sub(record, 2))
     te.end_node_alone(own, i, record, "n")
