@@ -8,7 +8,8 @@
 -- Of a folder, all files below it are processed at once, by all processors;
 -- the results of FOLDER/some/file are in resultats/some/file. Interrupted in
 -- whatever way, the same command goes on: a file is processed again only when
--- it is newer than its results. What cannot be read is listed at the end.
+-- it is newer than its results. What cannot be read is listed at the end. How
+-- far a large file is, its task says in the log, and to `taskengine result`.
 --
 -- Words stand between the white space of Unicode, lines end with \n, \r\n or
 -- \r, and bytes that are no UTF-8 belong to words. Texts of any size take the
@@ -21,6 +22,7 @@ local sys = require("taskengine.core").sys
 local app = te.app("filepipeline")
 
 local BLOCK <const> = 256 << 10
+local LOG_S <const> = 5 -- between two lines that say how far a file is
 local COUNTS <const> = { "nombre_mots", "nombre_lignes", "mots_uniques" }
 local PATTERN <const> = ("^" .. ("%s: (%%d+)\n"):rep(3) .. "$")
   :format(table.unpack(COUNTS))
@@ -79,31 +81,53 @@ local function is_same(a, b)
   return a and b and a.mtime == b.mtime and a.size == b.size
 end
 
--- Step 2. With `out`, a text whose results are there is not counted again, as
--- may be when an interrupted run has left its chains.
-local process_text = app:task("process_text", function(path, spool, out)
-  local done = out and saved(path, out)
-  if done then
-    return done
+-- Returns a function to be told how many bytes more were read.
+local function progress_of(self, path, size)
+  local read, log_at = 0, sys.monotonic() + LOG_S
+  return function(bytes)
+    read = read + bytes
+    local fraction = math.min(read / size, 1) -- it may grow meanwhile
+    self:progress(fraction, path)
+    if sys.monotonic() >= log_at then
+      log_at = sys.monotonic() + LOG_S
+      self:log("info", ("%s: %.0f %%"):format(path, 100 * fraction))
+    end
   end
-  local before = sys.stat(path)
-  local file <close> = try(io.open(path, "rb"))
-  local counter <close> = native().new(spool)
+end
+
+local function feed(counter, path, file, note)
   local block, why = file:read(BLOCK)
   while block do
     try(counter:feed(block))
+    note(#block)
     block, why = file:read(BLOCK)
   end
   if why then
     error(path .. ": " .. why, 0)
-  elseif out and not is_same(before, sys.stat(path)) then
+  end
+end
+
+-- Step 2. With `out`, a text whose results are there is not counted again, as
+-- may be when an interrupted run has left its chains.
+local function count(self, path, spool, out)
+  local done = out and saved(path, out)
+  if done then
+    return done
+  end
+  local file <close> = try(io.open(path, "rb"))
+  local before = try(sys.stat(path))
+  local counter <close> = native().new(spool)
+  feed(counter, path, file, progress_of(self, path, before.size))
+  if out and not is_same(before, sys.stat(path)) then
     error(path .. ": changed while it was read", 0)
   end
   local words, lines, different = try(counter:finish())
   return {
     nombre_mots = words, nombre_lignes = lines, mots_uniques = different,
   }
-end)
+end
+
+local process_text = app:task("process_text", { bind = true }, count)
 
 local function lines_of(stats)
   local lines = {}
@@ -126,6 +150,19 @@ local function write_file(path, text)
   return ok, why
 end
 
+-- Removes files that were to become results, of processes of this machine
+-- that were killed before that; `name` is of one result, or nil.
+local function sweep(folder, name)
+  local pattern = (name and "^" .. name:gsub("%p", "%%%0") or "") .. "%."
+    .. sys.hostname():gsub("%p", "%%%0") .. "%-(%d+)%.part$"
+  for _, found in ipairs(sys.list(folder) or {}) do
+    local pid = found:match(pattern)
+    if pid and not sys.stat("/proc/" .. pid) then
+      os.remove(folder .. "/" .. found)
+    end
+  end
+end
+
 -- Step 3. The results are there as a whole or not at all.
 local save_results = app:task("save_results", function(stats, out)
   local folder = out:match("^(.+)/")
@@ -146,9 +183,11 @@ end)
 
 -- The files below a folder, in order: yields the path from there, or that and
 -- why it cannot be read. Links to folders are not followed, as they may lead
--- in circles.
-local function walk(top, left_out)
+-- in circles. The folder of the results is left out, and rid of what killed
+-- processes have left in it.
+local function walk(top, results)
   local function visit(folder)
+    sweep(results .. folder)
     local names, why = sys.list(top .. folder .. "/")
     if not names then
       coroutine.yield(folder, why)
@@ -160,7 +199,7 @@ local function walk(top, left_out)
         coroutine.yield(path, problem)
       elseif found.type == "file" then
         coroutine.yield(path)
-      elseif found.type == "directory" and top .. path ~= left_out
+      elseif found.type == "directory" and top .. path ~= results
         and sys.realpath(top .. path) == top .. path then
         visit(path)
       end
@@ -274,6 +313,7 @@ local function run_file(path, asked)
   if out:sub(1, 1) ~= "/" then
     out = try(sys.realpath(".")) .. "/" .. out
   end
+  sweep(out:match("^(.*)/(.*)$"))
   local stats, problem = run_chain(path, asked, out)
   if not stats then
     fail(1, told(path, problem))
@@ -281,15 +321,20 @@ local function run_file(path, asked)
   io.write(lines_of(stats), "Saved in ", asked.out or "resultats.txt", "\n")
 end
 
+local OPTIONS <const> = { ["--out"] = "out", ["--spool"] = "spool" }
+
 local function read(args)
   local asked = { spool = os.getenv("TMPDIR") or "/tmp" }
-  local i = 1
+  local i, options = 1, OPTIONS
   while args[i] do
     local word = args[i]
-    if word == "--out" or word == "--spool" then
+    if options[word] then
       i = i + 1
-      asked[word:sub(3)] = args[i] or refuse("%s: its value is missing", word)
-    elseif asked.path or word:find("^%-%-") then
+      asked[options[word]] = args[i]
+        or refuse("%s: its value is missing", word)
+    elseif word == "--" and options == OPTIONS then
+      options = {} -- what comes behind it is none
+    elseif asked.path or options == OPTIONS and word:find("^%-%-") then
       refuse("unknown argument '%s'", word)
     else
       asked.path = word

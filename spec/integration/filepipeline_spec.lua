@@ -67,6 +67,9 @@ describe("recipes/filepipeline.lua", function()
       assert.equal(results(1, 0, 1), get("some/where/counts"))
       run("document.txt")
       assert.equal(results(1, 0, 1), get("resultats.txt"))
+      put("--out", "one two")
+      run("--", "--out")
+      assert.equal(results(2, 0, 2), get("resultats.txt"))
     end)
 
     it("says what cannot be read or written", function()
@@ -133,6 +136,60 @@ describe("recipes/filepipeline.lua", function()
     assert.equal(4, calls)
   end)
 
+  describe("says how far a large file is", function()
+    local process_text
+
+    before_each(function()
+      process_text = assert(loadfile(RECIPE))().tasks.process_text
+    end)
+
+    -- Runs it on four blocks and a half; `now` is the time after each.
+    local function run_on_blocks(now)
+      local path = put("large", ("one two\n"):rep(147456))
+      local clock, said, logged = core.sys.monotonic, {}, {}
+      finally(function()
+        core.sys.monotonic = clock
+      end)
+      core.sys.monotonic = function()
+        return now[#said] or 0
+      end
+      local self = {
+        progress = function(_, fraction, text)
+          said[#said + 1] = { fraction, text }
+        end,
+        log = function(_, level, text)
+          logged[#logged + 1] = level .. " " .. text
+        end,
+      }
+      local stats = process_text.run(self, path, place.dir)
+      assert.equal(147456, stats.nombre_lignes)
+      return path, said, logged
+    end
+
+    it("as the part of its bytes that were read", function()
+      local path, said = run_on_blocks({})
+      assert.same({ { 2 / 9, path }, { 4 / 9, path }, { 6 / 9, path },
+        { 8 / 9, path }, { 1, path } }, said)
+    end)
+
+    it("in the log every five seconds", function()
+      local path, _, logged = run_on_blocks { 4.9, 5, 9.9, 10, 10.1 }
+      assert.same({ "info " .. path .. ": 44 %", "info " .. path .. ": 89 %" },
+        logged)
+    end)
+
+    it("to whoever asks for the task", function()
+      os.execute(("truncate -s 20G '%s'"):format(put("sparse", "")))
+      place:worker { RECIPE, "-P", "1" }
+      local id = place:run({ "call", "process_text",
+        ('["%s/sparse", "."]'):format(place.dir) }).stdout:match("%S+")
+      wait_until(function()
+        return place:run({ "result", id }).stderr:find(
+          "PROGRESS %d+ %%: /.+/sparse")
+      end, 30)
+    end)
+  end)
+
   describe("of a folder", function()
     it("saves the results of each file in a folder like it", function()
       local words, lines = 0, 0
@@ -191,25 +248,29 @@ describe("recipes/filepipeline.lua", function()
       assert.equal(results(2, 0, 2), get("resultats/z/good"))
     end)
 
-    -- Those above come first, or they would replace those below.
-    local function all_of(pid, list)
-      list[#list + 1] = pid
-      for _, child in ipairs(program.children(pid)) do
-        all_of(child, list)
-      end
-      return list
-    end
+    it("removes what was to become results, of processes that are gone",
+      function()
+        local process = start("none")
+        process:wait()
+        local host = core.sys.hostname()
+        local gone = (".%s-%d.part"):format(host, process.pid)
+        local there = (".%s-%d.part"):format(host, core.sys.pid())
+        put("texts/deep/a", "one")
+        put("resultats/a" .. gone, "nombre")
+        put("resultats/deep/a" .. gone, "nombre")
+        put("resultats/a" .. there, "nombre")
+        put("resultats/a.other" .. gone:gsub(host, "host", 1), "nombre")
+        run("texts")
+        assert.same({ "a" }, core.sys.list(place.dir .. "/resultats/deep"))
+        assert.same({ "a.other.host-" .. process.pid .. ".part", "a" .. there,
+          "deep" }, core.sys.list(place.dir .. "/resultats"))
 
-    local function kill_all(process)
-      local list = all_of(process.pid, {})
-      os.execute("kill -KILL " .. table.concat(list, " "))
-      process:wait()
-      for _, pid in ipairs(list) do
-        wait_until(function()
-          return not program.is_alive(pid)
-        end)
-      end
-    end
+        put("out" .. gone, "nombre")
+        put("other" .. gone, "nombre")
+        run("texts/deep/a", "--out", "out")
+        assert.is_nil(get("out" .. gone))
+        assert.truthy(get("other" .. gone))
+      end)
 
     it("goes on where a kill -9 has ended it", function()
       local function name(i)
@@ -228,7 +289,7 @@ describe("recipes/filepipeline.lua", function()
       wait_until(function()
         return find(200) or process.ended
       end, 30)
-      kill_all(process)
+      process:kill_all()
       assert.is_nil(get("resultats/z"))
       local known = 0
       for i = 1, 300 do

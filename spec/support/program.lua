@@ -52,6 +52,27 @@ function Process:kill(name)
   end
 end
 
+-- Those above come first, or they would replace those below.
+local function family(pid, list)
+  list[#list + 1] = pid
+  for _, child in ipairs(processes.children(pid)) do
+    family(child, list)
+  end
+  return list
+end
+
+--- Kills it and all processes below it at once, and waits until they are gone.
+function Process:kill_all()
+  local list = family(self.pid, {})
+  os.execute("kill -KILL " .. table.concat(list, " "))
+  self:wait()
+  for _, pid in ipairs(list) do
+    wait_until(function()
+      return not processes.is_alive(pid)
+    end)
+  end
+end
+
 --- Waits until it has ended.
 -- @tparam[opt=30] number limit_s it is killed then, and the spec fails
 -- @treturn table `code`, `signal`, `stdout`, `stderr`, `seconds`
