@@ -6,7 +6,9 @@
 --
 -- `squares` sums up the squares of the numbers below N (1000), C (100) at a
 -- time. `wordcount` says how often each word is in the files, as
--- `tr -s '[:space:]' '\n' | sort | uniq -c` does by bytes.
+-- `tr -s '[:space:]' '\n' | sort | uniq -c` does by bytes, but for two things:
+-- a file's last word ends with it, and a word of over 1 MiB is refused. Merging
+-- has to have 32 words in memory, and no process takes more than 64 MB.
 --
 -- A word count of many machines: `taskengine worker recipes/mapreduce.lua -b
 -- URL` on each and `run -b URL`. The files travel by their paths, so all
@@ -158,12 +160,47 @@ local function chance()
   return (string.unpack("j", file:read(8)))
 end
 
+local SPOOL <const> = "taskengine-wordcount-"
+-- What is in it; nothing else is ever removed, whatever has got there.
+local SPOOLED <const> = { "^flow$", "^map%-", "^merge%-", "^reduce%-" }
+
+local function remove_spool(path)
+  for _, name in ipairs(sys.list(path) or {}) do
+    for _, pattern in ipairs(SPOOLED) do
+      if name:find(pattern) then
+        os.remove(path .. "/" .. name)
+      end
+    end
+  end
+  os.remove(path)
+end
+
+-- Ends what a count has left that was killed: its tasks, which nobody waits for
+-- any more, and then their files.
+local function sweep(folder)
+  local pattern = "^" .. (SPOOL .. sys.hostname()):gsub("%p", "%%%0")
+    .. "%-(%d+)%-%x+$"
+  for _, name in ipairs(sys.list(folder) or {}) do
+    local pid, path = name:match(pattern), folder .. "/" .. name
+    if pid and not sys.stat("/proc/" .. pid) then
+      local file <close> = io.open(path .. "/flow", "rb")
+      local id = file and file:read("a")
+      pcall(function()
+        app:flow(id):revoke()
+      end)
+      remove_spool(path)
+    end
+  end
+end
+
 local Spool = {}
 Spool.__index = Spool
 
 -- A folder for what the tasks write, gone with all that is in it at the end.
 local function make_spool(folder)
-  local path = ("%s/taskengine-wordcount-%016x"):format(folder, chance())
+  sweep(folder)
+  local path = ("%s/%s%s-%d-%016x"):format(folder, SPOOL, sys.hostname(),
+    sys.pid(), chance())
   local ok, why = sys.mkdir_p(path, 448) -- for this user alone
   if not ok then
     complain(path, why)
@@ -171,11 +208,14 @@ local function make_spool(folder)
   return setmetatable({ path = try(sys.realpath(path)) }, Spool)
 end
 
+-- Says whose files these are.
+function Spool:belongs_to(flow)
+  local file <close> = try(io.open(self.path .. "/flow", "wb"))
+  try(file:write(flow.id))
+end
+
 function Spool:__close()
-  for _, name in ipairs(sys.list(self.path) or {}) do
-    os.remove(self.path .. "/" .. name)
-  end
-  os.remove(self.path)
+  remove_spool(self.path)
 end
 
 local function in_order(list)
@@ -187,8 +227,11 @@ local function in_order(list)
 end
 
 -- Sends a workflow and waits for what it comes to.
-local function value_of(workflow)
+local function value_of(workflow, spool)
   local result = workflow()
+  if spool then
+    spool:belongs_to(result.flow)
+  end
   local ok, value = result:wait()
   if not ok then
     error(value.cause or value, 0)
@@ -210,7 +253,7 @@ local function wordcount(asked)
   for part = 1, asked.reducers do
     reduces[part] = reduce_words:s(part, job)
   end
-  local paths = value_of(te.group(maps) | te.group(reduces))
+  local paths = value_of(te.group(maps) | te.group(reduces), spool)
   try(write(io.stdout, paths))
 end
 
@@ -310,11 +353,14 @@ app:main(function(args)
     or what == "wordcount" and run_wordcount
     or refuse("'squares' or 'wordcount' expected, got '%s'", what)
   local ok, problem = pcall(run, args)
-  if not ok and type(problem) == "string" then
+  if ok then
+    return
+  elseif type(problem) == "string" then
     fail(1, problem, "\n")
-  elseif not ok then
-    error(problem, 0)
+  elseif problem.kind == "Error" then -- of a task, whose text says all
+    fail(1, problem.message, "\n")
   end
+  error(problem, 0)
 end)
 
 return app

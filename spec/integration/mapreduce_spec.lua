@@ -4,6 +4,7 @@ local memory = require("spec.support.memory")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
 local seed = require("spec.support.seed")
+local wait_until = require("spec.support.wait").wait_until
 local words = require("spec.support.words")
 
 local IS_FULL <const> = os.getenv("TE_FULL") == "1"
@@ -29,7 +30,7 @@ describe("recipes/mapreduce.lua", function()
   end)
 
   local function start(...)
-    return place:start({ "run", "-q", "-P", "2", RECIPE, ... },
+    return place:start({ "run", "-q", "-P", "2", "-l", "error", RECIPE, ... },
       { env = { TMPDIR = place.dir .. "/spool" } })
   end
 
@@ -121,7 +122,7 @@ describe("recipes/mapreduce.lua", function()
         { "none: no such file or directory", "text", "none" },
         { ".: is not a file, but of type directory", "." },
         { "pipe: is not a file, but of type fifo", "text", "pipe" },
-        { "/proc/none/taskengine%-wordcount%-%x+: no such file or directory",
+        { "/proc/none/taskengine%-wordcount%-.-%x+: no such file or directory",
           "text", "--spool", "/proc/none" },
       } do
         local out, err, code = run("wordcount", table.unpack(case, 2))
@@ -130,9 +131,28 @@ describe("recipes/mapreduce.lua", function()
       end
       local word = ("x"):rep(1 << 20)
       put { long = word .. "x" }
-      local _, err, code = run("wordcount", "long")
-      assert.matches("/long: a word of over 1048576 bytes", err)
-      assert.equal(1, code)
+      assert.same({ "", "mapreduce: " .. place.dir
+        .. "/long: a word of over 1048576 bytes\n", 1 },
+        { run("wordcount", "long") })
+    end)
+
+    it("ends and removes what a kill -9 has left of another one", function()
+      put { text = ("some words to be counted\n"):rep(5000), small = "a b c" }
+      local spool = place.dir .. "/spool"
+      local process = start("wordcount", "text", "--range", "25")
+      local path, id
+      wait_until(function()
+        path = core.sys.list(spool)[1]
+        id = path and files.read(spool .. "/" .. path .. "/flow")
+        return id and #id > 0 or process.ended
+      end, 30)
+      process:kill_all()
+      files.write(spool .. "/" .. path .. "/other", "is not ours")
+      assert.same({ words.counted { "a b c" }, "", 0 },
+        { run("wordcount", "small") })
+      assert.same({ "other" }, core.sys.list(spool .. "/" .. path))
+      assert.matches("map_words  REVOKED %d+", place:run({ "flow", id }).stdout)
+      os.execute(("rm -r '%s/%s'"):format(spool, path))
     end)
 
     local function check_memory(process, megabytes)
