@@ -80,8 +80,9 @@ end
 -- what gathers the group, or comes behind it, waits for the new members, too,
 -- and gets their results behind those of the others, in the order in which they
 -- were added. The members of a group that is added become members each. They
--- run whatever becomes of the task; if that runs again and adds again, there
--- are more of them.
+-- run whatever becomes of the task. If that runs again, because it retries or
+-- its process died, what it added before is there: the same canvas adds nothing
+-- and has the results of that, another one adds more.
 -- @tparam Canvas one of 1,000 tasks at most; call it again for more
 -- @treturn Result|GroupResult|FlowResult its `flow` is that of the task
 -- @raise an error where the task is no member of a group, or was called as a

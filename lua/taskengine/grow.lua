@@ -1,12 +1,27 @@
 --- How a task adds members to the group of which it is one.
+--
+-- An addition is named by what it is: the task that adds, the canvas, and how
+-- often that task has added the like of it since it began. So a task that runs
+-- again, and adds the same again, adds nothing.
 -- @module taskengine.grow
 
 local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
+local canonical = require("taskengine.canonical")
 local canvas = require("taskengine.canvas")
+local core = require("taskengine.core")
 local inputs = require("taskengine.inputs")
 
 local grow = {}
+
+local ID_BYTES <const>, DIGEST_BYTES <const> = 20, 16
+
+local function digest_of(one)
+  local bytes = canonical.encode(one:to_table(), math.huge)
+  return (core.sys.sha256(bytes):sub(1, DIGEST_BYTES):gsub(".", function(char)
+    return ("%02x"):format(char:byte())
+  end))
+end
 
 --- Adds a canvas to the group of a running task.
 -- @tparam Self self
@@ -24,7 +39,19 @@ function grow.add(self, one)
       .. " add to it")
   end
   local send = require("taskengine.canvas.send")
-  return send.beside(one, task.app, task.envelope:sub(1, 20))
+  local id, added = task.envelope:sub(1, ID_BYTES), rawget(self, "_added") or {}
+  local digest
+  local r = send.beside(one, task.app, id, function()
+    digest = digest_of(one) -- it can travel
+    return ("%sn%dk%d"):format(digest, core.envelope.seq(id),
+      (added[digest] or 0) + 1)
+  end)
+  -- What failed may be repeated, under the same name.
+  if digest then
+    added[digest] = (added[digest] or 0) + 1
+    rawset(self, "_added", added)
+  end
+  return r
 end
 
 return grow

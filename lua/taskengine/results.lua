@@ -39,6 +39,17 @@ function results.new(client, message, parts)
   return self
 end
 
+--- Puts more tasks behind those that are there.
+-- @tparam Results self
+-- @tparam string id of the first, the engine's; those of the others follow
+-- @tparam int count
+function results.append(self, id, count)
+  local inside = insides[self]
+  local from = inside.count + 1
+  inside.count = inside.count + count
+  table.insert(inside.parts, { from = from, to = inside.count, id = id })
+end
+
 --- Whether a value is such an array.
 -- @param value anything
 -- @treturn boolean

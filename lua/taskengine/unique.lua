@@ -7,6 +7,7 @@
 -- @module taskengine.unique
 
 local caller = require("taskengine.caller")
+local canonical = require("taskengine.canonical")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
@@ -15,8 +16,7 @@ local unique = {}
 
 local DIGEST_BYTES <const> = 16
 -- What is deeper, or goes round, cannot travel: packing it says so.
-local DEPTH_MAX <const> = 101
-local MAP_32 <const> = "\xdf"
+local DEPTH_MAX <const> = 100
 -- Behind the name of the task, in which they cannot be.
 local OF_ARGS <const>, OF_KEY <const> = "\0", "\1"
 
@@ -86,31 +86,10 @@ function unique.published(option)
   return option
 end
 
-local canonical
-
-local function canonical_table(t, depth)
-  local entries, n = {}, 0
-  for key, value in next, t do
-    local bytes = core.codec.encode(key)
-    n = n + 1
-    entries[n] = bytes and bytes .. canonical(value, depth + 1) or ""
-  end
-  table.sort(entries)
-  return MAP_32 .. (">I4"):pack(n) .. table.concat(entries)
-end
-
--- The same bytes for the same value, in whatever order a table has its keys.
-function canonical(value, depth)
-  if type(value) ~= "table" then
-    return core.codec.encode(value) or ""
-  end
-  return depth < DEPTH_MAX and canonical_table(value, depth) or ""
-end
-
 local function canonical_args(args)
   local parts, n = {}, args.n or #args
   for i = 1, n do
-    parts[i] = canonical(args[i], 1)
+    parts[i] = canonical.encode(args[i], DEPTH_MAX)
   end
   return table.concat(parts)
 end
@@ -130,7 +109,7 @@ local function key_of(rule, name, args)
     caller.raise(("task '%s': the key of a unique task: %s"):format(name,
       errors.sentence(why)))
   end
-  return canonical(key, 1)
+  return canonical.encode(key, DEPTH_MAX)
 end
 
 --- What a call has in common with those that are the same task.

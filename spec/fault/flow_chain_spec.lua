@@ -127,6 +127,6 @@ describe("A long chain", function()
     -- The one that a child had in hand already.
     assert.is_true(late <= 1)
     assert.is_true(last_of(begun(run)) < STEPS)
-    assert.equal(STEPS, r.flow:ended(1, STEPS))
+    assert.equal(STEPS, r.flow:ended { { first = 1, last = STEPS } })
   end)
 end)

@@ -2,8 +2,9 @@
 -- @module taskengine.canvas.group_result
 
 local caller = require("taskengine.caller")
-local completion = require("taskengine.completion")
+local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local growth = require("taskengine.canvas.growth")
 local options = require("taskengine.options")
 local plan = require("taskengine.canvas.plan")
 local result = require("taskengine.result")
@@ -13,43 +14,53 @@ local group_result = {}
 
 local FORGOTTEN_MAX <const> = 1000 -- in one call
 
---- The results of a group, an array: `group[i]`, `#group` and `ipairs` work.
+--- The results of a group, an array: `group[i]`, `#group` and `ipairs` work,
+-- for the members that are known: those that were sent, and in the end those
+-- that tasks of the group have added.
 -- @type GroupResult
 -- @tfield string id of the node that gathers them
 -- @tfield ?Flow flow what it is part of
 -- @tfield Results members one for each, in order
 local GroupResult = { __name = "taskengine.GroupResult" }
 
--- The ids of the members as results has them: runs of neighbours.
-local function parts_of(flow, outlet)
-  local parts, i = {}, 1
+-- The nodes of the members: runs of neighbours.
+local function ranges_of(flow, outlet)
+  local ranges, i = {}, 1
   while i <= outlet.count do
-    local from, node = i, plan.node_at(outlet, i)
+    local from, first = i, plan.node_at(outlet, i)
     while i < outlet.count
-      and plan.node_at(outlet, i + 1) == node + i + 1 - from do
+      and plan.node_at(outlet, i + 1) == first + i + 1 - from do
       i = i + 1
     end
-    parts[#parts + 1] = { from = from, to = i, id = flow:node_id(node) }
+    ranges[#ranges + 1] = {
+      first = flow.base + first, last = flow.base + first + i - from,
+    }
     i = i + 1
   end
-  return parts
+  return ranges
 end
 
 --- Makes one.
 -- @tparam Flow flow
 -- @tparam int node that gathers
 -- @tparam Outlet outlet the members
+-- @tparam int nodes how many the flow had when this was sent
 -- @treturn GroupResult
-function group_result.new(flow, node, outlet)
+function group_result.new(flow, node, outlet, nodes)
   local id = flow:node_id(node)
-  return setmetatable({
+  local self = setmetatable({
     id = id,
     flow = flow,
-    outlet = outlet,
+    nodes = nodes,
+    ranges = ranges_of(flow, outlet),
     whole = result.new(flow.client, id, { engine_id = id }),
-    members = results.new(flow.client, { keeps_result = true },
-      parts_of(flow, outlet)),
+    members = results.new(flow.client, { keeps_result = true }, {}),
   }, GroupResult)
+  for _, range in ipairs(self.ranges) do
+    results.append(self.members, core.envelope.id(flow.producer, range.first),
+      range.last - range.first + 1)
+  end
+  return self
 end
 
 --- Makes that of a group without members, which needs no Redis.
@@ -59,7 +70,7 @@ function group_result.empty()
   whole.outcome = { state = "SUCCESS", value = { n = 0 } }
   return setmetatable({
     id = "",
-    outlet = plan.several({}),
+    ranges = {},
     whole = whole,
     members = results.new(nil, { keeps_result = true }, {}),
   }, GroupResult)
@@ -103,12 +114,13 @@ function GroupResult:wait(timeout)
   return ok, ok == false and errors.cause(value) or value
 end
 
---- Yields results as their tasks end, see @{taskengine.as_completed}.
+--- Yields results as their tasks end, see @{taskengine.as_completed}; those of
+-- members that tasks of the group have added, too.
 -- @tparam[opt] number timeout in seconds, for all of them
 -- @return an iterator for a generic `for`
 -- @raise in the loop: TaskError of kind Timeout when the time is up
 function GroupResult:iter(timeout)
-  return completion.as_completed(self.members, timeout)
+  return growth.iterate(self, timeout)
 end
 
 local function value_of(one, opts)
@@ -119,8 +131,8 @@ local function value_of(one, opts)
   return value
 end
 
---- Waits for every member, whether others fail or not, and returns their values
--- in order.
+--- Waits for every member, also those that were added, whether others fail or
+-- not, and returns their values in order.
 -- @tparam[opt] table opts
 -- @tparam[opt] number opts.timeout in seconds, for all of them
 -- @tparam[opt=true] boolean opts.propagate false: errors stand in the table
@@ -130,7 +142,7 @@ end
 -- Timeout, BrokerUnavailable
 function GroupResult:join(opts)
   opts = options.check("join", options.JOIN, opts)
-  for _ in completion.as_completed(self.members, opts.timeout) do end
+  for _ in growth.iterate(self, opts.timeout) do end
   local out = { n = #self.members }
   for i = 1, out.n do
     out[i] = value_of(self.members[i], opts)
@@ -138,20 +150,13 @@ function GroupResult:join(opts)
   return out
 end
 
---- How many members have ended, however they did.
+--- How many members have ended, however they did; of all, also those that were
+-- added. From then on `#` counts these, too.
 -- @treturn int
 -- @raise TaskError of kind BrokerUnavailable, Forgotten
 function GroupResult:completed_count()
-  local outlet, count, i = self.outlet, 0, 1
-  while i <= outlet.count do
-    local first = plan.node_at(outlet, i)
-    local last = first
-    while i < outlet.count and plan.node_at(outlet, i + 1) == last + 1 do
-      i, last = i + 1, last + 1
-    end
-    count, i = count + self.flow:ended(first, last), i + 1
-  end
-  return count
+  growth.see(self)
+  return self.flow and self.flow:ended(self.ranges) or 0
 end
 
 --- Whether the group has ended: all have, or one has failed.
@@ -198,6 +203,7 @@ function GroupResult:forget()
   if not self.flow then
     return 0
   end
+  growth.see(self)
   local client, forgotten = self.flow.client, 0
   local ids = { self.id }
   for i = 1, #self.members do
@@ -214,7 +220,7 @@ end
 --- For people.
 -- @treturn string
 function GroupResult:__tostring()
-  return ("results of a group of %d"):format(self.outlet.count)
+  return ("results of a group of %d"):format(#self.members)
 end
 
 caller.guard_methods(GroupResult, "group")

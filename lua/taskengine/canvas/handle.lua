@@ -55,21 +55,30 @@ local function raise_gone(self)
   })
 end
 
---- How many nodes of a range have ended.
--- @tparam int first
--- @tparam int last
+-- A page of cells.
+local function read_cells(self, page)
+  local cells = self.client:ask("te1_flow_look",
+    { self.producer, "c", page * CELLS + 1, CELLS })
+  if cells == "" then
+    self:info() -- raises when nothing is known of it
+  end
+  return cells
+end
+
+--- How many nodes have ended.
+-- @tparam {table,...} ranges each from `first` to `last`, counted from the
+-- flow's first node
 -- @treturn int
 -- @raise TaskError of kind BrokerUnavailable, Forgotten
-function Flow:ended(first, last)
-  local count = 0
-  for from = first, last, CELLS do
-    local n = math.min(CELLS, last - from + 1)
-    local cells = self.client:ask("te1_flow_look",
-      { self.producer, "c", self.base + from, n })
-    if cells == "" then
-      self:info() -- raises when nothing is known of it
-    end
-    for at = 1, #cells, CELL_BYTES do
+function Flow:ended(ranges)
+  local count, page, cells = 0, nil, nil
+  for _, range in ipairs(ranges) do
+    for node = range.first, range.last do
+      if (node - 1) // CELLS ~= page then
+        page = (node - 1) // CELLS
+        cells = read_cells(self, page)
+      end
+      local at = (node - 1) % CELLS * CELL_BYTES + 1
       count = count + (HAS_ENDED[cells:sub(at, at)] and 1 or 0)
     end
   end

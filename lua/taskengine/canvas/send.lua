@@ -112,7 +112,8 @@ local function result_of(state)
   local whole = made.result
   local flow = handle.new(way, state.producer, state.base)
   if whole.kind == "group" then
-    return group_result.new(flow, whole.node, whole.outlet)
+    return group_result.new(flow, whole.node, whole.outlet,
+      flow.base + made.count)
   elseif whole.kind == "flow" then
     return flow_result.new(flow, whole.names, nodes_by_name(made))
   end
@@ -181,9 +182,9 @@ local REFUSALS <const> = {
 }
 
 -- Returns the number of nodes ahead of the new ones.
-local function transmit_addition(way, id, made, portion)
-  local args = { id:sub(1, PRODUCER_BYTES), core.envelope.seq(id),
-    core.envelope.new_producer(), made.count }
+local function transmit_addition(way, id, made, portion, name)
+  local args = { id:sub(1, PRODUCER_BYTES), core.envelope.seq(id), name,
+    made.count }
   table.move(portion, 1, #portion, #args + 1, args)
   local reply, problem = way:try("te1_flow_add", args)
   if problem then
@@ -207,9 +208,11 @@ end
 -- @tparam Canvas one
 -- @tparam App app the task's
 -- @tparam string id the task's, the engine's
+-- @tparam function name gives what the addition is called: one of that name is
+-- made once
 -- @treturn Result|GroupResult|FlowResult
 -- @raise see @{taskengine.bound.Self:add}
-function send.beside(one, app, id)
+function send.beside(one, app, id, name)
   local made = compile.plan(one, { joins = true })
   check_app("add: what is added by", made, app)
   if not made.app then
@@ -227,7 +230,7 @@ function send.beside(one, app, id)
     way = way,
     plan = made,
     producer = id:sub(1, PRODUCER_BYTES),
-    base = transmit_addition(way, id, made, portion),
+    base = transmit_addition(way, id, made, portion, name()),
     pieces = parts,
   }
 end

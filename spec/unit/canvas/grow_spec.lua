@@ -57,6 +57,73 @@ describe("A task that adds to its group", function()
       site.app:result(ids[2]):get(SOON) })
   end)
 
+  describe("is seen by who has sent the group", function()
+    local group
+
+    -- A member adds two, of which one adds another.
+    before_each(function()
+      local grow = site.app:task("grow", { bind = true }, function(self, x)
+        for _ = 1, x do
+          self:add(site.app.tasks.grow:s(x - 1))
+        end
+        return x
+      end)
+      group = te.group { grow:s(2), add:s(3, 3) }()
+    end)
+
+    it("in the results as they end", function()
+      local seen, sum_of = {}, 0
+      for one in group:iter(10) do
+        assert.is_nil(seen[one.id])
+        seen[one.id], sum_of = true, sum_of + one:get(SOON)
+      end
+      assert.equal(10, sum_of)
+      assert.equal(6, #group)
+    end)
+
+    it("in the table of all", function()
+      assert.same({ 2, 6, 1, 1, 0, 0, n = 6 }, group:join(SOON))
+      assert.same({ 2, 6, 1, 1, 0, 0, n = 6 }, group:get(SOON))
+      assert.equal(0, group[6]:get(SOON))
+    end)
+
+    it("in how many have ended", function()
+      assert.equal(2, #group)
+      group:get(SOON)
+      assert.equal(6, group:completed_count())
+      assert.equal(6, #group)
+      assert.equal(6, group:completed_count())
+    end)
+
+    it("in what is forgotten", function()
+      group:get(SOON)
+      assert.equal(7, group:forget())
+    end)
+
+    it("within the time for all", function()
+      site.is_resting = true
+      assert.error_matches(function()
+        for _ in group:iter(0.01) do end
+      end, "Timeout", 1, true)
+    end)
+  end)
+
+  it("asks once for all members of a group of chains", function()
+    local chains = {}
+    for i = 1, 50 do
+      chains[i] = add:s(i, 1) | add:s(1)
+    end
+    local group = te.group(chains)()
+    group:get(SOON)
+    local asked = 0
+    function site.transport.decide(name)
+      asked = asked + (name == "te1_flow_look" and 1 or 0)
+      return "done"
+    end
+    assert.equal(50, group:completed_count())
+    assert.equal(2, asked)
+  end)
+
   it("adds many, which are streamed too", function()
     local list = {}
     for i = 1, 300 do
@@ -110,6 +177,66 @@ describe("A task that adds to its group", function()
     end
     assert.same({ 1, 11, n = 2 }, te.group { grow:s(1) }():get(SOON))
     assert.equal(1, site:count("add"))
+  end)
+
+  describe("that runs again", function()
+    -- Runs twice; `make` gets its argument and how often it has run before.
+    local function retrying(make)
+      return site.app:task("retrying", { bind = true }, function(self, x)
+        local r = self:add(make(x, self.retries))
+        if self.retries == 0 then
+          self:retry { countdown = 0 }
+        end
+        return { x, r:get(SOON) }
+      end)
+    end
+
+    it("adds nothing that it has added before", function()
+      local one = retrying(function(x)
+        return add:s(x, 10)
+      end)
+      assert.same({ { 1, 11 }, { 2, 12 }, 11, 12, n = 4 },
+        te.group { one:s(1), one:s(2) }():get(SOON))
+      assert.equal(2, site:count("add"))
+    end)
+
+    it("adds what it has not added before", function()
+      local one = retrying(function(x, retries)
+        return add:s(x, retries)
+      end)
+      assert.same({ { 5, 6 }, 5, 6, n = 3 },
+        te.group { one:s(5) }():get(SOON))
+    end)
+
+    it("knows a canvas whose tables are in another order", function()
+      local first = site.app:task("first", function(t)
+        return t.a
+      end)
+      local one = retrying(function(_, retries)
+        local t = {}
+        for i = 0, 9 do
+          local k = retries == 0 and i or 9 - i
+          t["key" .. k] = k
+        end
+        t.a = "a"
+        return te.group { first:s(t) } | first:si { a = "b" }
+      end)
+      assert.same({ { 1, "b" }, "b", n = 2 },
+        te.group { one:s(1) }():get(SOON))
+      assert.equal(2, site:count("first"))
+    end)
+
+    it("adds as often as it adds the same in one run", function()
+      local grow = site.app:task("twice", { bind = true }, function(self)
+        self:add(add:s(1, 2))
+        self:add(add:s(1, 2))
+        if self.retries == 0 then
+          self:retry { countdown = 0 }
+        end
+      end)
+      te.group { grow:s() }():get(SOON)
+      assert.equal(2, site:count("add"))
+    end)
   end)
 
   it("is refused what cannot be added", function()
