@@ -34,9 +34,15 @@ local function make(fields)
   return setmetatable(fields, Canvas)
 end
 
+local function is_task(value)
+  local metatable = debug.getmetatable(value)
+  return type(value) == "table" and type(metatable) == "table"
+    and metatable.__name == "taskengine.Task"
+end
+
 -- What was given instead of a canvas.
 local function describe(value)
-  if type(value) == "table" and type(value.name) == "string" then
+  if is_task(value) then
     return ("%s; a call of it is written %s:s(...)"):format(tostring(value),
       value.name)
   end
@@ -54,17 +60,32 @@ function canvas.check(what, value)
   end
 end
 
+-- How long a list is. What is no list would lose a part without a word.
+local function length_of(what, list)
+  local n = math.tointeger(list.n) or 0
+  for key in pairs(list) do
+    if math.type(key) == "integer" and key >= 1 then
+      n = math.max(n, key)
+    elseif key ~= "n" then
+      caller.raise(("%s: a list expected, but it has a field '%s'"):format(what,
+        tostring(key)))
+    end
+  end
+  return n
+end
+
 -- A list of canvases that was given as one table or as several arguments.
-local function list_of(what, first, ...)
-  local list = { first, ... }
-  if select("#", ...) == 0 and type(first) == "table"
-    and not canvas.is(first) then
+local function list_of(what, ...)
+  local list, n = { ... }, select("#", ...)
+  local first = list[1]
+  if n == 1 and type(first) == "table" and not canvas.is(first) then
     if getmetatable(first) ~= nil then
       canvas.check(what, first)
     end
-    list = table.move(first, 1, #first, 1, {})
+    n = length_of(what, first)
+    list = table.move(first, 1, n, 1, {})
   end
-  for i = 1, #list do
+  for i = 1, n do
     if not canvas.is(list[i]) then
       canvas.check(("%s: element %d"):format(what, i), list[i])
     end
@@ -150,7 +171,7 @@ end
 -- @raise when a node is not as it must be, waits for one that is missing, or
 -- for itself
 function canvas.flow(about)
-  local nodes, problem = graph.read(about, canvas.is)
+  local nodes, problem = graph.read(about, canvas.is, describe)
   if not nodes then
     caller.raise("flow: " .. problem)
   end
@@ -211,19 +232,16 @@ function Canvas:clone(args, opts)
   return opts and other:set(opts) or other
 end
 
-local function attach(self, field, what, list)
-  list = canvas.is(list) and { list } or list
-  if type(list) ~= "table" then
-    canvas.check(what, list)
+local function attach(self, field, what, given)
+  if type(given) ~= "table" or is_task(given) then
+    canvas.check(what, given)
   end
-  self[field] = self[field] or {}
-  for i = 1, #list do
-    canvas.check(what, list[i])
-    table.insert(self[field], list[i])
-  end
+  local list = canvas.is(given) and { given } or list_of(what, given)
   if #list == 0 then
-    canvas.check(what, list)
+    canvas.check(what, given)
   end
+  local there = self[field] or {}
+  self[field] = table.move(list, 1, #list, #there + 1, there)
 end
 
 --- Sets options: those of @{taskengine.task.Task:apply_async}. What is made of

@@ -87,10 +87,12 @@ end
 
 local build = {} -- by kind
 
--- A feed from one outlet. A table that has names comes out of one node.
+-- A feed from one outlet. A table that has names, or nothing in it, comes out
+-- of one node.
 local function feed_from(self, outlet, kind)
+  local is_one = outlet.names or outlet.count == 0
   return { {
-    outlet = outlet.names and self.plan:seal(outlet) or outlet,
+    outlet = is_one and self.plan:seal(outlet) or outlet,
     kind = kind or "f",
   } }
 end
@@ -167,21 +169,8 @@ local function add_nodes(list, outlet)
   end
 end
 
--- A group without members is a node that gathers nothing.
-local function build_empty(self, feed)
-  local made = self.plan
-  local node = made:add(plan.JOIN)
-  if feed then
-    made:connect(node, feed, true)
-  end
-  return plan.one(node)
-end
-
 local function build_group(self, one, feed, front, options)
   local members = one.members
-  if #members == 0 then
-    return build_empty(self, feed)
-  end
   front, options = join_front(front, one.front), merge(options, one.options)
   feed = spread(self, feed, #members)
   local list = {}
@@ -191,7 +180,9 @@ local function build_group(self, one, feed, front, options)
     add_nodes(list, member.kind == "group" and outlet
       or self.plan:seal(outlet))
   end
-  return plan.several(list)
+  local outlet = plan.several(list)
+  outlet.feed = feed -- of a group without members
+  return outlet
 end
 
 local function build_chord(self, one, feed, front, options)
@@ -265,9 +256,10 @@ local function add_result(self, one, outlet)
   end
 end
 
--- As in a group: one right in it is part of it.
+-- As in a group: one right in it is part of it; if it has members.
 local function join_all(self, one, outlet)
-  outlet = one.kind == "group" and outlet or self.plan:seal(outlet)
+  local is_part = one.kind == "group" and outlet.count > 0
+  outlet = is_part and outlet or self.plan:seal(outlet)
   for i = 1, outlet.count do
     self.plan:join(plan.node_at(outlet, i))
   end

@@ -62,15 +62,19 @@ local function read_after(where, after)
   return list
 end
 
-local function read_node(name, given, is_canvas)
+local function read_node(name, given, is_canvas, describe)
   local where = ("the node '%s'"):format(tostring(name))
   if type(name) ~= "string" then
     return nil, check.problem("the name of a node", check.string, name)
   elseif type(given) ~= "table" then
     return nil, check.problem(where, check.table, given)
+  elseif is_canvas(given) then
+    return nil, ("%s: a table expected, with the signature as its first"
+      .. " element: { %s, after = { ... } }"):format(where, given.kind == "task"
+      and given.task.name .. ":s(...)" or given.kind)
   elseif not is_canvas(given[1]) then
     return nil, ("%s: a signature expected as its first element, got %s")
-      :format(where, check.describe(given[1]))
+      :format(where, describe(given[1]))
   end
   for key in pairs(given) do
     if key ~= 1 and key ~= "after" then
@@ -179,19 +183,21 @@ end
 --- Reads a flow.
 -- @tparam table about see @{taskengine.canvas.flow}
 -- @tparam function is_canvas whether a value can be a node
+-- @tparam function describe what a value is that cannot
 -- @treturn[1] {table,...} the nodes, each behind what it waits for: `name`,
 -- `canvas`, `after` (a list of `name`, `kind`, a letter of
 -- @{graph.POLICIES}, and `is_named`), `is_sink`
 -- @return[2] nil
 -- @treturn[2] string what is wrong
-function graph.read(about, is_canvas)
+function graph.read(about, is_canvas, describe)
   local problem = check_about(about)
   if problem then
     return nil, problem
   end
   local nodes = {}
   for _, name in ipairs(sorted_keys(about.nodes)) do
-    nodes[name], problem = read_node(name, about.nodes[name], is_canvas)
+    nodes[name], problem = read_node(name, about.nodes[name], is_canvas,
+      describe)
     if not nodes[name] then
       return nil, problem
     end

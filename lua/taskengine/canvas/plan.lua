@@ -67,6 +67,7 @@ end
 -- @tfield boolean is_table
 -- @tfield ?Outlet sealed the node that gathers them
 -- @tfield ?{string,...} names of them, where the table has those
+-- @tfield ?{Part,...} feed what an empty one waits for
 
 --- The outlet of one node.
 -- @tparam int node
@@ -210,7 +211,11 @@ function Plan:seal(outlet)
   elseif not outlet.sealed then
     local node = self:add(plan.JOIN)
     self.names[node] = outlet.names
-    self:connect(node, { { outlet = outlet, kind = "f" } })
+    if outlet.count > 0 then
+      self:connect(node, { { outlet = outlet, kind = "f" } })
+    elseif outlet.feed then
+      self:connect(node, outlet.feed, true)
+    end
     self.shape[node] = nil -- it is the table
     outlet.sealed = plan.one(node)
   end

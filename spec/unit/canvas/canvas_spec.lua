@@ -100,12 +100,26 @@ describe("taskengine.canvas", function()
     assert_refused("chain: at least one signature expected", te.chain)
     assert_refused("group: element 1: " .. WANTED .. " got task add; a call of"
       .. " it is written add:s(...)", te.group, { add })
+    assert_refused("group: element 1: " .. WANTED .. " got a table", te.group,
+      { { name = "result of something" } })
     assert_refused("|: the right side: " .. WANTED .. ' got "x"', function()
       return add:s(1) | "x"
     end)
     assert_refused("|: the left side: " .. WANTED .. " got 7", function()
       return 7 | add:s(1)
     end)
+  end)
+
+  it("refuses a list of which it would lose a part", function()
+    assert_refused("group: element 2: " .. WANTED .. " got nil", te.group,
+      { add:s(1), nil, add:s(2) })
+    assert_refused("group: element 2: " .. WANTED .. " got nil", te.group,
+      add:s(1), nil)
+    assert_refused("chain: element 1: " .. WANTED .. " got nil", te.chain,
+      table.pack(nil, add:s(1)))
+    assert_refused("group: a list expected, but it has a field 'first'",
+      te.group, { first = add:s(1) })
+    assert.equal("group of 2", tostring(te.group(table.pack(add:s(), add:s()))))
   end)
 
   it("refuses a chord over what is no group", function()
@@ -123,8 +137,8 @@ describe("taskengine.canvas", function()
     local one = add:s(1)
     assert_refused("link: " .. WANTED .. " got a function", one.link, one,
       print)
-    assert_refused("on_error: " .. WANTED .. " got task sum; a call of it is"
-      .. " written sum:s(...)", one.on_error, one, { sum })
+    assert_refused("on_error: element 1: " .. WANTED .. " got task sum; a call"
+      .. " of it is written sum:s(...)", one.on_error, one, { sum })
     assert_refused("link_error: " .. WANTED .. " got a table", one.link_error,
       one, {})
     assert_refused("set: link: a signature, or a list of them expected, got 7",

@@ -95,6 +95,15 @@ describe("taskengine.canvas.compile", function()
       te.chain(add:s(1), te.group {}, sum:s()))
   end)
 
+  it("takes nothing from an empty group right in a group", function()
+    assert_plan({ "1 add(1)", "2 * <- f1" },
+      te.group { te.group {}, add:s(1), te.group { te.group {} } })
+    assert_plan({ "1 add(1)", "2 * <- s1 takes ", "3 sum() <- f2" },
+      te.chain(add:s(1), te.group { te.group {}, te.group {} }, sum:s()))
+    assert_plan({ "1 *", "2 sum() <- f1", "3 add(1)", "4 * <- f3" },
+      te.group { te.group {}:link(sum:s()), add:s(1) })
+  end)
+
   it("lets callbacks follow without changing the result", function()
     local result = assert_plan({
       "1 add(1)", "2 add(2) <- f1", "3 err() <- e1 [e2]", "4 sum() <- f1",

@@ -68,7 +68,9 @@ describe("te.flow", function()
     assert_refused("the name of a node: a string expected, got 1",
       { nodes = { { add:s() } } })
     assert_node_refused("the node 'a': a signature expected as its first"
-      .. " element, got a table", { add })
+      .. " element, got task add; a call of it is written add:s(...)", { add })
+    assert_node_refused("the node 'a': a table expected, with the signature as"
+      .. " its first element: { add:s(...), after = { ... } }", add:s(1))
     assert_node_refused("the node 'a': a table expected, got a function", print)
     assert_node_refused("the node 'a': unknown field 'afte' (did you"
       .. " mean 'after'?)", { add:s(), afte = {} })
