@@ -37,12 +37,23 @@ local function read_error(fields, id, name)
   }
 end
 
+-- Says it in the message, too; unless that has come through a task that says it
+-- again.
+local function add_reason(e, fields)
+  local reason = type(fields) == "table"
+    and (": %s: %s"):format(e.cause.kind, e.cause.message)
+  if reason and e.message:sub(-#reason) ~= reason then
+    e.message = e.message .. reason
+  end
+end
+
 -- The same with the error of the task because of which this one never ran.
 local function read_failure(fields, id, name)
   local e = read_error(fields, id, name)
   local value = e.value
   if e.kind == "DependencyFailed" and type(value) == "table" then
     e.cause = read_error(value.error, text(value.id, nil))
+    add_reason(e, value.error)
   end
   return e
 end

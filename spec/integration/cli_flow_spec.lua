@@ -56,7 +56,8 @@ describe("taskengine flow", function()
         save = { s("sum"), after = { "load" } },
       },
     }()
-    assert.equal(("etl  %s  running, 0 of 2 ended\nload: add  RELEASED\n"
+    assert.equal(("etl  %s  running, 0 of 2 ended\nload: add  RELEASED"
+      .. "  T s so far\n"
       .. "save: sum  WAITING\n"):format(r.id), shown(r.id))
     local all = assert(core.json.decode(shown(r.id, "--json")))
     local released = all.nodes[1].released
@@ -88,8 +89,8 @@ describe("taskengine flow", function()
     local path = site.dir .. "/needed"
     local broken = (s("need_file", path) | s("note", site.dir .. "/notes"))()
     wait_for_end(broken.flow)
-    assert.matches("need_file  FAILURE  T s\nnote  UNMET\n",
-      shown(broken.flow.id), 1, true)
+    assert.matches("need_file  FAILURE  T s\nnote  UNMET\nfailed: need_file "
+      .. broken.flow:node_id(1) .. ": Error: ", shown(broken.flow.id), 1, true)
     files.write(path, site.dir .. "/notes")
     local ended = run(broken.flow.id, "--retry-failed")
     assert.same({ 0, "what failed runs again\n", "" },

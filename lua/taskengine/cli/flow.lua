@@ -3,24 +3,28 @@
 
 local common = require("taskengine.cli.common")
 local core = require("taskengine.core")
+local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local flow_dot = require("taskengine.cli.flow_dot")
 local flow_graph = require("taskengine.cli.flow_graph")
 local flow_tree = require("taskengine.cli.flow_tree")
 local handle = require("taskengine.canvas.handle")
 local link = require("taskengine.cli.link")
+local record = require("taskengine.record")
 local say = require("taskengine.cli.say")
 local show = require("taskengine.cli.show")
 
 local flow = {}
+
+local PRODUCER_BYTES <const> = 12
 
 flow.spec = {
   name = "flow",
   usage = "flow ID [OPTIONS]",
   about = "Shows a chain, group, chord or flow that was sent: what follows"
     .. " what, how each task stands, and how long it took from when it could"
-    .. " run to its end. The id is that of the flow, or of any task in it."
-    .. " More than 12 that are alike are one line.",
+    .. " run to its end, and why what failed did. The id is that of the flow,"
+    .. " or of any task in it. More than 12 that are alike are one line.",
   operands = { "ID" },
   options = {
     {
@@ -79,7 +83,7 @@ local function write_json(graph)
   local nodes = {}
   for i, node in ipairs(graph.nodes) do
     nodes[i] = {
-      id = core.envelope.id(graph.id:sub(1, 12), i),
+      id = core.envelope.id(graph.id:sub(1, PRODUCER_BYTES), i),
       name = node.label,
       task = node.task,
       state = node.state,
@@ -103,11 +107,47 @@ local function write_lines(lines)
   end
 end
 
-local function write_tree(graph)
+local FAILURES_MAX <const> = 12
+
+-- The numbers of nodes in a state, the first of them; and how many there are.
+local function nodes_in(graph, state)
+  local list, count = {}, 0
+  for i, node in ipairs(graph.nodes) do
+    if node.state == state then
+      count = count + 1
+      list[count] = count <= FAILURES_MAX and i or nil
+    end
+  end
+  return list, count
+end
+
+-- What failed, and why. Where nothing has by itself, a flow to which a task
+-- had delegated failed: that is the cause of what could not run.
+local function failure_lines(way, graph)
+  local nodes, count = nodes_in(graph, "failure")
+  if count == 0 then
+    nodes = { nodes_in(graph, "unmet")[1] }
+  end
+  local producer, lines = graph.id:sub(1, PRODUCER_BYTES), {}
+  for _, i in ipairs(nodes) do
+    local id = core.envelope.id(producer, i)
+    local e = record.read(way:outcome(id), id, graph.nodes[i].task).error
+    local cause = e and errors.cause(e)
+    lines[#lines + 1] = cause and ("failed: %s%s: %s: %s"):format(
+      cause.name and cause.name .. " " or "", cause.id, cause.kind,
+      cause.message)
+  end
+  lines[#lines + 1] = count > #nodes and #nodes > 0
+    and ("failed: %d more"):format(count - #nodes) or nil
+  return lines
+end
+
+local function write_tree(way, graph)
   io.write(("%s%s  %s, %d of %d ended\n"):format(
     graph.name ~= "" and graph.name .. "  " or "", graph.id, graph.state,
     graph.count - graph.left, graph.count))
   write_lines(flow_tree.lines(graph))
+  write_lines(failure_lines(way, graph))
 end
 
 --- Runs the command.
@@ -133,7 +173,7 @@ function flow.run(given)
   elseif given.dot then
     write_lines(flow_dot.lines(graph))
   else
-    write_tree(graph)
+    write_tree(way, graph)
   end
   return exit.OK
 end

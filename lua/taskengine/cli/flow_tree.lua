@@ -22,9 +22,16 @@ local function seconds(node)
   return node.released and node.ended and node.ended - node.released
 end
 
-local function state_text(node)
-  local took = seconds(node)
-  return node.state:upper() .. (took and ("  %.3f s"):format(took) or "")
+-- What can run, or runs, has taken so long until now.
+local function so_far(graph, node)
+  return node.state == "released" and node.released and graph.age
+    and math.max(graph.age - node.released, 0)
+end
+
+local function state_text(graph, node)
+  local took, until_now = seconds(node), so_far(graph, node)
+  return node.state:upper() .. (took and ("  %.3f s"):format(took)
+    or until_now and ("  %.3f s so far"):format(until_now) or "")
 end
 
 -- How often each state, and how long they took.
@@ -103,7 +110,7 @@ local function write_steps(self, list, prefix)
     return
   end
   for _, node in ipairs(nodes) do
-    emit(self, prefix, name_of(node) .. "  " .. state_text(node))
+    emit(self, prefix, name_of(node) .. "  " .. state_text(self.graph, node))
   end
 end
 

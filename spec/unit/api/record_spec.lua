@@ -50,6 +50,21 @@ describe("taskengine.record", function()
     end
   end)
 
+  it("says of what never ran why that is, once", function()
+    local function error_of(message, cause)
+      return record.read(record.failure {
+        kind = "DependencyFailed",
+        message = message,
+        value = { id = ID, error = cause },
+      }, ID).error
+    end
+    local e = error_of("it needs x", { kind = "Mine", message = "no" })
+    assert.same({ "it needs x: Mine: no", "Mine", "no", ID },
+      { e.message, e.cause.kind, e.cause.message, e.cause.id })
+    assert.equal(e.message, error_of(e.message, e.cause).message)
+    assert.equal("it needs x", error_of("it needs x").message)
+  end)
+
   it("says what is not known", function()
     for bytes, message in pairs {
       ["-"] = "its result is gone: it has expired, was forgotten or never kept",
