@@ -5,22 +5,27 @@
 
 #include "record.h"
 
-// Whether it goes into a common operation: nothing but the outcome changes.
-static bool is_plain(const te_task *t) {
-  return t->end == TE_END_OUTCOME && !t->is_told &&
-         te_record_is_success(te_slice_of(t->record, t->record_size)) &&
-         t->envelope.alias.size == 0 && t->envelope.flow.size == 0 &&
-         t->envelope.unique.size == 0 &&
-         (t->envelope.flags & TE_FLAG_HAS_PAST) == 0;
-}
-
 static bool keeps_result(const te_task *t) {
   return (t->envelope.flags & TE_FLAG_NO_RESULT) == 0 &&
          t->envelope.result_ttl_s > 0;
 }
 
+static bool is_node(const te_task *t) {
+  return t->envelope.flow.size > 0;
+}
+
+// Whether it goes into a common operation: nothing but the outcome changes,
+// and what the end of a node sets off.
+static bool is_plain(const te_task *t) {
+  return t->end == TE_END_OUTCOME && !t->is_told &&
+         te_record_is_success(te_slice_of(t->record, t->record_size)) &&
+         t->envelope.alias.size == 0 && t->envelope.unique.size == 0 &&
+         (t->envelope.flags & TE_FLAG_HAS_PAST) == 0 &&
+         (!is_node(t) || keeps_result(t));
+}
+
 static bool go_together(const te_task *a, const te_task *b) {
-  if (!is_plain(a) || !is_plain(b)) return false;
+  if (!is_plain(a) || !is_plain(b) || is_node(a) != is_node(b)) return false;
   if (!te_slice_equal(a->envelope.queue, b->envelope.queue)) return false;
   if (!keeps_result(a)) return !keeps_result(b);
   return keeps_result(b) &&
@@ -58,7 +63,7 @@ size_t te_report_take(te_list *ended, te_list *told) {
     te_list_add_last(told, link);
     args += count_args(before, t);
     bytes += t->record_size;
-    if (t->envelope.flow.size > 0 && ++nodes == TE_REPORT_NODES_MAX) break;
+    if (is_node(t) && ++nodes == TE_REPORT_NODES_MAX) break;
     before = t;
   }
   return args;
@@ -66,7 +71,7 @@ size_t te_report_take(te_list *ended, te_list *told) {
 
 bool te_report_has_flow(const te_list *told) {
   te_list_each (link, told)
-    if (task_of(link)->envelope.flow.size > 0) return true;
+    if (is_node(task_of(link))) return true;
   return false;
 }
 
@@ -111,7 +116,7 @@ static te_list *write_run(const writer *w, te_list *first,
   } while (end != told && go_together(t, task_of(end)));
 
   bool keeps = keeps_result(t);
-  w->add(w->arg, te_slice_str(keeps ? "s" : "d"));
+  w->add(w->arg, te_slice_str(is_node(t) ? "m" : keeps ? "s" : "d"));
   w->add(w->arg, t->envelope.queue);
   if (keeps) write_number(w, t->envelope.result_ttl_s);
   write_number(w, n);

@@ -18,6 +18,7 @@ local Run = {}
 Run.__index = Run
 
 local WORKERS <const>, QUEUES <const> = 3, { "a", "b" }
+local NO_RESULT <const>, HAS_PAST <const> = 1, 16 -- flags
 local CELL_BYTES <const>, TTL_S <const> = 12, 600
 local REVOKED <const>, LOST <const> = "R\x80", "F\x81\xa4kind\xaaWorkerLost"
 local IS_OPEN <const> = { ["\0"] = true, r = true, g = true }
@@ -125,7 +126,8 @@ function Run:delivered(wid, bytes, number)
   check(e.body == string.pack(">I4", #inputs) .. table.concat(inputs)
     .. "\x91\x90", "node %d begins with other inputs", i)
   table.insert(self.deliveries,
-    { wid = wid, field = envelope.field(bytes, number), node = i })
+    { wid = wid, field = envelope.field(bytes, number), node = i,
+      queue = e.queue, is_plain = e.flags & (NO_RESULT | HAS_PAST) == 0 })
 end
 
 function Run:commit(i, record)
@@ -155,7 +157,11 @@ function Run:finish(delivery, record)
     number = s.fetches
     table.move({ "t", self.chance:upto(3), number }, 1, 3, 3, args)
   end
-  table.move({ "o", delivery.field, record }, 1, 3, #args + 1, args)
+  local operation = { "o", delivery.field, record }
+  if delivery.is_plain and record:sub(1, 1) == "S" and self:one_in(2) then
+    operation = { "m", delivery.queue, 60, 1, delivery.field, record }
+  end
+  table.move(operation, 1, #operation, #args + 1, args)
   local reply = s:call("finish", table.unpack(args))
   if reply[1] == "FENCED" then
     return

@@ -74,8 +74,7 @@ describe("report", function()
     add("o", "S\7", { alias = "order-7" })
     add("o", "S\8", { flags = HAS_PAST })
     add("o", "S\9")
-    add("o", "S\10", { flow = envelope.id("FlowfGHI0123", 0), node = 1 })
-    add("o", "S\11", { digest = ("d"):rep(16) })
+    add("o", "S\10", { digest = ("d"):rep(16) })
     assert.same({
       "s", "default", "86400", "1", field(1), "S\1",
       "o", field(2), "Fx",
@@ -87,8 +86,33 @@ describe("report", function()
       "o", field(8), "S\8",
       "s", "default", "86400", "1", field(9), "S\9",
       "o", field(10), "S\10",
-      "o", field(11), "S\11",
     }, write())
+  end)
+
+  it("sends nodes of flows together that succeed and keep it", function()
+    local function node(record, envelope_of)
+      envelope_of = envelope_of or {}
+      envelope_of.flow = envelope.id("FlowfGHI0123", 0)
+      envelope_of.node = 1
+      add("o", record, envelope_of)
+    end
+    node("S\1")
+    node("S\2")
+    add("o", "S\3")
+    node("S\4", { ttl_s = 7 })
+    node("S\5", { flags = NO_RESULT })
+    node("S\6", { flags = HAS_PAST })
+    node("Fx")
+    assert.same({
+      "m", "default", "86400", "2", field(1), "S\1", field(2), "S\2",
+      "s", "default", "86400", "1", field(3), "S\3",
+      "m", "default", "7", "1", field(4), "S\4",
+      "o", field(5), "S\5",
+      "o", field(6), "S\6",
+      "o", field(7), "Fx",
+    }, write())
+    r:lose()
+    assert.same({ "o", field(1), "S\1" }, { table.unpack(write(), 1, 3) })
   end)
 
   it("sends a verdict without its letter", function()
@@ -142,9 +166,9 @@ describe("report", function()
     for _ = 1, report.NODES_MAX + 5 do
       add("o", "S\1", { flow = envelope.id("FlowfGHI0123", 0), node = 1 })
     end
-    assert.equal(6 + 3 * report.NODES_MAX, #write())
+    assert.equal(6 + 4 + 2 * report.NODES_MAX, #write())
     assert.same({ 5, report.NODES_MAX + 1 }, { r:confirm() })
-    assert.equal(15, #write())
+    assert.equal(4 + 2 * 5, #write())
   end)
 
   it("takes so many bytes at a time, but always one task", function()

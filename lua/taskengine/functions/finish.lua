@@ -27,6 +27,8 @@ function te.SIZES.t(args, i)
     or nil
 end
 
+te.SIZES.m = te.SIZES.s
+
 -- Where each operation starts; nil when one is not as it must be, in which
 -- case nothing is done at all.
 local function parse(args)
@@ -182,6 +184,30 @@ function te.OPERATIONS.s(state, args, i)
   end
   for prefix, outcomes in pairs(chunks) do
     te.put_outcomes(P .. "v:" .. prefix, outcomes, args[i + 2] * 1000)
+  end
+  te.count(P, args[i + 1], "done", own)
+  return own
+end
+
+-- The same of nodes of flows, which end with what that sets off.
+function te.OPERATIONS.m(state, args, i)
+  local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
+  local own = take_all(state, args, first, last, 2)
+  if own == 0 then
+    return 0
+  end
+  local waits = te.waited_for(P)
+  for k = first, last, 2 do
+    local id, outcome = sub(args[k], 1, 20), args[k + 1]
+    local f, node = te.flow(P, sub(id, 1, 12)), te.node_of(id)
+    if f and node <= f.n then
+      te.end_node(f, node, outcome, nil, nil, id)
+    else
+      te.put_outcome(P, id, outcome, args[i + 2] * 1000)
+    end
+    if waits and (waits == true or waits[id]) then
+      te.tell(P, id, outcome)
+    end
   end
   te.count(P, args[i + 1], "done", own)
   return own

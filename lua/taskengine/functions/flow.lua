@@ -19,6 +19,7 @@ local STATE_OF = {
 }
 -- What one call does beside its own work: a release counts for three.
 local STEPS_MAX = 1000
+local NONE = "\0\0\0\0" -- no piece has this number
 local NIL, ERRBACK = "S\192", 2 ^ 31
 local CONTINUES = { c = true, i = true }
 
@@ -56,16 +57,23 @@ local function make_pairs()
   end
 end
 
+-- What the ids of neighbours have in common, of the last ones asked for.
+local front = { producer = "", block = 0, bytes = "" }
+
 -- Of a flow's nodes, which are fewer than 62^6.
 function te.node_id(producer, i)
-  if not pairs_of_digits[0] then
-    make_pairs()
+  local low = i % PAIRS
+  local block = (i - low) / PAIRS
+  if front.producer ~= producer or front.block ~= block then
+    if not pairs_of_digits[0] then
+      make_pairs()
+    end
+    local middle = block % PAIRS
+    front.producer, front.block = producer, block
+    front.bytes = producer .. "00"
+      .. pairs_of_digits[(block - middle) / PAIRS] .. pairs_of_digits[middle]
   end
-  local d = i % PAIRS
-  i = (i - d) / PAIRS
-  local c = i % PAIRS
-  return producer .. "00" .. pairs_of_digits[(i - c) / PAIRS]
-    .. pairs_of_digits[c] .. pairs_of_digits[d]
+  return front.bytes .. pairs_of_digits[low]
 end
 
 -- The flow of a producer, when it is sealed and still there; or nil.
@@ -84,8 +92,9 @@ function te.flow(P, producer)
         written = v[2], held = v[10], holds = v[11],
         stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
-        ends = {}, ends_read = 0,
+        templates = {}, ends = {}, ends_read = 0, followed = 0,
       }
+      f.released = RELEASED .. "\0" .. f.stamp .. "\0\0\0\0\0"
       te.opened[#te.opened + 1] = f
     end
     te.flows[producer] = f
@@ -108,29 +117,42 @@ function te.flow_of(P, env)
   end
 end
 
+-- Where in the window a cell begins; it may have to be read.
+local function find_cell(f, i)
+  if not f.window or i < f.first or i >= f.first + f.width then
+    f.width = f.width and WIDE_WINDOW or WINDOW
+    f.first = i - (i - 1) % f.width
+    local from = (f.first - 1) * CELL_BYTES
+    f.window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
+      te.text(from + f.width * CELL_BYTES - 1))
+  end
+  return (i - f.first) * CELL_BYTES + 1
+end
+
 local function cell(f, i)
   local bytes = f.cells[i]
   if not bytes then
-    if not f.window or i < f.first or i >= f.first + f.width then
-      f.width = f.width and WIDE_WINDOW or WINDOW
-      f.first = i - (i - 1) % f.width
-      local from = (f.first - 1) * CELL_BYTES
-      f.window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
-        te.text(from + f.width * CELL_BYTES - 1))
-    end
-    local at = (i - f.first) * CELL_BYTES + 1
+    local at = find_cell(f, i)
     bytes = sub(f.window, at, at + CELL_BYTES - 1)
   end
   return bytes
 end
 
 function te.node_state(f, i)
-  return sub(cell(f, i), 1, 1)
+  local bytes = f.cells[i]
+  if bytes then
+    return sub(bytes, 1, 1)
+  end
+  local at = find_cell(f, i)
+  return sub(f.window, at, at)
 end
 
 local function set_cell(f, i, bytes)
   if not f.cells[i] then
-    f.changed[#f.changed + 1] = i
+    local changed = f.changed
+    local n = #changed
+    f.is_unsorted = f.is_unsorted or n > 0 and changed[n] > i
+    changed[n + 1] = i
   end
   f.cells[i] = bytes
 end
@@ -176,6 +198,11 @@ local function read_run(f, first, last)
   read_records(f, nodes)
 end
 
+-- The number of a record's out-edges, as it stands there.
+local function edges_of(record)
+  return record and #record >= te.NODE_HEAD_BYTES and sub(record, 3, 6) or NONE
+end
+
 -- The records of the next nodes that have ended, and their edges, where there
 -- are several.
 local function read_ended(f)
@@ -188,14 +215,16 @@ local function read_ended(f)
     return
   end
   read_records(f, nodes)
+  local before = NONE
   for k = 1, #nodes do
-    local record = f.records[nodes[k]]
-    local o = record and #record >= te.NODE_HEAD_BYTES
-      and te.number_at(record, 3, 4) or 0
-    local name = "o" .. te.text(o)
-    if o > 0 and pieces[name] == nil then
-      pieces[name] = false
-      names[#names + 1] = name
+    local o = edges_of(f.records[nodes[k]])
+    if o ~= NONE and o ~= before then
+      local name = "o" .. te.text(te.number_at(o, 1, 4))
+      if pieces[name] == nil then
+        pieces[name] = false
+        names[#names + 1] = name
+      end
+      before = o
     end
   end
   if names[1] then
@@ -223,23 +252,27 @@ function te.note_root(f, id)
 end
 
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
--- after the first end changes nothing: false.
-function te.end_node(f, i, record, state, attempt)
+-- after the first end changes nothing: false. The node's id may be given, where
+-- it is at hand.
+function te.end_node(f, i, record, state, attempt, id)
   local before = cell(f, i)
   if not IS_OPEN[sub(before, 1, 1)] then
     return false
   end
-  local id = te.node_id(f.producer, i)
+  id = id or te.node_id(f.producer, i)
   state = state or STATE_OF[sub(record, 1, 1)] or DONE
-  set_cell(f, i, state .. (attempt or sub(before, 2, 2)) .. sub(before, 3, 7)
-    .. f.stamp)
+  set_cell(f, i, attempt and state .. attempt .. sub(before, 3, 7) .. f.stamp
+    or state .. sub(before, 2, 7) .. f.stamp)
   te.keep_outcome(id, record)
   f.left = f.left - 1
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
   end
   f.ends[#f.ends + 1] = i
-  add_work(f.producer, "e", i, 1)
+  if not f.is_following then
+    f.is_following = true
+    add_work(f.producer, "ends", 0, 1)
+  end
   return true
 end
 
@@ -280,7 +313,8 @@ function te.keep_outcome(id, record)
     chunk = {}
     te.chunks[key] = chunk
   end
-  chunk[#chunk + 1], chunk[#chunk + 2] = sub(id, 20), record
+  local n = #chunk
+  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
   te.pending[id] = record
 end
 
@@ -322,7 +356,7 @@ function te.set_off(f, i, record)
 end
 
 function te.mark_released(f, i)
-  set_cell(f, i, RELEASED .. "\0" .. f.stamp .. "\0\0\0\0\0")
+  set_cell(f, i, f.released)
 end
 
 function te.set_node_state(f, i, state)
@@ -341,16 +375,17 @@ function te.arrivals(f, i)
     call("HGET", f.P .. "gw:" .. f.producer, te.text(i)) or 0)
 end
 
-function te.count_arrival(f, i)
-  f.arrived[i] = te.arrivals(f, i) + 1
+function te.count_arrivals(f, i, n)
+  f.arrived[i] = te.arrivals(f, i) + n
   return f.arrived[i]
 end
 
-local function arrive(f, i)
+-- So many edges arrive at a node.
+local function arrive(f, i, n)
   local record = te.node_state(f, i) == WAITS and te.node_record(f, i)
   if record then
     local need = te.node_need(record) % ERRBACK
-    if need <= 1 or te.count_arrival(f, i) >= need then
+    if need <= 1 or te.count_arrivals(f, i, n) >= need then
       te.set_off(f, i, record)
     end
   end
@@ -365,12 +400,12 @@ local function follow(f, from, state, kind, target)
     te.end_delegated(f, from, target)
   elseif kind == "e" then
     if not is_failure then
-      arrive(f, target)
+      arrive(f, target, 1)
     elseif te.node_state(f, target) == WAITS then
       te.release_node(f, target)
     end
   elseif state == DONE or CONTINUES[kind] then
-    arrive(f, target)
+    arrive(f, target, 1)
   elseif te.node_state(f, target) == WAITS then
     if is_failure and f.revoked then
       end_and_tell(f, target, f.revoked, REVOKED)
@@ -396,22 +431,18 @@ local EDGE_BYTES = 6
 local WORK = {}
 te.FLOW_WORK = WORK
 
--- The out-edges of node a, from byte b on.
-function WORK.e(f, item)
-  local i = item.a
-  if f.records[i] == nil and f.ends[f.ends_read + 1] then
-    read_ended(f)
-  end
+-- What the end of a node sets off, from a byte of its out-edges on. Returns the
+-- byte where it stopped; nil when that is all.
+local function follow_edges(f, i, from)
   local record = te.node_record(f, i)
   local k = record and te.number_at(record, 3, 4) or 0
   if k == 0 then
-    return true
+    return nil
   end
   local edges, state = te.flow_piece(f, "o" .. te.text(k)), te.node_state(f, i)
-  for at = item.b, #edges, EDGE_BYTES do
+  for at = from, #edges, EDGE_BYTES do
     if te.steps <= 0 then
-      item.b = at
-      return false
+      return at
     end
     te.steps = te.steps - 1
     local target = te.node_named(byte(edges, at + 1),
@@ -420,21 +451,93 @@ function WORK.e(f, item)
       follow(f, i, state, sub(edges, at, at), target)
     end
   end
+end
+
+-- The out-edges of node a, from byte b on.
+function WORK.e(f, item)
+  local stopped_at = follow_edges(f, item.a, item.b)
+  item.b = stopped_at or item.b
+  return stopped_at == nil
+end
+
+-- Where the only edge of a node goes that is as most are: it names its target,
+-- to which a success brings its value. Or false.
+local function common_target(f, o)
+  local edges = te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)))
+  if #edges ~= EDGE_BYTES or sub(edges, 1, 1) ~= "f"
+    or byte(edges, 2) % 2 == 1 then
+    return false
+  end
+  local target = te.number_at(edges, 3, 4)
+  return target >= 1 and target <= f.n and target
+end
+
+-- How many of the ends from here on have such an edge and the same one, for
+-- which they are as one step.
+local function count_alike(f, o)
+  local ends, records, cells = f.ends, f.records, f.cells
+  local n, first = 0, f.followed + 1
+  repeat
+    n = n + 1
+    local i = ends[first + n]
+    local record = i and records[i]
+  until not record or sub(record, 3, 6) ~= o
+    or sub(cells[i] or "", 1, 1) ~= DONE or n >= te.steps
+  return n
+end
+
+-- The next of those that end in this call, with others like it. True when all
+-- that they set off was done.
+local function follow_next(f, item)
+  local i = f.ends[f.followed + 1]
+  if f.records[i] == nil and f.followed >= f.ends_read then
+    read_ended(f)
+  end
+  local o = edges_of(te.node_record(f, i))
+  local target = item.b == 1 and o ~= NONE
+    and te.node_state(f, i) == DONE and common_target(f, o)
+  local n, stopped_at = 1, nil
+  if target then
+    n = count_alike(f, o)
+    te.steps = te.steps - n
+    arrive(f, target, n)
+  else
+    stopped_at = follow_edges(f, i, item.b)
+  end
+  if stopped_at then
+    item.b = stopped_at
+  else
+    f.followed, item.b = f.followed + n, 1
+  end
+  return not stopped_at
+end
+
+-- What the nodes that end in this call set off, the first of them from byte b
+-- of its out-edges on.
+function WORK.ends(f, item)
+  while f.ends[f.followed + 1] do
+    if te.steps <= 0 or not follow_next(f, item) then
+      return false
+    end
+  end
+  f.is_following = false
   return true
 end
 
 -- Nodes a to b, which need nothing.
 function WORK.r(f, item)
-  for i = item.a, item.b do
+  local i, last = item.a, item.b
+  while i <= last do
     if te.steps <= 0 then
       item.a = i
       return false
-    end
-    if te.node_state(f, i) == WAITS then
+    elseif te.node_state(f, i) ~= WAITS then
+      i = i + 1
+    else
       if f.records[i] == nil then
-        read_run(f, i, item.b)
+        read_run(f, i, last)
       end
-      te.release_node(f, i)
+      i = te.release_from(f, i, last)
     end
   end
   return true
@@ -496,9 +599,31 @@ local function carry_out(P, item)
   return not f or not WORK[item.what] or WORK[item.what](f, item)
 end
 
+local function text_of(producer, what, a, b)
+  return producer .. what .. string.format("%.0f %.0f", a, b)
+end
+
+-- Node by node, because the ends of a call are known in it alone.
+local function put_off_ends(f, item)
+  local texts, ends = {}, f.ends
+  for k = f.followed + 1, #ends do
+    texts[#texts + 1] = text_of(f.producer, "e", ends[k], item.b)
+    item.b = 1
+  end
+  f.followed, f.ends_read, f.is_following = #ends, #ends, false
+  for from = 1, #texts, te.BATCH_MAX do
+    call("RPUSH", f.P .. "gq",
+      unpack(texts, from, math.min(from + te.BATCH_MAX - 1, #texts)))
+  end
+end
+
 local function put_off(P, item, command)
-  call(command, P .. "gq", item.producer .. item.what
-    .. string.format("%.0f %.0f", item.a, item.b))
+  if item.what == "ends" then
+    put_off_ends(te.flow(P, item.producer), item)
+  else
+    call(command, P .. "gq",
+      text_of(item.producer, item.what, item.a, item.b))
+  end
 end
 
 -- Does what is to be done now. What is too much for this call is left for
@@ -596,21 +721,43 @@ function te.persist_flow(f)
   end
 end
 
+-- What stands between two cells that have changed is written with them, as it
+-- is, where it is at hand.
+local GAP_MAX = 32
+
+local function fill_gap(f, bytes, low, high)
+  if high - low > GAP_MAX or low < f.first or high > f.first + f.width - 1
+  then
+    return false
+  end
+  local at = (low - f.first) * CELL_BYTES
+  local between = sub(f.window, at + 1, at + (high - low + 1) * CELL_BYTES)
+  if #between ~= (high - low + 1) * CELL_BYTES then
+    return false
+  end
+  bytes[#bytes + 1] = between
+  return true
+end
+
 local function write_cells(f)
-  local changed, from = f.changed, 1
-  table.sort(changed)
-  while changed[from] do
-    local to, bytes = from, { f.cells[changed[from]] }
-    while changed[to + 1] == changed[to] + 1 do
-      to = to + 1
-      bytes[to - from + 1] = f.cells[changed[to]]
+  local changed, cells, k = f.changed, f.cells, 1
+  if f.is_unsorted then
+    table.sort(changed)
+  end
+  while changed[k] do
+    local first, last = changed[k], changed[k]
+    local bytes = { cells[first] }
+    k = k + 1
+    while changed[k] == last + 1 or changed[k]
+      and fill_gap(f, bytes, last + 1, changed[k] - 1) do
+      last = changed[k]
+      bytes[#bytes + 1] = cells[last]
+      k = k + 1
     end
     call("SETRANGE", f.P .. "gs:" .. f.producer,
-      string.format("%.0f", (changed[from] - 1) * CELL_BYTES),
-      table.concat(bytes))
-    from = to + 1
+      string.format("%.0f", (first - 1) * CELL_BYTES), table.concat(bytes))
   end
-  f.changed, f.cells, f.window = {}, {}, nil
+  f.changed, f.cells, f.window, f.is_unsorted = {}, {}, nil, false
 end
 
 local function write(f)

@@ -112,10 +112,12 @@ local ADD = {
   t = add_shared, o = add_shared, i = add_shared,
   d = add_word("delegate"), x = add_word("x"),
   n = function(to, args, at)
-    local nodes, first = to.nodes, tonumber(args[at + 1])
+    local nodes, records, first = to.nodes, to.records, tonumber(args[at + 1])
+    local n = #nodes
     for k = 0, tonumber(args[at + 2]) - 1 do
-      nodes[#nodes + 1] = te.text(first + k)
-      nodes[#nodes + 1] = args[at + 3 + k]
+      local record = args[at + 3 + k]
+      nodes[n + 1], nodes[n + 2] = te.text(first + k), record
+      records[first + k], n = record, n + 2
     end
   end,
   s = function(to, args, at)
@@ -137,7 +139,8 @@ end
 
 local function write_pieces(P, producer, args, starts)
   local to = {
-    P = P, producer = producer, shared = {}, nodes = {}, last = {},
+    P = P, producer = producer, shared = {}, nodes = {}, records = {},
+    last = {},
   }
   for k = 1, #starts do
     ADD[args[starts[k]]](to, args, starts[k])
@@ -150,9 +153,7 @@ end
 
 -- What this call has brought need not be read again to release it.
 local function remember(f, to)
-  for k = 1, #to.nodes, 2 do
-    f.records[tonumber(to.nodes[k])] = to.nodes[k + 1]
-  end
+  f.records = to.records
   for k = 1, #to.shared, 2 do
     f.pieces[to.shared[k]] = to.shared[k + 1]
   end

@@ -181,7 +181,7 @@ local function count_edges(f, i, item)
     if sub(edges, at, at) == "d" then
       te.note_delegate(f, i, target)
     elseif target <= f.n and te.node_state(f, target) == WAITS then
-      te.count_arrival(f, target)
+      te.count_arrivals(f, target, 1)
     end
   end
   return true

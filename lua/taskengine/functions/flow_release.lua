@@ -2,7 +2,7 @@
 -- other nodes; to which queue, or straight to which worker it goes. te1_gather:
 -- what is too much to travel.
 
-local VIRTUAL = "\0\0"
+local WAITS, VIRTUAL = "\0", "\0\0"
 -- What travels with a task; a node that takes more reads it.
 local INPUTS_MAX, INPUTS_BYTES_MAX = 128, 32768
 local FAR = "\255\255\255\255"
@@ -71,7 +71,10 @@ end
 local function reader(f)
   local read, lot = {}, LOT_MIN
   return function(i, last)
-    local record = te.pending[te.node_id(f.producer, i)] or read[i]
+    local record = read[i]
+    if next(te.pending) then
+      record = te.pending[te.node_id(f.producer, i)] or record
+    end
     if record == nil then
       local mean
       read, mean = read_outcomes(f, i, math.min(last, i + lot - 1))
@@ -109,6 +112,9 @@ end
 -- Ahead of a body: how many inputs, and each with its size; or that they are
 -- too many, or too large.
 local function segment_of(f, i, record)
+  if sub(record, 11, 14) == NONE then
+    return NONE
+  end
   local ranges, total = ranges_of(f, i, record)
   if total == 0 then
     return NONE
@@ -146,8 +152,8 @@ local function read_template(bytes)
   }
 end
 
-local function template(f, k)
-  local bytes = te.flow_piece(f, "t" .. k)
+local function find_template(f, k)
+  local bytes = te.flow_piece(f, "t" .. te.text(k))
   local t = known[bytes]
   if t == nil then
     t = read_template(bytes)
@@ -162,14 +168,25 @@ local function template(f, k)
   return t
 end
 
+-- By the two bytes of a record that say which.
+local function template(f, record)
+  local two = sub(record, 1, 2)
+  local t = f.templates[two]
+  if t == nil then
+    t = find_template(f, te.number_at(two, 1, 2))
+    f.templates[two] = t
+  end
+  return t
+end
+
 local function envelope_of(f, i, record, t)
   local head = t.head
   if t.lives_ms > 0 then
     local expiry = te.bytes_of((te.moment or te.now()) + t.lives_ms, 8)
     head = te.patch(head, 11, expiry)
   end
-  return te.node_id(f.producer, i) .. head .. te.node_id(f.producer, 0)
-    .. te.bytes4(i) .. t.tail
+  f.id = f.id or te.node_id(f.producer, 0)
+  return te.node_id(f.producer, i) .. head .. f.id .. te.bytes4(i) .. t.tail
     .. segment_of(f, i, record) .. sub(record, te.NODE_HEAD_BYTES + 1)
 end
 
@@ -201,6 +218,17 @@ local function give_to_caller(P, env, queue)
   call("HSET", P .. "f:" .. takes.wid, sub(env, 1, 20) .. takes.number, env)
 end
 
+-- What goes to a queue at the end of this call.
+local function released_to(queue)
+  local list = te.released[queue]
+  if not list then
+    list = {}
+    te.released[queue] = list
+    te.released[#te.released + 1] = queue
+  end
+  return list
+end
+
 local function send(f, env, t, delay_ms)
   local P = f.P
   if delay_ms > 0 then
@@ -211,12 +239,7 @@ local function send(f, env, t, delay_ms)
   elseif is_for_caller(P, env, t) then
     give_to_caller(P, env, t.queue)
   else
-    local list = te.released[t.queue]
-    if not list then
-      list = {}
-      te.released[t.queue] = list
-      te.released[#te.released + 1] = t.queue
-    end
+    local list = released_to(t.queue)
     list[#list + 1] = env
   end
 end
@@ -246,12 +269,57 @@ function te.release_node(f, i)
   elseif sub(record, 1, 2) == VIRTUAL then
     return te.end_node_alone(f, i, gathered(f, i, record), "d")
   end
-  local t = template(f, te.text(te.number_at(record, 1, 2)))
+  local t = template(f, record)
   if not t then
     return te.end_node_alone(f, i, MALFORMED, "f")
   end
   te.mark_released(f, i)
   send(f, envelope_of(f, i, record, t), t, te.number_at(record, 15, 4))
+end
+
+-- Of a record: no inputs, and no delay.
+local TAKES_NOTHING = NONE .. NONE
+
+local function is_common(record, template_bytes)
+  return record and sub(record, 11, 18) == TAKES_NOTHING
+    and sub(record, 1, 2) == template_bytes
+end
+
+-- Nodes from i on whose records are at hand and which become tasks of the same
+-- kind, as most members of a group do: what they have in common is put
+-- together once. Returns the node behind them.
+local function release_common(f, i, last, t)
+  local records, list = f.records, released_to(t.queue)
+  local two, n = sub(records[i], 1, 2), #list
+  local producer, behind = f.producer, t.tail .. NONE
+  f.id = f.id or te.node_id(producer, 0)
+  local head = t.head .. f.id
+  while i <= last and te.steps > 0 and is_common(records[i], two)
+    and te.node_state(f, i) == WAITS do
+    n = n + 1
+    list[n] = te.node_id(producer, i) .. head .. te.bytes4(i) .. behind
+      .. sub(records[i], te.NODE_HEAD_BYTES + 1)
+    te.mark_released(f, i)
+    te.steps = te.steps - RELEASE_STEPS
+    i = i + 1
+  end
+  return i
+end
+
+-- Releases node i, which waits, and maybe others behind it. Returns the node
+-- behind those.
+function te.release_from(f, i, last)
+  local record = f.records[i]
+  local two = record and sub(record, 1, 2) or VIRTUAL
+  if two ~= VIRTUAL and not f.revoked and is_common(record, two)
+    and not (te.takes and te.takes.count > 0) then
+    local t = template(f, record)
+    if t and t.lives_ms == 0 and t.priority == 0 then
+      return release_common(f, i, last, t)
+    end
+  end
+  te.release_node(f, i)
+  return i + 1
 end
 
 local function send_to_queue(P, queue, envs)

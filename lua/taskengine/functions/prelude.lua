@@ -46,6 +46,7 @@ local function set_up()
   for i = 1, #DIGITS do
     digit_value[byte(DIGITS, i)] = i - 1
   end
+  setmetatable(digit_value, { __index = function() return 0 / 0 end })
   try = redis.pcall
 end
 
@@ -110,6 +111,14 @@ function te.sequence(id)
   local d, a, b, c, e, f, g, h, i = digit_value, byte(id, 13, 20)
   return ((((((d[a] * 62 + d[b]) * 62 + d[c]) * 62 + d[e]) * 62 + d[f]) * 62
     + d[g]) * 62 + d[h]) * 62 + d[i]
+end
+
+-- The node that a flow's id says; no number at all when it is not one.
+function te.node_of(id)
+  local d, x, y, a, b, c, e, g, h = digit_value, byte(id, 13, 20)
+  return x == 48 and y == 48 and
+    ((((d[a] * 62 + d[b]) * 62 + d[c]) * 62 + d[e]) * 62 + d[g]) * 62 + d[h]
+    or 0 / 0
 end
 
 function te.queue(env)
@@ -377,6 +386,17 @@ local function read_waits(P)
     end
     te.waits = waits
   end
+end
+
+-- For many tasks: the ids of all that somebody waits for, where these are few;
+-- true when any of the tasks may be one; nil when nobody waits.
+function te.waited_for(P)
+  if not te.some_wait(P) then
+    return nil
+  elseif te.waits == true then
+    read_waits(P)
+  end
+  return type(te.waits) == "table" and te.waits or true
 end
 
 -- Whether somebody may wait for a task.

@@ -226,6 +226,98 @@ describe("A flow", function()
       { outcome(1), outcome(64), outcome(65), outcome(150) })
   end)
 
+  describe("whose nodes succeed together", function()
+    -- As operation `m`, of nodes first to last of those that are ready.
+    local function successes(first, last)
+      local operation = { "m", "default", 60, last - first + 1 }
+      for i, field in ipairs(s:take(A, last - first + 1)) do
+        operation[#operation + 1] = field
+        operation[#operation + 1] = "S" .. first + i - 1
+      end
+      return operation
+    end
+
+    it("sets off what waits for all of them, once", function()
+      local after = {}
+      for i = 1, 150 do
+        after[i] = { "f", plan:node {} }
+      end
+      local join = plan:node { after = after }
+      plan:send(s)
+      local operation, rest = successes(1, 100), successes(101, 150)
+      assert.equal(100, s:finish(A, table.unpack(operation)))
+      assert.same({}, s:ready("default"))
+      assert.equal(50, s:finish(A, table.unpack(rest)))
+      assert.same({ plan:id(join) }, s:ready("default"))
+      local before = s.fake:dump()
+      assert.equal(0, s:finish(A, table.unpack(operation)))
+      assert.same(before, s.fake:dump())
+      assert.same({ "S1", "S64", "S150" },
+        { outcome(1), outcome(64), outcome(150) })
+      assert.equal(150, s:counter("default", "done"))
+    end)
+
+    it("sets off each by its own edges", function()
+      local a, b = plan:node {}, plan:node {}
+      local c, d = plan:node {}, plan:node {}
+      local joins = {
+        plan:node { after = { { "f", a }, { "f", b } } },
+        plan:node { after = { { "f", b }, { "c", c } } },
+        plan:node { after = { { "s", c } } },
+        plan:node { after = { { "e", d } } },
+      }
+      plan:send(s)
+      s:finish(A, table.unpack(successes(1, 4)))
+      assert.same({ plan:id(joins[1]), plan:id(joins[2]), plan:id(joins[3]) },
+        s:ready("default"))
+      assert.equal("R", outcome(joins[4]):sub(1, 1))
+    end)
+
+    it("ends nodes of several flows", function()
+      local other = flow_plan.new("other")
+      plan:node {}
+      plan:send(s)
+      other:node {}
+      other:send(s)
+      assert.equal(2, s:finish(A, table.unpack(successes(1, 2))))
+      assert.same({ "S\xc0", "S\xc0" },
+        s:call("outcome", plan:id(0), other:id(0)))
+    end)
+
+    it("tells those who wait", function()
+      plan:node {}
+      plan:node {}
+      plan:send(s)
+      s:call("await", "a:client", plan:id(2), plan:id(0))
+      s:finish(A, table.unpack(successes(1, 2)))
+      assert.same({ plan:id(2) .. "S2", plan:id(0) .. "S\xc0" },
+        s:heard("a:client"))
+    end)
+
+    it("keeps what was written first, should a repeat be half done",
+      function()
+        plan:node {}
+        plan:node {}
+        plan:send(s)
+        local operation = successes(1, 2)
+        s:finish(A, "o", operation[5], "Sfirst")
+        assert.equal(1, s:finish(A, table.unpack(operation)))
+        assert.same({ "Sfirst", "S2" }, { outcome(1), outcome(2) })
+        assert.equal(2, s:counter("default", "done"))
+      end)
+
+    it("keeps their outcomes where the flow is gone", function()
+      plan:node {}
+      plan:send(s)
+      local operation = successes(1, 1)
+      s:redis("DEL", "g:" .. plan.producer)
+      assert.equal(1, s:finish(A, table.unpack(operation)))
+      assert.equal("S1", outcome(1))
+      s:advance(62000)
+      assert.equal("=" .. plan:id(1), outcome(1))
+    end)
+  end)
+
   it("releases all that need nothing, in as many calls as it takes", function()
     for _ = 1, 500 do
       plan:node {}
