@@ -87,7 +87,7 @@ function Client:send(message, args, extra)
     local sent, why, code = self.producer:send(message, args, extra, wake,
       inbox)
     if not sent then
-      errors.raise(errors.cannot_travel(why, code, message.name))
+      errors.raise(errors.cannot_travel(why, code, message.name, args))
     end
   end, slot.REPLY)
   if not id then

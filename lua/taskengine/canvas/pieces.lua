@@ -178,11 +178,11 @@ local function extra_of(self, one, call, node)
 end
 
 local function body_of(self, one, call, node)
-  local envelope, why, code = core.envelope.pack(call.template, ANY_ID,
-    joined(self.plan.front[node], one.args), extra_of(self, one, call, node),
-    self.settings.message_bytes_max)
+  local args = joined(self.plan.front[node], one.args)
+  local envelope, why, code = core.envelope.pack(call.template, ANY_ID, args,
+    extra_of(self, one, call, node), self.settings.message_bytes_max)
   if not envelope then
-    errors.raise(errors.cannot_travel(why, code, one.task.name))
+    errors.raise(errors.cannot_travel(why, code, one.task.name, args))
   end
   return envelope:sub(#ANY_ID + #call.template + 1)
 end

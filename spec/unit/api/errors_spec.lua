@@ -28,4 +28,20 @@ describe("taskengine.errors", function()
         { e.kind, e.message, e.name })
     end
   end)
+
+  it("names what is ours among arguments, not what is inside of it", function()
+    local app = require("taskengine").app("spec")
+    local add = app:task("add", function() end)
+    local function message_of(value)
+      return errors.cannot_travel("ECANNOT: args[2].task.app: no", "ECANNOT",
+        "t", { 1, value }).message
+    end
+    assert.equal("args[2]: a canvas cannot be sent; to_table() makes a table of"
+      .. " it that can, and app:signature(table) a canvas of that",
+      message_of(add:s(1)))
+    assert.equal("args[2]: a task cannot be sent", message_of(add))
+    assert.equal("args[2].task.app: no", message_of({}))
+    assert.equal("args[2].task.app: no",
+      message_of(setmetatable({}, { __name = "mine" })))
+  end)
 end)
