@@ -101,6 +101,12 @@ describe("A workflow with real workers", function()
     assert.equal(24080, (te.group(list) | s("sum"))():get(LIMIT))
   end)
 
+  it("grows once by what a task adds whose process dies", function()
+    local group = te.group { s("grow_and_die", site.dir .. "/died") }()
+    assert.same({ 0, 3, 7, 11, 15, n = 5 }, group:get(LIMIT))
+    assert.equal(5, group:completed_count())
+  end)
+
   it("is refused when no worker knows one of its tasks", function()
     local ok, e = pcall(te.chain(s("add", 1, 1), s("adds", 1)))
     assert.is_false(ok)

@@ -64,6 +64,19 @@ app:task("grow", { bind = true }, function(self, n)
   return n
 end)
 
+-- Adds members, and takes its process along the first time.
+app:task("grow_and_die", { bind = true }, function(self, path)
+  self:add(app.tasks.add:s(1, 2))
+  self:add(te.group { app.tasks.add:s(3, 4), app.tasks.add:s(5, 6) })
+  local file <close> = io.open(path)
+  if not file then
+    assert(io.open(path, "w")):close()
+    os.exit(1)
+  end
+  self:add(app.tasks.add:s(7, 8))
+  return 0
+end)
+
 -- Sends a canvas of its own and waits for it.
 app:task("nested", function(n)
   local list = {}
