@@ -62,8 +62,8 @@ LINK := $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -Wl,-z,relro,-z,now \
 # Every recipe begins with it; V=1 shows the commands.
 say = $(if $(V),,@)mkdir -p $(@D); $(if $(V),,printf '  %-4s %s\n' $(1) $@;)
 
-.PHONY: all lint format docs demo bench bench-peers check test asan tsan \
-  gcstress valgrind soak fuzz install uninstall clean
+.PHONY: all lint format docs pictures demo bench bench-peers check test asan \
+  tsan gcstress valgrind soak fuzz install uninstall clean
 all: $(if $(filter fuzz,$(VARIANT)),$(FUZZERS),$(PROGRAM) $(MODULE) $(NATIVE))
 .DELETE_ON_ERROR:
 
@@ -103,9 +103,10 @@ lint format docs:
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 build = @$(MAKE) -s $(JOBS) all VARIANT=$(1)
 
+DO.pictures = tools/install-packages pictures && tools/pictures
 DO.demo = $(BUILD)/taskengine run recipes/primes.lua 10000000
 DO.bench = eval "$$($(BUILD)/taskengine env)" && $(LUA) $(subst -,/,$@)/run.lua
-demo bench bench-peers:
+demo bench bench-peers pictures:
 	@tools/install-packages run
 	$(call build,release)
 	@$(DO.$(firstword $(subst -, ,$@)))
