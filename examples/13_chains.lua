@@ -24,8 +24,9 @@ local divide = app:task("divide", function(x, y)
   return x // y
 end)
 
+-- What a task prints is in the log of its worker.
 local report = app:task("report", function(problem)
-  return ("%s failed: %s"):format(problem.name or "a task", problem.message)
+  print("the chain broke: " .. problem.message)
 end)
 
 app:main(function()
@@ -42,10 +43,6 @@ app:main(function()
   result = (addition:s(4, 6) | addition:s(10) | addition:s(5))()
   print("With |: " .. result:get())
 
-  -- An immutable signature does not take the result before it.
-  result = (addition:s(4, 6) | addition:si(1, 2))()
-  print("Immutable: " .. result:get())
-
   -- What fails ends the chain. Who waits learns why, and the callback runs
   -- once.
   result = (addition:s(4, 6) | divide:s(0) | addition:s(5))
@@ -53,6 +50,10 @@ app:main(function()
   local ok, problem = result:wait()
   print("Succeeded: " .. tostring(ok))
   print("Cause: " .. problem.cause.message)
+
+  -- An immutable signature does not take the result before it.
+  result = (addition:s(4, 6) | addition:si(1, 2))()
+  print("Immutable: " .. result:get())
 end)
 
 return app
