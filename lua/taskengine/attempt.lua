@@ -92,7 +92,7 @@ local function body_with(self, task, args)
   return body
 end
 
-local function give_up(self, exc, retries)
+local function give_up(exc, retries)
   if exc ~= nil then
     error(exc, 0)
   end
@@ -100,8 +100,6 @@ local function give_up(self, exc, retries)
     kind = "MaxRetriesExceeded",
     message = ("it asked to be run again, and has no retry left after %d")
       :format(retries),
-    name = self.name,
-    id = self.id,
   })
 end
 
@@ -124,7 +122,7 @@ function attempt.retry(self, opts)
       { __index = policy })
   end
   if not retry.has_left(policy, task.attempt) then
-    give_up(self, given.exc, task.attempt)
+    give_up(given.exc, task.attempt)
   end
   local body = body_with(self, task, given.args)
   local ms, is_time = when(task, given)

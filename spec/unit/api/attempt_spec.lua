@@ -144,7 +144,7 @@ describe("an attempt", function()
       local e = error_of("again", {}, { retries = 3 })
       assert.equal("MaxRetriesExceeded", e.kind)
       assert.matches("attempt_spec.lua:%d+: it asked to be run again, and has"
-        .. " no retry left after 3", e.message)
+        .. " no retry left after 3$", e.message)
     end)
 
     it("says itself how many there are", function()
