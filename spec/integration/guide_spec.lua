@@ -4,7 +4,7 @@
 local guide = require("spec.support.guide")
 
 local function pages()
-  local list = { "README.md" }
+  local list = { "README.md", "docs/celery.md" }
   local found <close> = io.popen("ls docs/guide/*.md")
   for path in found:lines() do
     list[#list + 1] = path
@@ -36,7 +36,7 @@ describe("the page", function()
       assert.is_true(found > 0)
     end)
 
-    if path ~= "README.md" then
+    if path:find("^docs/guide/") then
       it(path .. " says what happens", function()
         local commands = guide.follow(path)
         assert.is_true(#commands > 0)
