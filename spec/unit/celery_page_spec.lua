@@ -4,6 +4,7 @@ local bound = require("taskengine.bound")
 local canvas = require("taskengine.canvas")
 local group_result = require("taskengine.canvas.group_result")
 local handle = require("taskengine.canvas.handle")
+local result = require("taskengine.result")
 local te = require("taskengine")
 
 local PAGE <const> = "docs/celery.md"
@@ -30,11 +31,10 @@ describe("the page for those who come from Celery", function()
   it("names methods that there are", function()
     local app = te.app("page")
     local one = app:task("one", function() end)
-    local result = app:result("an-id")
     local flow = handle.new(nil, ("x"):rep(12))
     local owners = {
       app = app, task = one, sig = one:s(), group = canvas.group(),
-      self = bound.here("one", { n = 0 }), result = result,
+      self = bound.here("one", { n = 0 }), result = result.new(nil, "an-id"),
       ["result.flow"] = flow, te = te,
     }
     local seen = 0
