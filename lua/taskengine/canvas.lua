@@ -17,9 +17,6 @@ local options = require("taskengine.options")
 
 local canvas = {}
 
---- What can be sent as a whole.
--- @type Canvas
--- @tfield string kind `task`, `chain`, `group`, `chord` or `flow`
 local Canvas = { __name = "taskengine.Canvas" }
 Canvas.__index = Canvas
 
@@ -216,6 +213,18 @@ local function fill(self, front)
   end
 end
 
+--- Whether a canvas has something of its own besides its parts, so that it
+-- cannot be taken apart.
+-- @tparam Canvas self
+-- @treturn boolean
+function canvas.is_marked(self)
+  return (self.links or self.errbacks or self.options or self.front) ~= nil
+end
+
+--- What can be sent as a whole.
+-- @type Canvas
+-- @tfield string kind `task`, `chain`, `group`, `chord` or `flow`
+
 --- A copy.
 -- @tparam[opt] table args arguments that go in front of those that it has
 -- @tparam[opt] table opts as for @{Canvas:set}
@@ -317,14 +326,6 @@ function Canvas:skew(start, step)
   end
   self.members = members
   return self
-end
-
---- Whether a canvas has something of its own besides its parts, so that it
--- cannot be taken apart.
--- @tparam Canvas self
--- @treturn boolean
-function canvas.is_marked(self)
-  return (self.links or self.errbacks or self.options or self.front) ~= nil
 end
 
 local function is_open_chain(one)
