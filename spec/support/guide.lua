@@ -20,6 +20,7 @@ local program = require("spec.support.program")
 local guide = {}
 
 local LIMIT_S <const> = 60
+local LINGER_S <const> = "3"
 local MARK <const> = "@@@"
 
 --- Reads a page.
@@ -115,6 +116,17 @@ local function script_of(blocks)
   return table.concat(lines, "\n") .. "\n", commands
 end
 
+-- A private Redis ends with its last user: where a page starts no worker, the
+-- next command has to find it all the same.
+local function linger(commands)
+  for _, command in ipairs(commands) do
+    if command.text:find("&$") then
+      return "0"
+    end
+  end
+  return LINGER_S
+end
+
 --- Does what a page says.
 -- @tparam string path
 -- @treturn {table,...} its commands: `text`, `line` of their block, `output`
@@ -126,7 +138,10 @@ function guide.follow(path)
     place:write("page.sh", text) }, {
       program = "timeout",
       limit = LIMIT_S + 10,
-      env = { PATH = program.PATH:match("^(.*)/") .. ":" .. os.getenv("PATH") },
+      env = {
+        PATH = program.PATH:match("^(.*)/") .. ":" .. os.getenv("PATH"),
+        TASKENGINE_EMBEDDED_LINGER = linger(commands),
+      },
     })
   local i = 0
   for printed in ended.stdout:gmatch("(.-)\n" .. MARK .. "\n") do
