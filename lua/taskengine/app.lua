@@ -311,6 +311,10 @@ end
 function App:enqueue_many(one, list, opts)
   if not task.is(one) then
     one = named(self, "enqueue_many", one)
+  elseif one.app ~= self then
+    caller.raise(("enqueue_many: %s belongs to %s, not to %s; each app has a"
+      .. " broker of its own"):format(tostring(one), tostring(one.app),
+      tostring(self)))
   end
   check_list(list)
   opts = options.call("enqueue_many", nil, opts)

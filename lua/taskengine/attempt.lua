@@ -87,7 +87,7 @@ local function body_with(self, task, args)
   local body, why, code = core.envelope.body(task.envelope, args,
     next(kept) and kept, task.message_bytes_max)
   if not body then
-    errors.raise(errors.cannot_travel(why, code, self.name))
+    errors.raise(errors.cannot_travel(why, code))
   end
   return body
 end

@@ -105,7 +105,7 @@ end
 local function say(self, state, meta)
   local bytes, why, code = states.encode(state, meta)
   if not bytes then
-    errors.raise(errors.cannot_travel(why, code, self.name))
+    errors.raise(errors.cannot_travel(why, code))
   end
   local tell = rawget(self, "_say")
   if tell then

@@ -117,7 +117,7 @@ end
 --- The error of a value that cannot be sent.
 -- @tparam string problem as the codec says it: `"ECANNOT: args[1]: ..."`
 -- @tparam string code
--- @tparam string name the task's
+-- @tparam ?string name of the task that is to be sent
 -- @tparam[opt] table args where the arguments are meant
 -- @treturn TaskError
 function errors.cannot_travel(problem, code, name, args)

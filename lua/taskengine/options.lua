@@ -37,18 +37,14 @@ local function with(known, more)
   return known
 end
 
-local function is_retry(value)
-  if type(value) ~= "table" then
-    return type(value) == "boolean"
-  end
-  for name, given in pairs(value) do
-    local accepts = retry.CALL[name]
-    if not accepts or not accepts(given) then
-      return false
-    end
-  end
-  return true
-end
+-- What is in the table is looked at by name.
+local is_retry = check.rule("true, false or a table of max_retries,"
+  .. " retry_delay, retry_backoff, retry_backoff_max, retry_jitter,"
+  .. " autoretry_for", function(value)
+    return type(value) == "boolean" or type(value) == "table"
+  end)
+
+local RETRY <const> = { known = retry.CALL, later = {} }
 
 --- What `apply_async`, `send_task` and `enqueue_many` take.
 options.CALL = {
@@ -64,15 +60,13 @@ options.CALL = {
     memory_limit = is_memory,
     priority = is_priority,
     queue = check.name,
-    retry = check.rule("true, false or a table of max_retries, retry_delay,"
-      .. " retry_backoff, retry_backoff_max, retry_jitter, autoretry_for",
-      is_retry),
+    retry = is_retry,
     soft_time_limit = is_limit,
     task_id = check.name,
     time_limit = is_limit,
     unique = unique.accepts,
   },
-  inner = { unique = unique.SPEC },
+  inner = { retry = RETRY, unique = unique.SPEC },
   later = {},
 }
 

@@ -87,6 +87,9 @@ end
 function revoke.check_ids(ids)
   if type(ids) ~= "table" then
     caller.raise(check.problem("revoke: id", check.name, ids))
+  elseif getmetatable(ids) ~= nil then
+    caller.raise(("revoke: an id or a list of ids expected, got %s; a result"
+      .. " and a flow have a revoke of their own"):format(check.describe(ids)))
   end
   for i = 1, #ids do
     if not names.is_valid(ids[i]) then

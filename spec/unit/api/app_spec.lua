@@ -156,6 +156,10 @@ describe("a call that sends", function()
       .. " nil", misuse(app.enqueue_many, app, add))
     assert.matches("^send_task: name: a name .* got nil$",
       misuse(app.send_task, app))
+    local other = te.app("y"):task("mul", print)
+    assert.equal("enqueue_many: task mul belongs to app y, not to app spec;"
+      .. " each app has a broker of its own",
+      misuse(app.enqueue_many, app, other, {}))
     assert.matches("^enqueue_many: name: a name .* got a table$",
       misuse(app.enqueue_many, app, {}, {}))
     assert.matches("^result: id: a name .* got 5$",
@@ -284,6 +288,8 @@ describe("app:revoke", function()
     assert.matches("^revoke: id: .* expected, got 7$",
       misuse(app.revoke, app, 7))
     assert.matches("^revoke: id: ", misuse(app.revoke, app, "a b"))
+    assert.matches("^revoke: an id or a list of ids .* of their own$",
+      misuse(app.revoke, app, setmetatable({}, {})))
     assert.matches("^revoke: id 2: .* expected, got 7$",
       misuse(app.revoke, app, { "a", 7 }))
     assert.equal("revoke: unknown option 'terminated' (did you mean"

@@ -128,6 +128,7 @@ describe("an attempt", function()
         local e = error_of("again")
         assert.equal(kind, e.kind)
         assert.matches("attempt_spec.lua:%d+: args%[?1?%]?", e.message)
+        assert.is_nil(e.message:find("task again", 1, true)) -- said by e.name
       end
     end)
 

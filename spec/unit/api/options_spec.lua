@@ -115,12 +115,22 @@ describe("taskengine.options", function()
     } do
       assert.truthy(options.check("x", options.CALL, { retry = given }))
     end
-    for _, given in ipairs {
-      1, { max_retries = 255 }, { max_retries = -1 }, { max_retries = 1.5 },
-      { retry_delay = -1 }, { countdown = 1 }, { autoretry_for = print },
-      { autoretry_for = {} }, { "NoStock" },
+  end)
+
+  it("says what is wrong with what a call says of its retries", function()
+    for given, shown in pairs {
+      [1] = "true, false or a table of max_retries, .* expected, got 1",
+      [{ max_retries = 255 }] = "max_retries: an integer .* got 255",
+      [{ max_retries = -1 }] = "max_retries: an integer .* got %-1",
+      [{ max_retries = 1.5 }] = "max_retries: an integer .* got 1.5",
+      [{ retry_delay = -1 }] = "retry_delay: seconds from 0 .* got %-1",
+      [{ retry_backoff = -1 }] = "retry_backoff: .* expected, got %-1",
+      [{ countdown = 1 }] = "unknown option 'countdown'",
+      [{ autoretry_for = print }] = "autoretry_for: .* got a function",
+      [{ autoretry_for = {} }] = "autoretry_for: .* got a table",
+      [{ "NoStock" }] = "options have names, got %[1%]",
     } do
-      assert.matches("^x: retry: true, false or a table of max_retries, ",
+      assert.matches("^x: retry: " .. shown,
         misuse(options.check, "x", options.CALL, { retry = given }))
     end
   end)
