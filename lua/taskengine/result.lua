@@ -196,10 +196,10 @@ end
 -- `track_started`), `PROGRESS` (see @{taskengine.bound.Self:progress}) or a
 -- name of its own while it runs; `PENDING` otherwise, and also when its outcome
 -- has expired (see `result_expires`; @{Result:get} tells); or `UNKNOWN`:
--- forgotten, or never enqueued
+-- forgotten, or never enqueued. Of a task that was sent with ignore_result what
+-- it was before it ended is known, and nothing from then on
 -- @raise TaskError of kind BrokerUnavailable
 function Result:state()
-  check_kept(self, "state")
   local outcome, standing = inspect(self)
   return standing and standing.state or outcome.state or "UNKNOWN"
 end
@@ -234,7 +234,6 @@ end
 -- attempt, in state RETRY. Times are seconds since 1970
 -- @raise TaskError of kind BrokerUnavailable
 function Result:info()
-  check_kept(self, "info")
   local outcome, standing = inspect(self, true)
   local known = standing or outcome
   return {

@@ -55,6 +55,19 @@ describe("taskengine.states", function()
     assert.equal("SUCCESS", r:state())
   end)
 
+  it("tells of a task without a result until it has ended", function()
+    local r = site:send(1, { ignore_result = true })
+    assert.same({ "PENDING", "waiting" }, { r:state(), r:info().place })
+    local field = site:take(1)[1]
+    say(field, "LOADING", 7)
+    local info = r:info()
+    assert.same({ "LOADING", "LOADING", 7 },
+      { r:state(), info.state, info.meta })
+    site.shard:finish(shard_client.WORKER, "d", "default", 1, field)
+    info = r:info()
+    assert.same({ "UNKNOWN", "Forgotten" }, { info.state, info.error.kind })
+  end)
+
   it("tells where a task waits that has said nothing", function()
     local due = site:send(1, { countdown = 60 })
     assert.same({ id = due.id, name = "add", state = "PENDING", place = "due",
