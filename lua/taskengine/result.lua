@@ -3,8 +3,10 @@
 
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
+local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local gather = require("taskengine.gather")
+local handle = require("taskengine.canvas.handle")
 local history = require("taskengine.history")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
@@ -259,15 +261,22 @@ function Result:history()
   return history.read(self.client:ask("te1_history", { self.engine_id }))
 end
 
---- The tasks that this one has sent, the first 1,000 of them, for as long as
--- its outcome is kept.
+--- What this task has sent, the first 1,000 of it, for as long as its outcome
+-- is kept. A chain, a group or another canvas is one of these, with the id of
+-- its flow: it has succeeded when all of its tasks have, it fails with the
+-- first one that does, and to revoke it is to revoke all of it. Its field
+-- `flow` tells more, see @{taskengine.canvas.handle}.
 -- @treturn {Result,...}
 -- @raise TaskError of kind BrokerUnavailable
 function Result:children()
   local ids = self.client:ask("te1_kin", { self.engine_id })
   local children = {}
   for i = 2, #ids do
-    children[i - 1] = result.new(self.client, ids[i])
+    local child = result.new(self.client, ids[i])
+    if core.envelope.seq(ids[i]) == 0 then
+      child.flow = handle.of(self.client, ids[i])
+    end
+    children[i - 1] = child
   end
   return children
 end

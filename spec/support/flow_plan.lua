@@ -137,8 +137,8 @@ function Plan:pieces()
   for _, i in ipairs(compiled.sources) do
     table.move({ "s", i, i }, 1, 3, #args + 1, args)
   end
-  if self.delegate then
-    table.move({ "d", self.delegate }, 1, 2, #args + 1, args)
+  for letter, id in pairs { d = self.delegate, c = self.parent } do
+    table.move({ letter, id }, 1, 2, #args + 1, args)
   end
   return args
 end

@@ -11,6 +11,7 @@ local errors = require("taskengine.errors")
 local flow_result = require("taskengine.canvas.flow_result")
 local group_result = require("taskengine.canvas.group_result")
 local handle = require("taskengine.canvas.handle")
+local kin = require("taskengine.kin")
 local known = require("taskengine.canvas.known")
 local options = require("taskengine.options")
 local pieces = require("taskengine.canvas.pieces")
@@ -55,10 +56,17 @@ local function fail(problem, state)
   }))
 end
 
+local function add_id(portion, letter, id)
+  if id then
+    portion[#portion + 1], portion[#portion + 2] = letter, id
+  end
+end
+
 -- One portion. Returns whether it is told that somebody waits for the result.
 local function transmit(state, portion, flags, inbox)
-  if state.delegate and flags & BEGIN ~= 0 then
-    portion[#portion + 1], portion[#portion + 2] = "d", state.delegate
+  if flags & BEGIN ~= 0 then
+    add_id(portion, "d", state.delegate)
+    add_id(portion, "c", kin.parent())
   end
   local args = {
     state.producer, flags, state.plan.count,

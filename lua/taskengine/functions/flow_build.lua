@@ -50,6 +50,10 @@ local function shared_size(args, at)
   return k and k > 0 and bytes and IS_SHARED[letter](bytes) and 3 or nil
 end
 
+local function one_id(args, at)
+  return te.sequence(args[at + 1] or "") and 2 or nil
+end
+
 local SIZES = {
   t = shared_size, o = shared_size, i = shared_size,
   n = function(args, at, nodes)
@@ -63,9 +67,8 @@ local SIZES = {
     return is_range(te.natural(args[at + 1], nodes),
       te.natural(args[at + 2], nodes), nodes) and 3 or nil
   end,
-  d = function(args, at)
-    return te.sequence(args[at + 1] or "") and 2 or nil
-  end,
+  c = one_id,
+  d = one_id,
   x = function(args, at)
     return args[at + 1] and #args[at + 1] <= WORDS_BYTES_MAX and 2 or nil
   end,
@@ -110,7 +113,7 @@ end
 
 local ADD = {
   t = add_shared, o = add_shared, i = add_shared,
-  d = add_word("delegate"), x = add_word("x"),
+  c = add_word("parent"), d = add_word("delegate"), x = add_word("x"),
   n = function(to, args, at)
     local nodes, records, first = to.nodes, to.records, tonumber(args[at + 1])
     local n = #nodes
@@ -180,6 +183,7 @@ local function seal(P, producer, nodes, brought)
     call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
   end
   call("SET", P .. "i:" .. producer, te.text(nodes))
+  te.note_flow_kin(P, producer)
   remember(te.flow(P, producer), brought)
   te.add_flow_work(producer, "s", 0, 0)
 end

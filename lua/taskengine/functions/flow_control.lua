@@ -103,16 +103,21 @@ local function drop_unsealed(P, producer)
   return call("UNLINK", unpack(keys)) > 0
 end
 
+-- The same for one that may be unsealed, or gone: true, false when it has ended
+-- or was revoked, nil when it is not there.
+function te.revoke_whole(P, producer, record, mode)
+  local f = te.flow(P, producer)
+  if f then
+    return te.revoke_flow(f, record, mode)
+  end
+  return drop_unsealed(P, producer) or nil
+end
+
 te.register("flow_revoke", function(keys, args)
-  local P, producer = keys[1], args[1]
   if args[3] ~= "w" and args[3] ~= "c" and args[3] ~= "t" then
     return redis.error_reply("ERR te1_flow_revoke: not a mode")
   end
-  local f = te.flow(P, producer)
-  if f then
-    return te.revoke_flow(f, args[2], args[3]) and 1 or 0
-  end
-  return drop_unsealed(P, producer) and 1 or 0
+  return te.revoke_whole(keys[1], args[1], args[2], args[3]) and 1 or 0
 end)
 
 -- Of a flow that has ended: what failed, and what failed for it, is done

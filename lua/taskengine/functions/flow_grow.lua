@@ -410,6 +410,17 @@ local function carry_out(growth, count, sources)
   end
 end
 
+-- The ids of the new nodes that are tasks.
+local function tasks_of(growth, count)
+  local ids = {}
+  for i = growth.base + 1, growth.base + count do
+    if te.number_at(growth.nodes[i], 1, 2) > 0 then
+      ids[#ids + 1] = te.node_id(growth.f.producer, i)
+    end
+  end
+  return ids
+end
+
 -- Returns a verdict; the last node that was there before; nil when the draft
 -- adds no member.
 local function add(f, i, draft, name)
@@ -429,6 +440,8 @@ local function add(f, i, draft, name)
   end
   note(growth, name, te.text(growth.base))
   carry_out(growth, count, draft.sources)
+  te.add_kin(f.P, te.node_id(f.producer, i), tasks_of(growth, count),
+    f.ttl_s * 1000)
   return ADDED, growth.base
 end
 

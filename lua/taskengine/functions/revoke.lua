@@ -119,6 +119,16 @@ local function revoke_ready(P, id, order, seen)
   return "revoked"
 end
 
+-- A flow by its id: all of it.
+local function revoke_flow(P, id, order)
+  local is_revoked = te.revoke_whole(P, sub(id, 1, 12), order.record,
+    order.mode)
+  if is_revoked == nil then
+    return te.get_outcome(P, id) and "finished" or "unknown"
+  end
+  return is_revoked and "revoked" or "finished"
+end
+
 -- Takes a task from where it waits, or asks for its end; or says why not.
 local function revoke(P, id, order, seen)
   if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
@@ -153,7 +163,9 @@ end
 local function revoke_all(P, args, first, order)
   local out, seen = {}, { now = te.now() }
   for i = first, #args do
-    out[#out + 1] = revoke(P, te.resolve(P, args[i]), order, seen)
+    local id = te.resolve(P, args[i])
+    local act = te.sequence(id) == 0 and revoke_flow or revoke
+    out[#out + 1] = act(P, id, order, seen)
   end
   return out
 end

@@ -122,21 +122,13 @@ te.register("state", function(keys, args)
   return out
 end, { "no-writes" })
 
--- Notes which tasks a task has sent, and of each of them that it has. Both
--- stand beside the outcomes and go with them.
-local function add_kin(P, parent, ids, ttl_ms)
+-- Notes what a task has sent. Returns how many of these ids had room.
+local function add_children(P, parent, ids, ttl_ms)
   local key, field = P .. "v:" .. sub(parent, 1, 19), sub(parent, 20) .. "k"
   local room = KIN_MAX - math.floor(call("HSTRLEN", key, field) / ID_BYTES)
   local n = math.min(#ids, room)
   if n <= 0 then
-    return
-  end
-  local chunks = {}
-  for i = 1, n do
-    local prefix = sub(ids[i], 1, 19)
-    local chunk = chunks[prefix] or {}
-    chunk[#chunk + 1], chunk[#chunk + 2] = sub(ids[i], 20) .. "p", parent
-    chunks[prefix] = chunk
+    return 0
   end
   local all = (call("HGET", key, field) or "") .. table.concat(ids, "", 1, n)
   if te.is_in_live_flow(P, parent) then
@@ -144,8 +136,36 @@ local function add_kin(P, parent, ids, ttl_ms)
   else
     te.put_outcomes(key, { field, all }, ttl_ms)
   end
+  return n
+end
+
+-- Notes which tasks a task has sent, and of each of them that it has. Both
+-- stand beside the outcomes and go with them.
+local function add_kin(P, parent, ids, ttl_ms)
+  local chunks = {}
+  for i = 1, add_children(P, parent, ids, ttl_ms) do
+    local prefix = sub(ids[i], 1, 19)
+    local chunk = chunks[prefix] or {}
+    chunk[#chunk + 1], chunk[#chunk + 2] = sub(ids[i], 20) .. "p", parent
+    chunks[prefix] = chunk
+  end
   for prefix, chunk in pairs(chunks) do
-    te.put_outcomes(P .. "v:" .. prefix, chunk, ttl_ms)
+    if te.is_in_live_flow(P, prefix .. sub(chunk[1], 1, 1)) then
+      call("HSET", P .. "v:" .. prefix, unpack(chunk))
+    else
+      te.put_outcomes(P .. "v:" .. prefix, chunk, ttl_ms)
+    end
+  end
+end
+
+-- A task has added nodes to its flow.
+te.add_kin = add_kin
+
+-- A task has sent a flow, which knows by whom.
+function te.note_flow_kin(P, producer)
+  local v = call("HMGET", P .. "g:" .. producer, "parent", "ttl")
+  if v[1] then
+    add_children(P, v[1], { te.node_id(producer, 0) }, v[2] * 1000)
   end
 end
 
@@ -187,7 +207,9 @@ te.register("kin", function(keys, args)
   local last = sub(id, 20)
   local kin = call("HMGET", P .. "v:" .. sub(id, 1, 19), last .. "p",
     last .. "k")
-  local out, seen = { kin[1] or "" }, {}
+  local parent = kin[1] or te.sequence(id)
+    and call("HGET", P .. "g:" .. sub(id, 1, 12), "parent")
+  local out, seen = { parent or "" }, {}
   for at = 1, #(kin[2] or ""), ID_BYTES do
     local child = sub(kin[2], at, at + ID_BYTES - 1)
     if not seen[child] then

@@ -413,6 +413,32 @@ describe("A flow", function()
       assert.equal(0, s:redis("EXISTS", "gc"))
       assert.equal(0, s:redis("EXISTS", "z"))
     end)
+
+    local function revoke(id)
+      return s:call("revoke", "R\x80", 60, "c", id)[1]
+    end
+
+    it("is so by its id, too: what waits and what runs", function()
+      local a = plan:node {}
+      plan:node { after = { { "f", a } } }
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      assert.equal("revoked", revoke(plan:id(0)))
+      assert.equal("finished", revoke(plan:id(0)))
+      assert.equal("cR\x80", s:redis("HGET", "cr:" .. A, field))
+      s:finish(A, "h", field)
+      assert.same({ "R\x80", "R\x80", "R\x80" },
+        { outcome(1), outcome(2), outcome(0) })
+      assert.equal("finished", revoke(plan:id(0)))
+    end)
+
+    it("goes by its id before it is sealed", function()
+      plan:node {}
+      s:call("flow", plan.producer, 2, 1, 60, "", "", "",
+        table.unpack(plan:pieces()))
+      assert.equal("revoked", revoke(plan:id(0)))
+      assert.equal("unknown", revoke(plan:id(0)))
+    end)
   end)
 
   it("does again what failed and what needs it, and that alone", function()

@@ -338,6 +338,25 @@ describe("States:", function()
       assert.same({ "" }, kin(envelope.id(p.id, p.last)))
     end)
 
+    it("has a flow as one, once it is sealed", function()
+      local plan = flow_plan.new("flow")
+      plan:node {}
+      plan.parent = parent
+      s:call("flow", plan.producer, 2, 1, 60, "", "", "",
+        table.unpack(plan:pieces()))
+      assert.same({ "" }, kin(parent))
+      plan:send(s)
+      plan:send(s)
+      assert.same({ "", plan:id(0) }, kin(parent))
+      assert.same({ parent }, kin(plan:id(0)))
+      assert.same({ parent }, kin(plan:id(1)))
+      plan.producer = "other1xxxxxx"
+      plan.parent = "nobody"
+      local _, problem = s:try("flow", plan.producer, 3, 1, 60, "", "", "",
+        table.unpack(plan:pieces()))
+      assert.matches("not well%-formed", problem)
+    end)
+
     it("goes with the outcomes", function()
       local child = send(1, 5)[1]
       s:advance(6000)
