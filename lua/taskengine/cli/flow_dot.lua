@@ -28,21 +28,29 @@ local function find(stands_for, i)
   return i
 end
 
--- Lets the first of many branches that are alike stand for all of them.
-local function fold_branches(shape, stands_for)
-  local stack = { 0 }
+-- What stands inside of a part, as lists of parts.
+local function push_inside(shape, part, stack)
+  stack[#stack + 1] = part.parts or shape:parts(part.top)
+  for _, join in ipairs(part.joins or {}) do
+    stack[#stack + 1] = shape:parts(join)
+  end
+end
+
+-- Lets the first of many parts that are alike stand for all of them.
+local function fold_parts(shape, stands_for)
+  local stack = { shape:parts(0) }
   while #stack > 0 do
-    local branches, joins = shape:split(table.remove(stack))
-    table.move(joins, 1, #joins, #stack + 1, stack)
-    for _, group in ipairs(shape:alike(branches)) do
+    for _, group in ipairs(shape:alike(table.remove(stack))) do
       local is_folded = #group > ALIKE_MAX
       local first = is_folded and shape:members(group[1])
-      stack[#stack + 1] = group[1]
+      push_inside(shape, group[1], stack)
       for k = 2, #group do
         for place, i in ipairs(is_folded and shape:members(group[k]) or {}) do
           stands_for[i] = first[place]
         end
-        stack[#stack + 1] = not is_folded and group[k] or nil
+        if not is_folded then
+          push_inside(shape, group[k], stack)
+        end
       end
     end
   end
@@ -81,7 +89,7 @@ local function fold(graph)
   for i = 1, graph.count do
     stands_for[i] = i
   end
-  fold_branches(shape, stands_for)
+  fold_parts(shape, stands_for)
   local length = fold_runs(graph, shape, stands_for)
   for i = 1, graph.count do
     local other = find(stands_for, i)

@@ -1,4 +1,8 @@
---- The shape of a flow: what stands below what, and which branches are alike.
+--- The shape of a flow: what stands below what, and which parts are alike.
+--
+-- What stands below a node are branches, each begun by a node. Some of them may
+-- be joined by a node that waits for these only: then they are a part together
+-- with that, which others may join in turn.
 -- @module taskengine.cli.flow_shape
 
 local flow_shape = {}
@@ -6,13 +10,20 @@ local flow_shape = {}
 --- So many that are alike are shown one by one; more are one.
 flow_shape.ALIKE_MAX = 12
 
--- Names that tell branches apart.
+-- Names that tell parts apart.
 local NAMES_MAX <const> = 32
+
+--- A part: a branch, or several with what joins them.
+-- @table Part
+-- @tfield ?int top the node that begins a branch
+-- @tfield ?{Part,...} parts
+-- @tfield ?{int,...} joins nodes that wait for several of the parts
 
 --- A shape.
 -- @type Shape
 -- @tfield Graph graph
 -- @tfield table children node to those below it, in order; 0 is the beginning
+-- @tfield table parent node to the one that it is below
 local Shape = {}
 Shape.__index = Shape
 
@@ -74,21 +85,34 @@ local function children_of(graph)
     children[above] = children[above] or {}
     table.insert(children[above], node)
   end
-  return children
+  return children, parent
 end
 
 --- Makes one.
 -- @tparam Graph graph
 -- @treturn Shape
 function flow_shape.new(graph)
-  return setmetatable({ graph = graph, children = children_of(graph) }, Shape)
+  local children, parent = children_of(graph)
+  return setmetatable({ graph = graph, children = children, parent = parent },
+    Shape)
 end
 
---- All nodes of a branch, from its top down.
--- @tparam int top
+-- Puts the nodes with which a part begins at the end of a list: its branches,
+-- and what joins them.
+local function add_tops(list, part)
+  list[#list + 1] = part.top
+  for _, inner in ipairs(part.parts or {}) do
+    add_tops(list, inner)
+  end
+  table.move(part.joins or {}, 1, #(part.joins or {}), #list + 1, list)
+end
+
+--- All nodes of a part, from its tops down.
+-- @tparam Part part
 -- @treturn {int,...}
-function Shape:members(top)
-  local list, at = { top }, 1
+function Shape:members(part)
+  local list, at = {}, 1
+  add_tops(list, part)
   while list[at] do
     for _, child in ipairs(self.children[list[at]] or {}) do
       list[#list + 1] = child
@@ -98,8 +122,8 @@ function Shape:members(top)
   return list
 end
 
-local function names_of(self, top)
-  local names, list = {}, self:members(top)
+local function names_of(self, part)
+  local names, list = {}, self:members(part)
   for i = 1, math.min(#list, NAMES_MAX) do
     names[i] = self.graph.nodes[list[i]].task or "(gather)"
   end
@@ -107,42 +131,101 @@ local function names_of(self, top)
     #list
 end
 
---- Gathers branches that are alike, the first of them where it stood. A few are
+--- Gathers parts that are alike, the first of them where it stood. A few are
 -- not compared.
--- @tparam {int,...} branches the nodes at their tops
+-- @tparam {Part,...} parts
 -- @treturn {table,...} lists of them, each with `names`, those of its tasks
-function Shape:alike(branches)
+function Shape:alike(parts)
   local groups, by_names = {}, {}
-  if #branches <= flow_shape.ALIKE_MAX then
-    for i, top in ipairs(branches) do
-      groups[i] = { top }
+  if #parts <= flow_shape.ALIKE_MAX then
+    for i, part in ipairs(parts) do
+      groups[i] = { part }
     end
     return groups
   end
-  for _, top in ipairs(branches) do
-    local names, count = names_of(self, top)
+  for _, part in ipairs(parts) do
+    local names, count = names_of(self, part)
     local key = count .. names
     local group = by_names[key]
     if not group then
       group = { names = names }
       groups[#groups + 1], by_names[key] = group, group
     end
-    group[#group + 1] = top
+    group[#group + 1] = part
   end
   return groups
 end
 
---- Those below a node: branches, and what waits for more than that node.
--- @tparam int node 0 for the beginning
--- @treturn {int,...} branches
--- @treturn {int,...} joins
-function Shape:split(node)
-  local branches, joins = {}, {}
-  for _, child in ipairs(self.children[node] or {}) do
-    local is_join = #self.graph.after[child] > 1
-    table.insert(is_join and joins or branches, child)
+-- What is whole by now, and has this part in it.
+local function whole(part)
+  while part.inside do
+    part = part.inside
   end
-  return branches, joins
+  return part
+end
+
+-- The one right below a node that leads to another; nil when it is the node.
+local function top_of(self, node, from)
+  while from and from ~= node and self.parent[from] ~= node do
+    from = self.parent[from]
+  end
+  return from ~= node and from or nil
+end
+
+-- The parts below a node that lead to one that waits for several, in order.
+local function joined_by(self, node, join, part_of)
+  local list, seen = {}, {}
+  for _, from in ipairs(self.graph.after[join]) do
+    local top = top_of(self, node, from)
+    local part = top and part_of[top] and whole(part_of[top])
+    if part and not seen[part] then
+      seen[part] = true
+      list[#list + 1] = part
+    end
+  end
+  table.sort(list, function(a, b)
+    return a.place < b.place
+  end)
+  return list
+end
+
+local function join_parts(parts, join)
+  local first = parts[1]
+  if #parts == 1 and first.joins then
+    table.insert(first.joins, join)
+    return first
+  end
+  local part = { parts = parts, joins = { join }, place = first.place }
+  for _, inner in ipairs(parts) do
+    inner.inside = part
+  end
+  return part
+end
+
+--- What stands below a node.
+-- @tparam int node 0 for the beginning
+-- @treturn {Part,...}
+function Shape:parts(node)
+  local all, part_of = {}, {}
+  for place, child in ipairs(self.children[node] or {}) do
+    local before = #self.graph.after[child] > 1
+      and joined_by(self, node, child, part_of) or {}
+    local part = #before > 0 and join_parts(before, child)
+      or { top = child, place = place }
+    part_of[child] = part
+    all[#all + 1] = part
+  end
+  local parts, seen = {}, {}
+  for _, part in ipairs(all) do
+    if not part.inside and not seen[part] then
+      seen[part] = true
+      parts[#parts + 1] = part
+    end
+  end
+  table.sort(parts, function(a, b)
+    return a.place < b.place
+  end)
+  return parts
 end
 
 return flow_shape

@@ -2,7 +2,8 @@
 --
 -- What follows a node alone stands below it. Where several follow, each begins
 -- a branch; what waits for all of them stands behind the branches, as far to
--- the left as where they began. Branches that are alike, and steps that are
+-- the left as where they began. Where something waits for some of them only,
+-- these and that are one branch. Branches that are alike, and steps that are
 -- alike, are one line when they are more than a dozen.
 -- @module taskengine.cli.flow_tree
 
@@ -62,8 +63,8 @@ end
 
 local function fold(self, group, prefix)
   local nodes = {}
-  for _, top in ipairs(group) do
-    for _, node in ipairs(self.shape:members(top)) do
+  for _, part in ipairs(group) do
+    for _, node in ipairs(self.shape:members(part)) do
       nodes[#nodes + 1] = self.graph.nodes[node]
     end
   end
@@ -71,10 +72,10 @@ local function fold(self, group, prefix)
     summary(nodes)))
 end
 
--- What stands in the list of branches: a node, or a group that is folded.
-local function entries_of(self, branches)
+-- What stands in the list of branches: a part, or a group that is folded.
+local function entries_of(self, parts)
   local entries = {}
-  for _, group in ipairs(self.shape:alike(branches)) do
+  for _, group in ipairs(self.shape:alike(parts)) do
     if #group > ALIKE_MAX then
       entries[#entries + 1] = group
     else
@@ -119,39 +120,59 @@ local function push(self, item)
   self.stack[#self.stack + 1] = item
 end
 
-local function push_branches(self, branches, rest)
-  local entries = entries_of(self, branches)
+-- Branches; the first of them on a line that has begun, where `first` is not
+-- `rest`.
+local function push_branches(self, parts, first, rest)
+  local entries = entries_of(self, parts)
   for i = #entries, 1, -1 do
     local is_last = i == #entries
+    local mark = is_last and "└─ " or "├─ "
+    if i == 1 and first ~= rest then
+      mark = is_last and "── " or "┬─ "
+    end
     push(self, {
       entry = entries[i],
-      first = rest .. (is_last and "└─ " or "├─ "),
+      first = (i == 1 and first or rest) .. mark,
       rest = rest .. (is_last and "   " or "│  "),
     })
   end
 end
 
--- What stands below a node: joins behind the branches.
-local function push_below(self, node, rest)
-  local branches, joins = self.shape:split(node)
-  for i = #joins, 1, -1 do
-    push(self, { entry = joins[i], first = rest, rest = rest })
+-- Branches, and behind them what joins them.
+local function push_joined(self, part, first, rest)
+  for i = #part.joins, 1, -1 do
+    push(self, { entry = { top = part.joins[i] }, first = rest, rest = rest })
   end
-  if #branches == 1 then
-    push(self, { entry = branches[1], first = rest, rest = rest })
+  if #part.parts == 1 then
+    push(self, { entry = part.parts[1], first = first, rest = rest })
   else
-    push_branches(self, branches, rest)
+    push_branches(self, part.parts, first, rest)
+  end
+end
+
+local function push_below(self, node, rest)
+  local parts = self.shape:parts(node)
+  if #parts ~= 1 then
+    push_branches(self, parts, rest, rest)
+  elseif parts[1].joins then
+    push_joined(self, parts[1], rest, rest)
+  else
+    push(self, { entry = parts[1], first = rest, rest = rest })
   end
 end
 
 local function write(self, item)
-  if type(item.entry) == "table" then
-    fold(self, item.entry, item.first)
+  local entry = item.entry
+  if entry.names then
+    fold(self, entry, item.first)
+    return
+  elseif entry.joins then
+    push_joined(self, entry, item.first, item.rest)
     return
   end
-  local list = steps_from(self, item.entry)
+  local list = steps_from(self, entry.top)
   if #list <= ALIKE_MAX then
-    list = { item.entry }
+    list = { entry.top }
   end
   write_steps(self, list, item.first)
   push_below(self, list[#list], item.rest)

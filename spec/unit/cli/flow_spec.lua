@@ -75,6 +75,33 @@ describe("The tree of a flow", function()
     })
   end)
 
+  it("has what joins some of the branches together with these", function()
+    assert.same({
+      "├─ ┬─ a",
+      "│  └─ b",
+      "│  inner",
+      "└─ c",
+      "   last",
+      "outer",
+    }, tree_of { "a", "c", "b", "inner <- 1 3", "last <- 2", "outer <- 4 5" })
+  end)
+
+  it("folds chords that are alike", function()
+    local lines, joins = {}, {}
+    for i = 1, 14 do
+      lines[#lines + 1], lines[#lines + 2] = "map", "map"
+      lines[#lines + 1] = ("join <- %d %d"):format(3 * i - 2, 3 * i - 1)
+      joins[i] = 3 * i
+    end
+    lines[#lines + 1] = "all <- " .. table.concat(joins, " ")
+    assert.same({
+      "└─ 14 x map > map > join  SUCCESS 42  mean 0.500 s, longest 0.500 s",
+      "all",
+    }, tree_of(lines))
+    assert.same({ "map x 14 -> join x 14", "map x 14 -> join x 14",
+      "join x 14 -> all" }, picture_of(lines))
+  end)
+
   it("has branches where a flow begins in several places", function()
     assert.same({ "├─ a", "└─ b", "c", "(gather)" },
       tree_of { "a", "b", "c <- 1 2", "* <- 3" })
