@@ -302,6 +302,7 @@ static int envelope_read(lua_State *L) {
 Opens a task for the one that runs it.
 @function open
 @tparam string envelope
+@tparam[opt=0] int ahead bytes in front of the body that are not part of it
 @treturn[1] string id
 @treturn[1] string name
 @return[1] table extra, or nil
@@ -314,6 +315,12 @@ static int envelope_open(lua_State *L) {
   te_envelope e;
   int rc = te_envelope_read(te_bind_check_slice(L, 1), &e);
   if (rc < 0) return te_bind_fail(L, rc);
+  lua_Integer ahead = luaL_optinteger(L, 2, 0);
+  luaL_argcheck(L, ahead >= 0, 2, "not negative");
+  if ((lua_Unsigned)ahead > e.body.size)
+    return te_bind_fail(L, TE_EMALFORMED);
+  e.body.data += ahead;
+  e.body.size -= (size_t)ahead;
 
   int top = lua_gettop(L);
   lua_pushlstring(L, e.id.data, e.id.size);

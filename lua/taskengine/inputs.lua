@@ -17,6 +17,8 @@ local FLOW_AT <const>, LENGTHS_AT <const>, NAMES_AT <const> = 59, 99, 103
 local PRODUCER_BYTES <const> = 12
 -- Behind the producer, in the id of the flow itself.
 local FLOW_NUMBER <const> = "00000000"
+-- In front of the body of a node that takes nothing: how many inputs.
+local NONE <const> = "\0\0\0\0"
 
 --- Whether an envelope is that of a node in a flow.
 -- @tparam string envelope
@@ -113,6 +115,16 @@ local function values_of(source, node, records, shape, is_stream)
     is_stream)
 end
 
+-- With what core.envelope.open says: what the task belongs to.
+local function add_root(flow, id, name, extra, ...)
+  if not id then
+    return nil, name
+  end
+  extra = extra or {}
+  extra.r = extra.r or flow .. FLOW_NUMBER
+  return id, name, extra, ...
+end
+
 -- With what core.envelope.open says.
 local function put_in_front(self, id, name, extra, ...)
   local task = id and self.tasks[name]
@@ -124,11 +136,10 @@ local function put_in_front(self, id, name, extra, ...)
   end, true)
   local values = values_of(source, self.node, self.records,
     extra and extra.i, task.options.stream)
-  extra = extra or {}
-  extra.r = extra.r or self.flow .. FLOW_NUMBER
   local own = table.pack(...)
   table.move(own, 1, own.n, values.n + 1, values)
-  return id, name, extra, table.unpack(values, 1, values.n + own.n)
+  return add_root(self.flow, id, name, extra,
+    table.unpack(values, 1, values.n + own.n))
 end
 
 --- Opens the envelope of a node, as core.envelope.open does, with its inputs in
@@ -139,16 +150,20 @@ end
 function inputs.open(envelope, tasks)
   local queue, name, limit_key, alias = envelope:byte(LENGTHS_AT, NAMES_AT - 1)
   local at = NAMES_AT + queue + name + limit_key + alias
+  local flow = envelope:sub(FLOW_AT, FLOW_AT + PRODUCER_BYTES - 1)
+  if envelope:sub(at, at + #NONE - 1) == NONE then
+    return add_root(flow, core.envelope.open(envelope, #NONE))
+  end
   local ok, records, behind = pcall(gather.take, envelope, at)
   if not ok then
     return nil, "its inputs are cut off"
   end
   return put_in_front({
     tasks = tasks,
-    flow = envelope:sub(FLOW_AT, FLOW_AT + PRODUCER_BYTES - 1),
+    flow = flow,
     node = string.unpack(">I4", envelope, FLOW_AT + 20),
     records = records,
-  }, core.envelope.open(envelope:sub(1, at - 1) .. envelope:sub(behind)))
+  }, core.envelope.open(envelope, behind - at))
 end
 
 return inputs

@@ -88,6 +88,22 @@ describe("taskengine.core.envelope", function()
     assert.is_nil((envelope.open(bytes .. "\0")))
   end)
 
+  it("passes over what is in front of a body", function()
+    local parts = full()
+    parts.body = "in front\x91\x91\x07"
+    local bytes = reference.new(parts)
+    assert.same({ parts.id, parts.name, nil, 7, n = 4 },
+      table.pack(envelope.open(bytes, 8)))
+    for ahead = 9, #parts.body + 1 do
+      local got, _, code = envelope.open(bytes, ahead)
+      assert.is_nil(got)
+      assert.is_string(code)
+    end
+    assert.has_error(function()
+      envelope.open(bytes, -1)
+    end)
+  end)
+
   it("opens arguments with and without more", function()
     local parts = full()
     parts.body = "\x91\x90"
