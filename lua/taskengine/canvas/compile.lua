@@ -115,7 +115,8 @@ local function compile_part(self, one, feed, front, options)
   return outlet
 end
 
-local function build_task(self, one, feed, front, options)
+-- Returns the node of a call.
+local function add_task(self, one, feed, front, options)
   check_app(self, one)
   check_size(self)
   options = merge(options, one.options)
@@ -127,12 +128,16 @@ local function build_task(self, one, feed, front, options)
       .. " begins when they have ended"):format(one.task.name))
   end
   note_foreign(self, one.task, options)
-  local made = self.plan
-  local node = made:add(one, options, not one.is_immutable and front or nil)
+  local node = self.plan:add(one, options,
+    not one.is_immutable and front or nil)
   if feed then
-    made:connect(node, feed, one.is_immutable)
+    self.plan:connect(node, feed, one.is_immutable)
   end
-  return plan.one(node)
+  return node
+end
+
+local function build_task(self, one, feed, front, options)
+  return plan.one(add_task(self, one, feed, front, options))
 end
 
 local function build_chain(self, one, feed, front, options)
@@ -175,10 +180,14 @@ local function build_group(self, one, feed, front, options)
   feed = spread(self, feed, #members)
   local list = {}
   for _, member in ipairs(members) do
-    local outlet = compile_part(self, member, feed, front, options)
-    -- A group right in a group is part of it.
-    add_nodes(list, member.kind == "group" and outlet
-      or self.plan:seal(outlet))
+    if member.kind == "task" and not (member.links or member.errbacks) then
+      list[#list + 1] = add_task(self, member, feed, front, options)
+    else
+      local outlet = compile_part(self, member, feed, front, options)
+      -- A group right in a group is part of it.
+      add_nodes(list, member.kind == "group" and outlet
+        or self.plan:seal(outlet))
+    end
   end
   local outlet = plan.several(list)
   outlet.feed = feed -- of a group without members
