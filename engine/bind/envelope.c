@@ -317,8 +317,7 @@ static int envelope_open(lua_State *L) {
   if (rc < 0) return te_bind_fail(L, rc);
   lua_Integer ahead = luaL_optinteger(L, 2, 0);
   luaL_argcheck(L, ahead >= 0, 2, "not negative");
-  if ((lua_Unsigned)ahead > e.body.size)
-    return te_bind_fail(L, TE_EMALFORMED);
+  if ((lua_Unsigned)ahead > e.body.size) return te_bind_fail(L, TE_EMALFORMED);
   e.body.data += ahead;
   e.body.size -= (size_t)ahead;
 

@@ -132,7 +132,8 @@ local ADD = {
 -- What is added to the flow while it runs is numbered from there on.
 local function note_last(to)
   for letter, k in pairs(to.last) do
-    local there = call("HGET", to.P .. "g:" .. to.producer, "n" .. letter)
+    local there = not to.is_new
+      and call("HGET", to.P .. "g:" .. to.producer, "n" .. letter)
     if k > tonumber(there or 0) then
       to.shared[#to.shared + 1] = "n" .. letter
       to.shared[#to.shared + 1] = te.text(k)
@@ -140,10 +141,10 @@ local function note_last(to)
   end
 end
 
-local function write_pieces(P, producer, args, starts)
+local function write_pieces(P, producer, args, starts, is_new)
   local to = {
     P = P, producer = producer, shared = {}, nodes = {}, records = {},
-    last = {},
+    last = {}, is_new = is_new,
   }
   for k = 1, #starts do
     ADD[args[starts[k]]](to, args, starts[k])
@@ -162,6 +163,15 @@ local function remember(f, to)
   end
 end
 
+-- Whether there is nothing of it yet, so nothing that is to expire.
+local function is_new_flow(P, producer)
+  local keys = {}
+  for k = 1, #te.FLOW_KEYS do
+    keys[k] = P .. te.FLOW_KEYS[k] .. producer
+  end
+  return call("EXISTS", unpack(keys)) == 0
+end
+
 -- 0: it can be added to; 1: it was sealed before; 2: it is not there.
 local function judge(P, producer, is_first)
   local g = P .. "g:" .. producer
@@ -173,14 +183,23 @@ local function judge(P, producer, is_first)
   return (is_there or is_first) and 0 or 2
 end
 
+-- Until it is sealed nobody may come to do so.
+local function expire(P, producer)
+  for k = 1, #te.FLOW_KEYS do
+    call("PEXPIRE", P .. te.FLOW_KEYS[k] .. producer, UNSEALED_MS)
+  end
+end
+
 -- All its nodes are there: it starts, and is kept until it has ended.
 local function seal(P, producer, nodes, brought)
   local g = P .. "g:" .. producer
   call("HSET", g, "sealed", "1", "left", te.text(nodes))
   call("SETRANGE", P .. "gs:" .. producer,
     te.text(nodes * CELL_BYTES - 1), "\0")
-  for k = 1, #te.FLOW_KEYS do
-    call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+  if not brought.is_new then
+    for k = 1, #te.FLOW_KEYS do
+      call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+    end
   end
   call("SET", P .. "i:" .. producer, te.text(nodes))
   te.note_flow_kin(P, producer)
@@ -190,14 +209,11 @@ end
 
 local function add(P, args, starts, nodes, now)
   local producer, g = args[1], P .. "g:" .. args[1]
+  local is_new = is_new_flow(P, producer)
   if call("HSETNX", g, "made", te.text(now)) == 1 then
     call("HSET", g, "n", te.text(nodes), "ttl", args[4], "name", args[5])
   end
-  local brought = write_pieces(P, producer, args, starts)
-  for k = 1, #te.FLOW_KEYS do
-    call("PEXPIRE", P .. te.FLOW_KEYS[k] .. producer, UNSEALED_MS)
-  end
-  return brought
+  return write_pieces(P, producer, args, starts, is_new)
 end
 
 local function is_set(flags, bit)
@@ -227,7 +243,11 @@ te.register("flow", function(keys, args)
   end
   local brought = add(P, args, starts, nodes, now)
   local there = call("HLEN", P .. "gn:" .. producer)
-  if is_set(flags, SEAL) then
+  local is_sealed = is_set(flags, SEAL)
+  if not is_sealed or there ~= nodes then
+    expire(P, producer)
+  end
+  if is_sealed then
     if there ~= nodes then
       return redis.error_reply(string.format(
         "ERR te1_flow: it has %.0f nodes of %.0f", there, nodes))
