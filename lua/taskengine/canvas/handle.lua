@@ -109,7 +109,8 @@ end
 -- @tparam[opt] table opts
 -- @tparam[opt] boolean opts.terminate what runs and does not end within a
 -- second is killed
--- @treturn boolean whether there was anything left to revoke
+-- @treturn boolean whether there was anything left to revoke, or to terminate
+-- of what was asked to end before
 -- @raise TaskError of kind BrokerUnavailable
 function Flow:revoke(opts)
   opts = options.check("revoke", options.REVOKE, opts)

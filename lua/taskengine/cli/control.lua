@@ -21,7 +21,8 @@ control.spec = {
     .. " One that runs is asked to end: an error of kind Revoked is raised in"
     .. " it, once. With --terminate it is ended a second later if it goes on,"
     .. " for which its process may be killed; other tasks there go back to"
-    .. " their queues. Exit code 1: one of them has ended before, or there is"
+    .. " their queues. The ID of a workflow stands for all of it that has not"
+    .. " ended. Exit code 1: one of them has ended before, or there is"
     .. " no such task.",
   operands = { "WHAT", "ID", min = 1, max = 1001, words = NAMES },
   options = {

@@ -51,11 +51,24 @@ function te.is_of_revoked(P, env)
     and call("SISMEMBER", P .. "gc", sub(env, 1, 12)) == 1
 end
 
+-- Who has been asked to end is to be killed if he goes on.
+local function hasten(f, mode)
+  if mode ~= "t" or f.mode == "t" then
+    return false
+  end
+  f.mode = mode
+  call("HSET", f.P .. "g:" .. f.producer, "mode", mode)
+  te.add_flow_work(f.producer, "x", 1, 0)
+  return true
+end
+
 -- From now on no node of it starts. What waits ends in portions; what is in a
 -- ready list is dropped when it comes out.
 function te.revoke_flow(f, record, mode)
-  if f.state == "done" or f.revoked then
+  if f.state == "done" then
     return false
+  elseif f.revoked then
+    return hasten(f, mode)
   end
   f.revoked, f.mode = record, mode or "c"
   call("HSET", f.P .. "g:" .. f.producer, "revoked", record, "mode", f.mode)
