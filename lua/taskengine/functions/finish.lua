@@ -196,7 +196,7 @@ function te.OPERATIONS.m(state, args, i)
   if own == 0 then
     return 0
   end
-  local waits = te.waited_for(P)
+  local waits = te.waited_for(P, own)
   for k = first, last, 2 do
     local id, outcome = sub(args[k], 1, 20), args[k + 1]
     local f, node = te.flow(P, sub(id, 1, 12)), te.node_of(id)

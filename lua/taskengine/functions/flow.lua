@@ -211,8 +211,8 @@ local function read_ended(f)
     nodes[#nodes + 1] = f.ends[k]
   end
   f.ends_read = f.ends_read + #nodes
-  if #nodes < 2 then
-    return
+  if #nodes == 1 and nodes[1] < f.n then
+    nodes[2] = nodes[1] + 1 -- in a chain, what it sets off
   end
   read_records(f, nodes)
   local before = NONE

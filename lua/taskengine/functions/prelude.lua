@@ -388,12 +388,12 @@ local function read_waits(P)
   end
 end
 
--- For many tasks: the ids of all that somebody waits for, where these are few;
+-- For n tasks: the ids of all that somebody waits for, where these are few;
 -- true when any of the tasks may be one; nil when nobody waits.
-function te.waited_for(P)
+function te.waited_for(P, n)
   if not te.some_wait(P) then
     return nil
-  elseif te.waits == true then
+  elseif te.waits == true and n > ASKED_MAX then
     read_waits(P)
   end
   return type(te.waits) == "table" and te.waits or true
