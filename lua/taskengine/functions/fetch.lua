@@ -25,7 +25,7 @@ local function deliverable(P, env, queue, state)
     state.newer[#state.newer + 1] = env
     return false
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
-    te.drop_revoked(P, env)
+    te.drop_buried(P, env)
     return false
   elseif state.some_flow_revoked and te.is_of_revoked(P, env) then
     te.drop_revoked(P, env)

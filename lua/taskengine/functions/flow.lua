@@ -81,7 +81,8 @@ function te.flow(P, producer)
   local f = te.flows[producer]
   if f == nil then
     local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
-      "state", "sealed", "root", "revoked", "mode", "held", "holds")
+      "state", "sealed", "root", "revoked", "mode", "held", "holds",
+      "passes")
     f = false
     if v[6] then
       local made = tonumber(v[3])
@@ -89,7 +90,7 @@ function te.flow(P, producer)
         P = P, producer = producer, made = made,
         n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
         state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
-        written = v[2], held = v[10], holds = v[11],
+        written = v[2], held = v[10], holds = v[11], passes = v[12],
         stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
         templates = {}, ends = {}, ends_read = 0, followed = 0,
@@ -243,6 +244,35 @@ end
 
 te.add_flow_work = add_work
 
+-- To be done by a later call, behind all else.
+local function put_behind(f, what, a, b)
+  call("RPUSH", f.P .. "gq",
+    f.producer .. what .. string.format("%.0f %.0f", a, b))
+end
+
+-- The end of a node is to be followed to those behind it; while a flow is set
+-- up to be done again not before that is through: until then some of these may
+-- not be ready for it.
+local function note_end(f, i)
+  if f.passes then
+    return put_behind(f, "e", i, 1)
+  end
+  f.ends[#f.ends + 1] = i
+  if not f.is_following then
+    f.is_following = true
+    add_work(f.producer, "ends", 0, 1)
+  end
+end
+
+-- The same for what ends all that waits.
+function te.add_revocation(f)
+  if f.passes then
+    put_behind(f, "x", 1, 0)
+  else
+    add_work(f.producer, "x", 1, 0)
+  end
+end
+
 -- What the flow fails with is its first failure.
 function te.note_root(f, id)
   if not f.root then
@@ -268,11 +298,7 @@ function te.end_node(f, i, record, state, attempt, id)
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
   end
-  f.ends[#f.ends + 1] = i
-  if not f.is_following then
-    f.is_following = true
-    add_work(f.producer, "ends", 0, 1)
-  end
+  note_end(f, i)
   return true
 end
 

@@ -31,19 +31,37 @@ function te.waits_in_flow(P, id)
     or is_live_flow(P, id)
 end
 
--- Ends a node that is in no queue and no worker's hands; or, with the flow to
--- which it was delegated, a task. Nobody needs that flow any more. False when
--- it is none of these.
+-- The flow to which a task delegated, which nobody needs then any more, and
+-- the task's envelope. What that flow ends as is no end of this task.
+local function take_from_delegate(P, id, record, mode)
+  local producer = call("HGET", P .. "gl", id)
+  if not producer then
+    return nil
+  end
+  local key, other = P .. "gd:" .. producer, te.flow(P, producer)
+  local env = call("HGET", key, id)
+  call("HDEL", key, id)
+  call("HDEL", P .. "gl", id)
+  if other then
+    te.revoke_flow(other, record, mode)
+  end
+  return env
+end
+
+-- Ends a node that is in no queue and no worker's hands, or a task that waits
+-- for the flow to which it delegated. False when it is none of these.
 function te.revoke_held_back(P, id, record, mode)
-  local delegate = call("HGET", P .. "gl", id)
-  local other = delegate and te.flow(P, delegate)
-  local is_revoked = other and te.revoke_flow(other, record, mode)
+  local env = take_from_delegate(P, id, record, mode)
+  if env then
+    te.settle(P, env, record, te.moment or te.now())
+    return true
+  end
   local f, i = te.flow_of_id(P, id)
   if f and te.is_held_back(f, i) then
     te.end_node_alone(f, i, record, "R")
     return true
   end
-  return is_revoked
+  return false
 end
 
 function te.is_of_revoked(P, env)
@@ -73,7 +91,7 @@ function te.revoke_flow(f, record, mode)
   f.revoked, f.mode = record, mode or "c"
   call("HSET", f.P .. "g:" .. f.producer, "revoked", record, "mode", f.mode)
   call("SADD", f.P .. "gc", f.producer)
-  te.add_flow_work(f.producer, "x", 1, 0)
+  te.add_revocation(f)
   return true
 end
 
@@ -135,7 +153,8 @@ end)
 
 -- Of a flow that has ended: what failed, and what failed for it, is done
 -- again. Three passes over its nodes, in portions: the first takes back the
--- failures, the second counts what has arrived, the third sets off.
+-- failures, the second counts what has arrived, the third sets off. What ends
+-- before the third, because somebody revokes it, has no effect until then.
 function te.retry_flow(f)
   if f.state ~= "done" then
     return "running"
@@ -145,7 +164,9 @@ function te.retry_flow(f)
   local P, producer = f.P, f.producer
   local flow_id = te.node_id(producer, 0)
   call("HDEL", P .. "g:" .. producer, "state", "root", "revoked")
+  call("HSET", P .. "g:" .. producer, "passes", "1")
   f.state, f.root, f.revoked, f.is_new_end = "", nil, nil, false
+  f.passes = "1"
   te.persist_flow(f)
   call("HDEL", P .. "v:" .. sub(flow_id, 1, 19), "0")
   -- Held open by one until the passes are through.
@@ -214,6 +235,8 @@ function te.FLOW_WORK.b(f, item)
     end
     te.steps, item.b = te.steps - 1, 1
   end
+  call("HDEL", f.P .. "g:" .. f.producer, "passes")
+  f.passes = nil
   return true
 end
 

@@ -1,7 +1,14 @@
 -- How a running task makes its flow grow: te1_flow_add; and how it lets another
 -- node end in its place: the operation `w` of te1_finish.
 
-local DELEGATED = "g"
+local DELEGATED, SKIPPED = "g", "s"
+
+-- A node ends with what another failed for, or was skipped for.
+local function end_for_another(own, i, env, record, state)
+  te.end_node_alone(own, i, record, state)
+  te.close_past(own.P, env, record)
+  te.tally(own.P, te.queue(env), state == SKIPPED and "revoked" or "failed")
+end
 
 -- A task is to end as node `from` of the flow, which has ended.
 local function settle(f, id, env, from)
@@ -12,8 +19,9 @@ local function settle(f, id, env, from)
   te.keep_delegate(f, own, env, record)
   if own and byte(record) == 68 then
     te.note_root(own, sub(record, 2))
-    te.end_node_alone(own, i, record, "n")
-    te.close_past(f.P, env, record)
+    end_for_another(own, i, env, record, "n")
+  elseif own and te.node_state(f, from) == SKIPPED then
+    end_for_another(own, i, env, record, SKIPPED)
   else
     te.settle(f.P, env, te.expanded(f.P, record), te.moment or te.now())
   end

@@ -515,6 +515,20 @@ function te.drop_revoked(P, env)
   te.tally(P, te.queue(env), "revoked")
 end
 
+-- The same for one with a tombstone. Of a node that is done again meanwhile it
+-- is all that is left of what was revoked.
+function te.drop_buried(P, env)
+  local flow, node = te.flow_of(P, env)
+  if flow then
+    te.dig_up(flow, node)
+  end
+  if flow and te.node_state(flow, node) ~= "R" then
+    te.tally(P, te.queue(env), "revoked")
+  else
+    te.drop_revoked(P, env)
+  end
+end
+
 -- What is known of a producer: its last number and whether it is retired.
 function te.producer_state(P, producer)
   local v = call("GET", P .. "i:" .. producer) or ""

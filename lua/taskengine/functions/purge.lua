@@ -16,7 +16,7 @@ local function purge(P, env, queue, state)
     te.give_up(P, te.id(env), env)
     state.malformed = state.malformed + 1
   elseif state.some_revoked and call("ZREM", P .. "cx", te.id(env)) == 1 then
-    te.drop_revoked(P, env)
+    te.drop_buried(P, env)
     state.revoked = state.revoked + 1
   else
     te.settle(P, env, state.outcome, state.now)

@@ -93,10 +93,34 @@ function te.take_waiting(P, id)
   return env
 end
 
+-- A node that is revoked, done again and revoked again before it came out is
+-- in its list as often: how many tombstones it needs beside the one.
+local function count_tombstones(P, id, is_first)
+  local f, i = te.flow_of_id(P, id)
+  if f and is_first then
+    call("HDEL", P .. "gw:" .. f.producer, "b" .. te.text(i))
+  elseif f then
+    call("HINCRBY", P .. "gw:" .. f.producer, "b" .. te.text(i), "1")
+  end
+end
+
+-- One of a node's tombstones was taken: the next one is put up.
+function te.dig_up(f, i)
+  local key, field = f.P .. "gw:" .. f.producer, "b" .. te.text(i)
+  if call("HEXISTS", key, field) == 1 then
+    call("ZADD", f.P .. "cx", te.text(te.moment or te.now()),
+      te.node_id(f.producer, i))
+    if call("HINCRBY", key, field, "-1") == 0 then
+      call("HDEL", key, field)
+    end
+  end
+end
+
 -- A task in some ready list cannot be found there: it is dropped when it
 -- comes out.
 local function bury(P, id, now)
-  call("ZADD", P .. "cx", string.format("%.0f", now), id)
+  local added = call("ZADD", P .. "cx", string.format("%.0f", now), id)
+  count_tombstones(P, id, added == 1)
   local over = call("ZCARD", P .. "cx") - TOMBSTONES_MAX
   if over > 0 then
     call("ZPOPMIN", P .. "cx", over)

@@ -1,0 +1,167 @@
+-- What of a flow that was revoked or has failed may still be somewhere when it
+-- is done again.
+
+local envelope = require("spec.support.envelope")
+local flow_plan = require("spec.support.flow_plan")
+local shard = require("spec.support.shard")
+
+local A <const> = "workerAAAAAA"
+local REVOKED <const> = "R\x80"
+
+describe("A flow that is done again", function()
+  local s, plan
+
+  before_each(function()
+    s = shard.new()
+    s:register(A)
+    plan = flow_plan.new("flow")
+  end)
+
+  local function outcome(id)
+    return s:call("outcome", id)[1]
+  end
+
+  local function cancel(id)
+    assert.same({ "revoked" }, s:call("cancel", REVOKED, 60, id))
+  end
+
+  local function retry()
+    assert.equal("retried", s:call("flow_retry", plan.producer))
+  end
+
+  local function finish(field, record)
+    assert.equal(1, s:finish(A, "o", field, record))
+  end
+
+  -- The tasks that come out of the queue, by their ids.
+  local function fetch_ids()
+    return s:fetch_ids(A, 10)
+  end
+
+  -- Nothing is left to be done.
+  local function work_off()
+    while s:redis("EXISTS", "gq") == 1 do
+      s:call("promote", 10)
+    end
+  end
+
+  describe("drops what was revoked in its queue", function()
+    before_each(function()
+      plan:node {}
+      plan:send(s)
+      cancel(plan:id(1))
+      retry()
+    end)
+
+    it("and runs it once", function()
+      s:call("await", "a:me", plan:id(1))
+      local fields = s:take(A, 10)
+      assert.equal(1, #fields)
+      assert.same({}, s:heard("a:me"))
+      finish(fields[1], "Sdone")
+      assert.equal("Sdone", outcome(plan:id(1)))
+      assert.equal("S\xc0", outcome(plan:id(0)))
+    end)
+
+    it("as often as it was revoked there", function()
+      cancel(plan:id(1))
+      assert.same({}, fetch_ids())
+      assert.equal(REVOKED, outcome(plan:id(1)))
+      assert.equal(2, s:counter("default", "revoked"))
+      assert.equal(0, s:redis("EXISTS", "cx"))
+    end)
+
+    it("and runs it once where it was revoked twice", function()
+      cancel(plan:id(1))
+      retry()
+      assert.same({ plan:id(1) }, fetch_ids())
+      assert.equal("=" .. plan:id(1), outcome(plan:id(1)))
+    end)
+
+    it("also by a purge", function()
+      assert.same({ 2, 1, 1, 0 }, s:call("purge", "R\x81purged", 10, "default"))
+      assert.equal("R\x81purged", outcome(plan:id(1)))
+    end)
+  end)
+
+  describe("owes nothing to what it delegated to before", function()
+    local delegate
+
+    before_each(function()
+      plan:node {}
+      plan:send(s)
+      delegate = flow_plan.new("delegate")
+      delegate.delegate = plan:id(1)
+      delegate:node { delegate = 0 }
+      delegate:send(s)
+      local fields = s:take(A, 2)
+      s:finish(A, "w", fields[1], delegate.producer)
+      cancel(plan:id(1))
+      retry()
+      finish(fields[2], "Slate")
+    end)
+
+    it("and runs its task", function()
+      local fields = s:take(A, 2)
+      assert.equal(plan:id(1), fields[1]:sub(1, 20))
+      finish(fields[1], "Sdone")
+      assert.equal("Sdone", outcome(plan:id(1)))
+    end)
+
+    it("and has counted that as revoked", function()
+      assert.equal(1, s:counter("default", "revoked"))
+      assert.equal(1, s:counter("default", "done"))
+    end)
+  end)
+
+  it("ends although a node is revoked while it is set up", function()
+    s = shard.new(1, { flow_steps_max = 2 })
+    s:register(A)
+    plan:node {}
+    plan:node { after = { { "f", 1 } } }
+    plan:node { after = { { "f", 2 } } }
+    plan:send(s)
+    work_off()
+    finish(s:take(A, 1)[1], "F\x80")
+    work_off()
+    retry()
+    while outcome(plan:id(1)):sub(1, 1) ~= "=" do
+      s:call("promote", 10)
+    end
+    cancel(plan:id(1))
+    assert.equal(1, s:redis("EXISTS", "gq"))
+    work_off()
+    for i = 2, 3 do
+      assert.matches("DependencyFailed.*" .. plan:id(1), outcome(plan:id(i)))
+    end
+    assert.matches("DependencyFailed.*" .. plan:id(1), outcome(plan:id(0)))
+  end)
+end)
+
+describe("A task whose delegate ends with a node that is skipped", function()
+  it("is skipped as well, and so is what needs it", function()
+    local s = shard.new()
+    s:register(A)
+    local plan = flow_plan.new("flow")
+    plan:node {}
+    plan:node { after = { { "f", 1 } } }
+    plan:send(s)
+    local delegate = flow_plan.new("delegate")
+    delegate.delegate = plan:id(1)
+    delegate:node {}
+    delegate:node { after = { { "e", 1 } }, delegate = 0 }
+    delegate:send(s)
+    local envelopes, number = s:fetch(A, 2)
+    local fields = {}
+    for k, bytes in ipairs(envelopes) do
+      fields[k] = envelope.field(bytes, number)
+    end
+    s:finish(A, "w", fields[1], delegate.producer)
+    s:finish(A, "o", fields[2], "Sdone")
+    for i = 1, 2 do
+      assert.matches("Skipped", s:call("outcome", plan:id(i))[1], 1, true)
+    end
+    assert.equal("S\xc0", s:call("outcome", plan:id(0))[1])
+    assert.equal(1, s:counter("default", "revoked"))
+  end)
+end)
