@@ -18,8 +18,8 @@ library.RELEASE = 4
 local PARTS = {
   "prelude", "damage", "handover", "unique", "flow", "flow_release",
   "flow_build", "enqueue", "fetch", "finish", "retry", "flow_hold", "flow_grow",
-  "workers", "results", "revoke", "flow_control", "survey", "purge", "dead",
-  "states",
+  "flow_mend", "workers", "results", "revoke", "flow_control", "survey",
+  "purge", "dead", "states",
 }
 
 local function read_part(part)

@@ -196,14 +196,14 @@ function te.OPERATIONS.m(state, args, i)
   if own == 0 then
     return 0
   end
-  local waits = te.waited_for(P, own)
+  local waits, ttl_s = te.waited_for(P, own), tonumber(args[i + 2])
   for k = first, last, 2 do
     local id, outcome = sub(args[k], 1, 20), args[k + 1]
-    local f, node = te.flow(P, sub(id, 1, 12)), te.node_of(id)
+    local f, node = te.live_flow(P, sub(id, 1, 12), ttl_s), te.node_of(id)
     if f and node <= f.n then
       te.end_node(f, node, outcome, nil, nil, id)
     else
-      te.put_outcome(P, id, outcome, args[i + 2] * 1000)
+      te.put_outcome(P, id, outcome, ttl_s * 1000)
     end
     if waits and (waits == true or waits[id]) then
       te.tell(P, id, outcome)

@@ -14,6 +14,11 @@ local LOT = 64
 local WAITS, RELEASED, DELEGATED = "\0", "r", "g"
 local DONE, FAILED, NEEDS, REVOKED, SKIPPED = "d", "f", "n", "R", "s"
 local IS_OPEN = { [WAITS] = true, [RELEASED] = true, [DELEGATED] = true }
+-- By byte: 0 and the letters r g d f n R s.
+te.IS_STATE = {
+  [0] = true, [114] = true, [103] = true, [100] = true, [102] = true,
+  [110] = true, [82] = true, [115] = true,
+}
 local STATE_OF = {
   S = DONE, J = DONE, G = DONE, F = FAILED, R = REVOKED, D = NEEDS,
 }
@@ -82,19 +87,21 @@ function te.flow(P, producer)
   if f == nil then
     local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
       "state", "sealed", "root", "revoked", "mode", "held", "holds",
-      "passes")
+      "passes", "out", "delegates")
     f = false
     if v[6] then
-      local made = tonumber(v[3])
       f = {
-        P = P, producer = producer, made = made,
+        P = P, producer = producer, made = tonumber(v[3]),
         n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
         state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
         written = v[2], held = v[10], holds = v[11], passes = v[12],
-        stamp = bytes5(math.max((te.moment or te.now()) - made, 1)),
+        out = tonumber(v[13] or 0), written_out = v[13] or "0",
+        delegates = v[14],
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
         templates = {}, ends = {}, ends_read = 0, followed = 0,
       }
+      te.check_header(f)
+      f.stamp = bytes5(math.max((te.moment or te.now()) - f.made, 1))
       f.released = RELEASED .. "\0" .. f.stamp .. "\0\0\0\0\0"
       te.opened[#te.opened + 1] = f
     end
@@ -114,11 +121,16 @@ end
 
 function te.flow_of(P, env)
   if byte(env, 59) ~= 0 then
-    return te.flow_of_id(P, sub(env, 1, 20))
+    local id = sub(env, 1, 20)
+    te.live_flow(P, sub(id, 1, 12), te.ttl_ms(env) / 1000)
+    return te.flow_of_id(P, id)
   end
 end
 
--- Where in the window a cell begins; it may have to be read.
+local NO_CELL = "\0\0\0\0\0\0\0\0\0\0\0\0"
+
+-- Where in the window a cell begins; it may have to be read. What is none is
+-- that of a node that waits.
 local function find_cell(f, i)
   if not f.window or i < f.first or i >= f.first + f.width then
     f.width = f.width and WIDE_WINDOW or WINDOW
@@ -127,7 +139,15 @@ local function find_cell(f, i)
     f.window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
       te.text(from + f.width * CELL_BYTES - 1))
   end
-  return (i - f.first) * CELL_BYTES + 1
+  local at = (i - f.first) * CELL_BYTES + 1
+  if not te.IS_STATE[byte(f.window, at)]
+    or #f.window < at + CELL_BYTES - 1 then
+    f.is_torn = true
+    f.window = sub(f.window, 1, at - 1)
+      .. string.rep("\0", at - 1 - #f.window) .. NO_CELL
+      .. sub(f.window, at + CELL_BYTES)
+  end
+  return at
 end
 
 local function cell(f, i)
@@ -164,17 +184,25 @@ function te.node_record(f, i)
     record = call("HGET", f.P .. "gn:" .. f.producer, te.text(i))
     f.records[i] = record
   end
-  return record or nil
+  if record and #record >= te.NODE_HEAD_BYTES then
+    return record
+  end
+  f.is_damaged = true -- each node of a sealed flow has one
 end
 
 -- Templates, out-edges and inputs, which nodes share: by letter and number.
-function te.flow_piece(f, name)
+-- Of edges and inputs, a whole number of entries.
+function te.flow_piece(f, name, entry_bytes)
   local bytes = f.pieces[name]
   if bytes == nil then
     bytes = call("HGET", f.P .. "g:" .. f.producer, name)
     f.pieces[name] = bytes
   end
-  return bytes or ""
+  if bytes and #bytes % (entry_bytes or 1) == 0 then
+    return bytes
+  end
+  f.is_damaged = true
+  return ""
 end
 
 -- Records of nodes that are about to be asked for, read together.
@@ -281,6 +309,12 @@ function te.note_root(f, id)
   end
 end
 
+-- 1 for a node that is released, or waits for another flow.
+local function outside(f, i, state)
+  return (state == RELEASED or state == DELEGATED and te.is_away(f, i)) and 1
+    or 0
+end
+
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
 -- after the first end changes nothing: false. The node's id may be given, where
 -- it is at hand.
@@ -290,6 +324,7 @@ function te.end_node(f, i, record, state, attempt, id)
     return false
   end
   id = id or te.node_id(f.producer, i)
+  f.out = f.out - outside(f, i, sub(before, 1, 1))
   state = state or STATE_OF[sub(record, 1, 1)] or DONE
   set_cell(f, i, attempt and state .. attempt .. sub(before, 3, 7) .. f.stamp
     or state .. sub(before, 2, 7) .. f.stamp)
@@ -351,7 +386,10 @@ function te.expanded(P, record)
   if byte(record) ~= 68 then
     return record
   end
-  local id = sub(record, 2, 21)
+  local id = sub(record, 2)
+  if #id ~= 20 then
+    return te.FLOW_DAMAGED
+  end
   local cause = te.raw_outcome(P, id) or ""
   local letter = sub(cause, 1, 1)
   local has_error = letter == "F" or letter == "R"
@@ -381,12 +419,21 @@ function te.set_off(f, i, record)
   end
 end
 
+-- The end of a node, of which everybody knows.
+function te.put_end(f, i, state)
+  set_cell(f, i, state .. sub(cell(f, i), 2, 7) .. f.stamp)
+  f.left = f.left - 1
+end
+
 function te.mark_released(f, i)
+  f.out = f.out + 1
   set_cell(f, i, f.released)
 end
 
-function te.set_node_state(f, i, state)
-  set_cell(f, i, state .. sub(cell(f, i), 2))
+-- To a node of its own flow, or to another, whose end is to come.
+function te.mark_delegated(f, i, is_away)
+  f.out = f.out - (is_away and 0 or 1)
+  set_cell(f, i, DELEGATED .. sub(cell(f, i), 2))
 end
 
 -- As if nothing had come to it.
@@ -398,7 +445,7 @@ end
 -- How many of the edges to a node have arrived; for those with several.
 function te.arrivals(f, i)
   return f.arrived[i] or tonumber(
-    call("HGET", f.P .. "gw:" .. f.producer, te.text(i)) or 0)
+    call("HGET", f.P .. "gw:" .. f.producer, te.text(i)) or 0) or 0
 end
 
 function te.count_arrivals(f, i, n)
@@ -465,7 +512,8 @@ local function follow_edges(f, i, from)
   if k == 0 then
     return nil
   end
-  local edges, state = te.flow_piece(f, "o" .. te.text(k)), te.node_state(f, i)
+  local edges = te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES)
+  local state = te.node_state(f, i)
   for at = from, #edges, EDGE_BYTES do
     if te.steps <= 0 then
       return at
@@ -473,7 +521,7 @@ local function follow_edges(f, i, from)
     te.steps = te.steps - 1
     local target = te.node_named(byte(edges, at + 1),
       te.number_at(edges, at + 2, 4), i)
-    if target <= f.n then
+    if target >= 0 and target <= f.n then
       follow(f, i, state, sub(edges, at, at), target)
     end
   end
@@ -481,6 +529,9 @@ end
 
 -- The out-edges of node a, from byte b on.
 function WORK.e(f, item)
+  if item.a > f.n or IS_OPEN[te.node_state(f, item.a)] then
+    return true -- the cells were deleted meanwhile
+  end
   local stopped_at = follow_edges(f, item.a, item.b)
   item.b = stopped_at or item.b
   return stopped_at == nil
@@ -489,7 +540,8 @@ end
 -- Where the only edge of a node goes that is as most are: it names its target,
 -- to which a success brings its value. Or false.
 local function common_target(f, o)
-  local edges = te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)))
+  local edges = te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)),
+    EDGE_BYTES)
   if #edges ~= EDGE_BYTES or sub(edges, 1, 1) ~= "f"
     or byte(edges, 2) % 2 == 1 then
     return false
@@ -552,7 +604,7 @@ end
 
 -- Nodes a to b, which need nothing.
 function WORK.r(f, item)
-  local i, last = item.a, item.b
+  local i, last = item.a, math.min(item.b, f.n)
   while i <= last do
     if te.steps <= 0 then
       item.a = i
@@ -580,7 +632,7 @@ function WORK.s(f)
     end
     local low, high = string.match(range, "^(%d+) (%d+)$")
     local part = { a = tonumber(low), b = tonumber(high) }
-    if not WORK.r(f, part) then
+    if high and not WORK.r(f, part) then
       call("ZADD", key, te.text(part.a),
         te.text(part.a) .. " " .. te.text(part.b))
     end
@@ -765,7 +817,7 @@ local function fill_gap(f, bytes, low, high)
   return true
 end
 
-local function write_cells(f)
+function te.write_cells(f)
   local changed, cells, k = f.changed, f.cells, 1
   if f.is_unsorted then
     table.sort(changed)
@@ -787,7 +839,7 @@ local function write_cells(f)
 end
 
 local function write(f)
-  write_cells(f)
+  te.write_cells(f)
   local arrived = {}
   for i, n in pairs(f.arrived) do
     arrived[#arrived + 1], arrived[#arrived + 2] = te.text(i), te.text(n)
@@ -797,10 +849,10 @@ local function write(f)
       unpack(arrived, from, math.min(from + te.BATCH_MAX - 1, #arrived)))
   end
   f.arrived = {}
-  local left = te.text(f.left)
-  if left ~= f.written then
-    call("HSET", f.P .. "g:" .. f.producer, "left", left)
-    f.written = left
+  local left, out = te.text(f.left), te.text(f.out)
+  if left ~= f.written or out ~= f.written_out then
+    call("HSET", f.P .. "g:" .. f.producer, "left", left, "out", out)
+    f.written, f.written_out = left, out
   end
 end
 
@@ -837,8 +889,9 @@ end
 
 -- At the end of every function.
 function te.close_flows(P)
-  if te.opened[1] then
+  if te.opened[1] and te.may_write then
     te.advance_flows(P)
+    te.mend_flows(P)
     write_all(P)
     te.advance_flows(P) -- times to live
   end

@@ -41,7 +41,6 @@ local function take_from_delegate(P, id, record, mode)
   local key, other = P .. "gd:" .. producer, te.flow(P, producer)
   local env = call("HGET", key, id)
   call("HDEL", key, id)
-  call("HDEL", P .. "gl", id)
   if other then
     te.revoke_flow(other, record, mode)
   end
@@ -52,16 +51,17 @@ end
 -- for the flow to which it delegated. False when it is none of these.
 function te.revoke_held_back(P, id, record, mode)
   local env = take_from_delegate(P, id, record, mode)
-  if env then
-    te.settle(P, env, record, te.moment or te.now())
-    return true
-  end
   local f, i = te.flow_of_id(P, id)
-  if f and te.is_held_back(f, i) then
+  local is_node = f and te.is_held_back(f, i)
+  if env and te.is_sound(env, id) then
+    te.settle(P, env, record, te.moment or te.now())
+  elseif env then
+    te.give_up(P, id, env, record)
+  elseif is_node then
     te.end_node_alone(f, i, record, "R")
-    return true
   end
-  return false
+  call("HDEL", P .. "gl", id)
+  return env and true or is_node or false
 end
 
 function te.is_of_revoked(P, env)
@@ -96,21 +96,22 @@ function te.revoke_flow(f, record, mode)
 end
 
 -- What is in flight is seen once in a call.
-local function ask_to_end(f, id)
-  if f.mode == "w" then
-    return
-  end
+local function ask_to_end(f, i, id)
   te.seen = te.seen or {}
   local place = te.place_in_flight(f.P, id, te.seen)
-  if place then
+  if place and f.mode ~= "w" then
     te.request_end(f.P, place, f.mode, f.revoked)
+  elseif not place and te.is_no_list(f.P, te.seen) then
+    te.end_node_alone(f, i, f.revoked, "R") -- somebody has deleted it
   end
 end
 
 function te.revoke_node(f, i)
   local state, id = te.node_state(f, i), te.node_id(f.producer, i)
   if state == WAITS then
-    te.end_node_alone(f, i, f.revoked, "R")
+    if not te.is_broken(f) or not te.take_ended(f, i) then
+      te.end_node_alone(f, i, f.revoked, "R")
+    end
   elseif state == DELEGATED then
     te.revoke_held_back(f.P, id, f.revoked, f.mode)
   elseif state == "r" then
@@ -120,7 +121,7 @@ function te.revoke_node(f, i)
     elseif env then
       te.give_up(f.P, id, env, f.revoked)
     else
-      ask_to_end(f, id)
+      ask_to_end(f, i, id)
     end
   end
 end
@@ -191,6 +192,9 @@ local function each_node(f, item, visit)
 end
 
 function te.FLOW_WORK.a(f, item)
+  if te.is_broken(f) then
+    return true
+  end
   return each_node(f, item, function(i)
     local id = te.node_id(f.producer, i)
     if i % CHUNK == 0 then
@@ -208,7 +212,8 @@ end
 local function count_edges(f, i, item)
   local record = te.node_record(f, i)
   local k = record and te.number_at(record, 3, 4) or 0
-  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k)) or ""
+  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES)
+    or ""
   for at = item.b, #edges, EDGE_BYTES do
     if te.steps <= 0 then
       item.b = at
@@ -227,6 +232,9 @@ local function count_edges(f, i, item)
 end
 
 function te.FLOW_WORK.b(f, item)
+  if te.is_broken(f) then
+    return true
+  end
   for i = item.a, f.n do
     item.a = i
     if te.steps <= 0 or te.node_state(f, i) == DONE
@@ -241,6 +249,9 @@ function te.FLOW_WORK.b(f, item)
 end
 
 function te.FLOW_WORK.p(f, item)
+  if te.is_broken(f) then
+    return true
+  end
   local is_over = each_node(f, item, function(i)
     if te.node_state(f, i) == WAITS then
       local record = te.node_record(f, i)
@@ -269,12 +280,16 @@ local function natural(text, max)
   return math.min(tonumber(text) or 0, max)
 end
 
+local function number(text)
+  return tonumber(text) or 0
+end
+
 local function header(P, producer)
   local v = call("HMGET", P .. "g:" .. producer, "made", "n", "left",
     "sealed", "state", "name", "ttl", "x", "revoked")
   return v[1] and {
-    te.now(), tonumber(v[1]), tonumber(v[2]), tonumber(v[3] or v[2]),
-    v[4] and 1 or 0, v[9] and "R" or v[5] or "", v[6], tonumber(v[7]),
+    te.now(), number(v[1]), number(v[2]), number(v[3] or v[2]),
+    v[4] and 1 or 0, v[9] and "R" or v[5] or "", v[6] or "", number(v[7]),
     v[8] or "",
   } or {}
 end

@@ -1,7 +1,7 @@
 -- How a running task makes its flow grow: te1_flow_add; and how it lets another
 -- node end in its place: the operation `w` of te1_finish.
 
-local DELEGATED, SKIPPED = "g", "s"
+local SKIPPED = "s"
 
 -- A node ends with what another failed for, or was skipped for.
 local function end_for_another(own, i, env, record, state)
@@ -15,7 +15,6 @@ local function settle(f, id, env, from)
   local record = te.raw_outcome(f.P, te.node_id(f.producer, from)) or "-"
   local own, i = te.flow_of(f.P, env)
   call("HDEL", f.P .. "gd:" .. f.producer, id)
-  call("HDEL", f.P .. "gl", id)
   te.keep_delegate(f, own, env, record)
   if own and byte(record) == 68 then
     te.note_root(own, sub(record, 2))
@@ -25,6 +24,12 @@ local function settle(f, id, env, from)
   else
     te.settle(f.P, env, te.expanded(f.P, record), te.moment or te.now())
   end
+  call("HDEL", f.P .. "gl", id)
+end
+
+-- Whether a node waits for another flow to end it.
+function te.is_away(f, i)
+  return call("HEXISTS", f.P .. "gl", te.node_id(f.producer, i)) == 1
 end
 
 -- The task that waits for what it delegated to this flow: a node of it, or 0
@@ -45,11 +50,34 @@ end
 function te.end_delegated(f, from, target)
   local id = delegate_of(f, target)
   local env = call("HGET", f.P .. "gd:" .. f.producer, id)
-  if env then
+  if not env then
+    te.note_delegate(f, from, target)
+  elseif te.is_sound(env, id) then
     settle(f, id, env, from)
   else
-    te.note_delegate(f, from, target)
+    call("HDEL", f.P .. "gd:" .. f.producer, id)
+    te.give_up(f.P, id, env)
   end
+end
+
+-- The flow has ended, and not by an edge to these tasks: they will not end
+-- otherwise.
+function te.end_deserted(f)
+  local P, key = f.P, f.P .. "gd:" .. f.producer
+  local ids = call("HKEYS", key)
+  for k = 1, #ids do
+    local id = ids[k]
+    local env = call("HGET", key, id)
+    call("HDEL", key, id)
+    if te.is_sound(env, id) then
+      te.settle(P, env, f.revoked or te.FLOW_DAMAGED, te.moment or te.now())
+    else
+      te.give_up(P, id, env, te.FLOW_DAMAGED)
+    end
+    call("HDEL", P .. "gl", id)
+  end
+  f.delegates = nil
+  call("HDEL", P .. "g:" .. f.producer, "delegates")
 end
 
 function te.SIZES.w() return 3 end
@@ -75,16 +103,23 @@ te.OPERATIONS.w = te.single(function(state, env, producer)
     te.settle(P, env, own.revoked, state.now)
     return revoke_delegate(state, producer, own.revoked)
   elseif own then
-    te.set_node_state(own, i, DELEGATED)
+    te.mark_delegated(own, i, own ~= f)
   end
   local target = own == f and i or 0
   if target == 0 then
     call("HSET", P .. "gl", id, producer)
   end
   call("HSET", P .. "gd:" .. producer, id, env)
+  if not f.delegates then
+    f.delegates = "1"
+    call("HSET", P .. "g:" .. producer, "delegates", "1")
+  end
   local from = call("HGET", P .. "gw:" .. producer, "d" .. te.text(target))
+  from = te.natural(from or nil, f.n)
   if from then
-    settle(f, id, env, tonumber(from))
+    settle(f, id, env, from)
+  elseif f.state == "done" then
+    te.end_deserted(f)
   end
 end, revoke_delegate)
 
@@ -120,7 +155,8 @@ end
 local function joins_of(f, i)
   local record, joins, seen = te.node_record(f, i), {}, {}
   local k = record and te.number_at(record, 3, 4) or 0
-  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k)) or ""
+  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES)
+    or ""
   for at = 1, #edges, EDGE_BYTES do
     local flags = byte(edges, at + 1)
     local node = te.node_named(flags, te.number_at(edges, at + 2, 4), i)

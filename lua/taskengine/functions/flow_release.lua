@@ -24,7 +24,8 @@ end
 -- they are. All of those of an errback are one: what failed.
 local function ranges_of(f, i, record)
   local k = te.number_at(record, 11, 4)
-  local bytes = k > 0 and te.flow_piece(f, "i" .. te.text(k)) or ""
+  local bytes = k > 0 and te.flow_piece(f, "i" .. te.text(k), INPUT_BYTES)
+    or ""
   local ranges, total = {}, 0
   for at = 1, #bytes, INPUT_BYTES do
     local flags = byte(bytes, at + 1)
@@ -244,10 +245,6 @@ local function send(f, env, t, delay_ms)
   end
 end
 
--- { kind = , message = } in MessagePack
-local MALFORMED = "F\130\164kind\169Malformed\167message"
-  .. "\217\036its flow is damaged in Redis or gone"
-
 -- The outcome of a node without a task. Where its inputs are too much: whose
 -- they are, because others may end with the same outcome.
 local function gathered(f, i, record)
@@ -265,13 +262,13 @@ function te.release_node(f, i)
   if f.revoked then
     return te.end_node_alone(f, i, f.revoked, "R")
   elseif not record then
-    return te.end_node_alone(f, i, MALFORMED, "f")
+    return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
   elseif sub(record, 1, 2) == VIRTUAL then
     return te.end_node_alone(f, i, gathered(f, i, record), "d")
   end
   local t = template(f, record)
   if not t then
-    return te.end_node_alone(f, i, MALFORMED, "f")
+    return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
   end
   te.mark_released(f, i)
   send(f, envelope_of(f, i, record, t), t, te.number_at(record, 15, 4))

@@ -77,8 +77,9 @@ te.register("look", function(keys, args)
   for i = 1, #args do
     local id = te.original(P, te.resolve(P, args[i]))
     out[i] = inline(outcome(P, id))
-    if sub(out[i], 1, 1) == "=" and is_gone(P, id, seen) then
-      out[i] = "-"
+    if sub(out[i], 1, 1) == "=" then
+      out[i] = te.is_hopeless(P, id, seen) and te.FLOW_DAMAGED
+        or is_gone(P, id, seen) and "-" or out[i]
     end
   end
   return out

@@ -94,6 +94,9 @@ end
 
 -- A task that has not ended, see docs/protocol.md.
 local function describe(P, id, seen)
+  if seen.looks_everywhere and te.is_hopeless(P, id, seen) then
+    return te.FLOW_DAMAGED
+  end
   local wid, at, record = said_by(P, id)
   local place, due = "in flight", 0
   if not wid then
