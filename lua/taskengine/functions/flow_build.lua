@@ -16,6 +16,10 @@ function te.natural(text, max)
   return n and n <= max and n or nil
 end
 
+function te.is_producer(text)
+  return text ~= nil and te.sequence(text .. "00000000") ~= nil
+end
+
 local function is_template(bytes)
   local env = "--------------------" .. bytes .. "-"
   return te.read_header(env) > 0 and te.priority(env) <= te.PRIORITY_MAX
@@ -224,7 +228,7 @@ end
 -- an inbox and the node that it awaits or two empty ones, pieces.
 local function is_well_formed(args, flags, nodes, node)
   return flags and nodes and nodes > 0
-    and te.sequence(args[1] .. "00000000") and te.natural(args[4], 2 ^ 32)
+    and te.is_producer(args[1]) and args[5] and te.natural(args[4], 2 ^ 32)
     and (args[6] == "" or string.find(args[6], "^a:%w+$") and node)
 end
 

@@ -148,6 +148,8 @@ end
 te.register("flow_revoke", function(keys, args)
   if args[3] ~= "w" and args[3] ~= "c" and args[3] ~= "t" then
     return redis.error_reply("ERR te1_flow_revoke: not a mode")
+  elseif not te.is_producer(args[1]) or not string.find(args[2], "^[RF]") then
+    return redis.error_reply("ERR te1_flow_revoke: not a flow and an outcome")
   end
   return te.revoke_whole(keys[1], args[1], args[2], args[3]) and 1 or 0
 end)
@@ -268,6 +270,9 @@ function te.FLOW_WORK.p(f, item)
 end
 
 te.register("flow_retry", function(keys, args)
+  if not te.is_producer(args[1]) then
+    return redis.error_reply("ERR te1_flow_retry: not a flow")
+  end
   local f = te.flow(keys[1], args[1])
   local answer = f and te.retry_flow(f) or "missing"
   if answer == "retried" then
@@ -275,10 +280,6 @@ te.register("flow_retry", function(keys, args)
   end
   return answer
 end, {})
-
-local function natural(text, max)
-  return math.min(tonumber(text) or 0, max)
-end
 
 local function number(text)
   return tonumber(text) or 0
@@ -331,8 +332,11 @@ end
 -- args: producer, what, from, how many
 te.register("flow_look", function(keys, args)
   local P, producer, what = keys[1], args[1], args[2]
-  local from = math.max(natural(args[3], 2 ^ 32), 1)
-  local count = natural(args[4], LOOKED_AT_MAX)
+  local from = math.max(te.natural(args[3], 2 ^ 32) or 0, 1)
+  local count = math.min(te.natural(args[4], 2 ^ 32) or 0, LOOKED_AT_MAX)
+  if not te.is_producer(producer) or not what then
+    return redis.error_reply("ERR te1_flow_look: not a flow and a question")
+  end
   if what == "h" then
     return header(P, producer)
   elseif what == "c" then

@@ -515,7 +515,7 @@ end
 te.register("flow_add", function(keys, args)
   local now = te.now()
   local i, count = te.natural(args[2], 2 ^ 32), te.natural(args[4], ADDED_MAX)
-  local draft = i and count and count > 0
+  local draft = te.is_producer(args[1]) and i and count and count > 0
     and string.find(args[3], "^%w+$") and read_draft(args, 5, count)
   local verdict, base
   if draft then

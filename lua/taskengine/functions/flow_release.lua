@@ -363,15 +363,20 @@ end
 -- Of up to a thousand inputs of a node, from the first-th on: how many there
 -- are in all, and the outcomes of as many as are a reply, but for one larger.
 te.register("gather", function(keys, args)
-  local P, first = keys[1], tonumber(args[3])
+  local P, i = keys[1], te.natural(args[2], te.NODES_MAX)
+  local first = te.natural(args[3], te.NODES_MAX)
+  local count = te.natural(args[4], 2 ^ 32)
+  if not (te.is_producer(args[1]) and i and first and count) then
+    return redis.error_reply("ERR te1_gather: not a node and a range")
+  end
   local f = te.flow(P, args[1])
-  local record = f and te.node_record(f, tonumber(args[2]))
+  local record = f and i >= 1 and i <= f.n and te.node_record(f, i)
   if not record then
     return { 0 }
   end
-  local ranges, total = ranges_of(f, tonumber(args[2]), record)
+  local ranges, total = ranges_of(f, i, record)
   local out, bytes = { total }, 0
-  local count = math.min(tonumber(args[4]), GATHERED_MAX)
+  count, first = math.min(count, GATHERED_MAX), math.max(first, 1)
   each_input(f, ranges, first, first + count - 1, function(outcome)
     bytes = bytes + #outcome
     if bytes <= GATHERED_BYTES_MAX or #out == 1 then
