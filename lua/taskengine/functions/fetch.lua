@@ -44,7 +44,7 @@ end
 -- that is too much for one reply, or nil.
 local function keep(P, envs, queue, state)
   local out, pairs, n, bytes = state.out, state.pairs, state.n, state.bytes
-  local over
+  local over, m = nil, #pairs
   for i = 1, #envs do
     local env = envs[i]
     if env and n > 0 and bytes + #env > FETCH_BYTES_MAX then
@@ -53,8 +53,8 @@ local function keep(P, envs, queue, state)
     elseif env and deliverable(P, env, queue, state) then
       n, bytes = n + 1, bytes + #env
       out[n + 2] = env
-      pairs[2 * n - 1] = sub(env, 1, 20) .. state.delivery
-      pairs[2 * n] = env
+      pairs[m + 1], pairs[m + 2] = sub(env, 1, 20) .. state.delivery, env
+      m = m + 2
     else
       state.skipped = state.skipped + 1
     end
@@ -184,6 +184,28 @@ local function look_at_bells(P, wid)
   te.ring_all(P, counts)
 end
 
+local function have_work(P, args)
+  for i = 6, #args do
+    if te.has_work(P, args[i]) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Goes on with what flows have left to be done. What that releases is the
+-- worker's at once, where nothing waits in its queues. Returns whether there is
+-- more, what the worker gets, and the bytes of that.
+local function release_more(P, args, number, want)
+  if call("EXISTS", P .. "gq") == 0 then
+    return false, {}, 0
+  elseif not have_work(P, args) then
+    te.begin_takes(args[1], number, want)
+  end
+  local is_more = te.continue_flows(P)
+  return is_more, te.end_takes()
+end
+
 te.register("fetch", function(keys, args)
   local P, wid, number = keys[1], args[1], tonumber(args[4])
   local now = te.now()
@@ -192,7 +214,8 @@ te.register("fetch", function(keys, args)
   elseif not te.advance(P, wid, number) then
     return redis.error_reply("ERR te1_fetch: its delivery number is past")
   end
-  local is_more = te.continue_flows(P)
+  local want = math.min(tonumber(args[3]), FETCH_MAX)
+  local is_more, got, bytes = release_more(P, args, number, want)
   local next_due, promoted = te.promote(P, now, PROMOTE_MAX)
   te.note_timer(P, next_due)
   if may_sleep(args) then
@@ -200,20 +223,20 @@ te.register("fetch", function(keys, args)
   end
   local state = {
     now = now,
-    want = math.min(tonumber(args[3]), FETCH_MAX),
-    n = 0,
-    bytes = 0,
+    want = want,
+    n = #got,
+    bytes = bytes,
     is_full = false,
     skipped = 0,
     newer = {},
-    out = { now, is_more and now or next_due },
+    out = { now, is_more and now or next_due, unpack(got) },
     pairs = {},
     delivery = te.bytes_of(number, 4),
     some_revoked = call("EXISTS", P .. "cx") == 1,
     some_flow_revoked = call("EXISTS", P .. "gc") == 1,
   }
   take(P, args, state)
-  if state.n > 0 then
+  if state.pairs[1] then
     call("HSET", P .. "f:" .. wid, unpack(state.pairs))
   end
   local sleeps = set_sleeping(P, args, state)

@@ -253,17 +253,10 @@ function te.single(act, instead)
 end
 
 -- A call that comes too late for a fetch of this number gets none.
-local TAKEN_MAX, TAKEN_BYTES_MAX = 1000, 1024 * 1024
-
 function te.OPERATIONS.t(state, args, i)
   local number = tonumber(args[i + 2])
   if te.advance(state.P, state.wid, number) then
-    te.takes = {
-      wid = state.wid, number = te.bytes4(number),
-      count = math.min(tonumber(args[i + 1]), TAKEN_MAX),
-      bytes = 0, bytes_max = TAKEN_BYTES_MAX,
-      queues = {}, started = {}, got = {},
-    }
+    te.begin_takes(state.wid, number, tonumber(args[i + 1]))
   end
   return 0
 end
@@ -371,8 +364,7 @@ te.register("finish", function(keys, args)
   end
   hand_back(P, state.back)
   te.advance_flows(P)
-  local got = te.takes and te.takes.got or {}
-  return { total, unpack(got) }
+  return { total, unpack((te.end_takes())) }
 end)
 
 -- Everything that the shard keeps of a worker, but what is in flight. Its

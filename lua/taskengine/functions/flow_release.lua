@@ -57,15 +57,18 @@ end
 local function read_outcomes(f, first, last)
   local id = te.node_id(f.producer, first)
   local key, fields = f.P .. "v:" .. sub(id, 1, 19), {}
+  local n = 0
   for i = first, math.min(last, first - first % CHUNK + CHUNK - 1) do
-    fields[#fields + 1] = sub(te.node_id(f.producer, i), 20)
+    n = n + 1
+    local digit = i % CHUNK + 1
+    fields[n] = sub(DIGITS, digit, digit)
   end
   local records, bytes, read = call("HMGET", key, unpack(fields)), 0, {}
-  for k = 1, #fields do
+  for k = 1, n do
     bytes = bytes + #(records[k] or "")
     read[first + k - 1] = records[k]
   end
-  return read, bytes / #fields
+  return read, bytes / n
 end
 
 -- Gives outcomes of nodes, one after the other. Small ones are read together.
@@ -81,6 +84,9 @@ local function reader(f)
       read, mean = read_outcomes(f, i, math.min(last, i + lot - 1))
       lot = mean <= SMALL_BYTES and CHUNK or 1
       record = read[i]
+    end
+    if record and byte(record) ~= 68 then
+      return record -- as most are
     end
     return te.expanded(f.P, record or "-")
   end
@@ -191,13 +197,32 @@ local function envelope_of(f, i, record, t)
     .. segment_of(f, i, record) .. sub(record, te.NODE_HEAD_BYTES + 1)
 end
 
--- Whether the worker that is being answered gets a task at once: it serves
--- the queue, nobody is before it there, and nothing is to be looked at that a
--- fetch would look at.
-local function is_for_caller(P, env, t)
+local TAKEN_MAX, TAKEN_BYTES_MAX = 1000, 1024 * 1024
+
+-- From now on the worker that is being answered gets up to so many of the tasks
+-- that are released, under this delivery number.
+function te.begin_takes(wid, number, count)
+  te.takes = {
+    wid = wid, number = te.bytes_of(number, 4),
+    count = math.min(count, TAKEN_MAX), bytes = 0,
+    queues = {}, started = {}, got = {},
+  }
+end
+
+-- No more from here on. Returns the envelopes that it gets, and their bytes.
+function te.end_takes()
   local takes = te.takes
-  if not takes or takes.count <= 0 or t.priority > 0 or t.lives_ms > 0
-    or t.version ~= te.VERSION or takes.bytes + #env > takes.bytes_max
+  te.takes = nil
+  return takes and takes.got or {}, takes and takes.bytes or 0
+end
+
+-- Whether the worker that is being answered gets tasks of a kind at once: it
+-- serves the queue, nobody is before it there, and nothing is to be looked at
+-- that a fetch would look at.
+local function are_for_caller(P, t)
+  local takes = te.takes
+  if not takes or takes.count <= 0 or takes.bytes >= TAKEN_BYTES_MAX
+    or t.priority > 0 or t.lives_ms > 0 or t.version ~= te.VERSION
     or te.released[t.queue] then
     return false
   end
@@ -211,12 +236,19 @@ local function is_for_caller(P, env, t)
   return is_free
 end
 
-local function give_to_caller(P, env, queue)
-  local takes = te.takes
-  takes.count, takes.bytes = takes.count - 1, takes.bytes + #env
-  takes.got[#takes.got + 1] = env
-  takes.started[queue] = (takes.started[queue] or 0) + 1
-  call("HSET", P .. "f:" .. takes.wid, sub(env, 1, 20) .. takes.number, env)
+-- They are in flight there.
+local function give_to_caller(P, envs, queue)
+  local takes, n, pairs = te.takes, #envs, {}
+  local got, bytes = takes.got, takes.bytes
+  for k = 1, n do
+    local env = envs[k]
+    bytes = bytes + #env
+    got[#got + 1] = env
+    pairs[2 * k - 1], pairs[2 * k] = sub(env, 1, 20) .. takes.number, env
+  end
+  takes.count, takes.bytes = takes.count - n, bytes
+  takes.started[queue] = (takes.started[queue] or 0) + n
+  call("HSET", P .. "f:" .. takes.wid, unpack(pairs))
 end
 
 -- What goes to a queue at the end of this call.
@@ -237,8 +269,9 @@ local function send(f, env, t, delay_ms)
     te.count(P, t.queue, "enqueued", 1)
     call("SADD", P .. "q", t.queue)
     te.make_due(P, env, now + delay_ms, now)
-  elseif is_for_caller(P, env, t) then
-    give_to_caller(P, env, t.queue)
+  elseif are_for_caller(P, t)
+    and te.takes.bytes + #env <= TAKEN_BYTES_MAX then
+    give_to_caller(P, { env }, t.queue)
   else
     local list = released_to(t.queue)
     list[#list + 1] = env
@@ -286,19 +319,27 @@ end
 -- kind, as most members of a group do: what they have in common is put
 -- together once. Returns the node behind them.
 local function release_common(f, i, last, t)
-  local records, list = f.records, released_to(t.queue)
+  local is_direct = are_for_caller(f.P, t)
+  local records, list = f.records, is_direct and {} or released_to(t.queue)
+  local room = is_direct and te.takes.count or math.huge
+  local bytes = is_direct and te.takes.bytes - TAKEN_BYTES_MAX or -math.huge
   local two, n = sub(records[i], 1, 2), #list
   local producer, behind = f.producer, t.tail .. NONE
   f.id = f.id or te.node_id(producer, 0)
   local head = t.head .. f.id
-  while i <= last and te.steps > 0 and is_common(records[i], two)
-    and te.node_state(f, i) == WAITS do
-    n = n + 1
-    list[n] = te.node_id(producer, i) .. head .. te.bytes4(i) .. behind
+  while i <= last and te.steps > 0 and room > 0 and bytes < 0
+    and is_common(records[i], two) and te.node_state(f, i) == WAITS do
+    local env = te.node_id(producer, i) .. head .. te.bytes4(i) .. behind
       .. sub(records[i], te.NODE_HEAD_BYTES + 1)
+    n = n + 1
+    list[n] = env
+    room, bytes = room - 1, bytes + #env
     te.mark_released(f, i)
     te.steps = te.steps - RELEASE_STEPS
     i = i + 1
+  end
+  if is_direct then
+    give_to_caller(f.P, list, t.queue)
   end
   return i
 end
@@ -308,8 +349,7 @@ end
 function te.release_from(f, i, last)
   local record = f.records[i]
   local two = record and sub(record, 1, 2) or VIRTUAL
-  if two ~= VIRTUAL and not f.revoked and is_common(record, two)
-    and not (te.takes and te.takes.count > 0) then
+  if two ~= VIRTUAL and not f.revoked and is_common(record, two) then
     local t = template(f, record)
     if t and t.lives_ms == 0 and t.priority == 0 then
       return release_common(f, i, last, t)
