@@ -315,32 +315,38 @@ local function is_common(record, template_bytes)
     and sub(record, 1, 2) == template_bytes
 end
 
--- Nodes from i on whose records are at hand and which become tasks of the same
--- kind, as most members of a group do: what they have in common is put
--- together once. Returns the node behind them.
-local function release_common(f, i, last, t)
-  local is_direct = are_for_caller(f.P, t)
-  local records, list = f.records, is_direct and {} or released_to(t.queue)
-  local room = is_direct and te.takes.count or math.huge
-  local bytes = is_direct and te.takes.bytes - TAKEN_BYTES_MAX or -math.huge
-  local two, n = sub(records[i], 1, 2), #list
-  local producer, behind = f.producer, t.tail .. NONE
+-- Adds the envelopes of nodes from i on to a list, while they are such: what
+-- they have in common is put together once. Returns the node behind them.
+local function add_common(f, i, last, t, list, room, bytes)
+  local records, producer, n = f.records, f.producer, #list
+  local two, behind = sub(records[i], 1, 2), t.tail .. NONE
   f.id = f.id or te.node_id(producer, 0)
   local head = t.head .. f.id
-  while i <= last and te.steps > 0 and room > 0 and bytes < 0
+  while i <= last and te.steps > 0 and room > 0 and bytes > 0
     and is_common(records[i], two) and te.node_state(f, i) == WAITS do
     local env = te.node_id(producer, i) .. head .. te.bytes4(i) .. behind
       .. sub(records[i], te.NODE_HEAD_BYTES + 1)
     n = n + 1
     list[n] = env
-    room, bytes = room - 1, bytes + #env
+    room, bytes = room - 1, bytes - #env
     te.mark_released(f, i)
     te.steps = te.steps - RELEASE_STEPS
     i = i + 1
   end
-  if is_direct then
-    give_to_caller(f.P, list, t.queue)
+  return i
+end
+
+-- Nodes from i on whose records are at hand and which become tasks of the same
+-- kind, as most members of a group do. Returns the node behind them.
+local function release_common(f, i, last, t)
+  if not are_for_caller(f.P, t) then
+    return add_common(f, i, last, t, released_to(t.queue), math.huge,
+      math.huge)
   end
+  local envs = {}
+  i = add_common(f, i, last, t, envs, te.takes.count,
+    TAKEN_BYTES_MAX - te.takes.bytes)
+  give_to_caller(f.P, envs, t.queue)
   return i
 end
 
