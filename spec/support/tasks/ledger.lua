@@ -104,6 +104,22 @@ app:task("same", function(number)
   return number
 end)
 
+-- Adds to its group what is worth as much as itself, and waits.
+app:task("add_same", { bind = true }, function(self, number, path, seconds)
+  note(path, number)
+  self:add(app.tasks.same:s(number))
+  te.sleep(seconds)
+  return number
+end)
+
+-- Lets two others end it, one after the other.
+app:task("leave_to_others", { bind = true }, function(self, number, path,
+                                                      seconds)
+  note(path, number)
+  self:replace(app.tasks.wait:si(0, path .. "-others", seconds)
+    | app.tasks.same:si(number))
+end)
+
 -- Sends a task of its own.
 app:task("send_another", function(number)
   app.tasks.nothing:delay()
