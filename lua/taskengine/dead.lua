@@ -187,7 +187,7 @@ end
 -- @treturn {[DeadTask]=string} `requeued`, `unserved` (requeued, and no worker
 -- serves the queue), `missing` (not among the dead any more), `taken` (its
 -- caller's id belongs to another task; or it is unique, and one like it has not
--- ended)
+-- ended), `running` (its flow goes on)
 -- @raise TaskError of kind BrokerUnavailable
 function dead.requeue(client, entries)
   return each_batch(client, "te1_requeue", entries)
@@ -210,7 +210,8 @@ end
 -- @treturn[2] boolean false
 -- @treturn[2] string why not: `"missing"`, it is not among the dead any more;
 -- `"taken"`, the id that its caller chose belongs to another task by now, or it
--- is unique and one like it has not ended
+-- is unique and one like it has not ended; `"running"`, the flow in which it
+-- failed has not ended
 -- @raise TaskError of kind BrokerUnavailable
 function DeadTask:requeue()
   local answer = dead.requeue(self.client, { self })[self]

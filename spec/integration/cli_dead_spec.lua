@@ -207,7 +207,7 @@ describe("taskengine dead", function()
     fail("pay")
     worker:kill("TERM")
     worker:wait()
-    assert.same({ requeued = 2, missing = 0, taken = 0 },
+    assert.same({ requeued = 2, missing = 0, taken = 0, running = 0 },
       decoded(dead("requeue", "--task", "print", "--yes", "--json")))
     local queues = decoded(run("status", "--json")).queues
     assert.same({ "paper", 2, 2, 2 }, { queues[2].name, queues[2].failed,

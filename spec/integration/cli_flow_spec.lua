@@ -105,6 +105,18 @@ describe("taskengine flow", function()
       1, true)
   end)
 
+  it("has dead ones that stay dead as long as it goes on", function()
+    site:worker({ "-P", "1" }, { file = "canvas" })
+    local r = te.chord({ s("fail", "it"), s("add", 1, 2):set {
+      queue = "idle" } }, s("sum"))()
+    assert.is_false((r:wait(30)))
+    local id = r.flow:node_id(1)
+    local ended = site.place:run { "dead", "requeue", id }
+    assert.same({ 1, "requeued 0 tasks\n" }, { ended.code, ended.stdout })
+    assert.matches(id .. " stays dead as long as its flow goes on: requeue it"
+      .. " when that has ended", ended.stderr, 1, true)
+  end)
+
   it("says when there is nothing to show", function()
     local ended = run("x")
     assert.equal(2, ended.code)

@@ -215,11 +215,15 @@ end
 
 local TAKEN <const> = "%s stays dead: the id that its caller chose belongs to"
   .. " another task by now, or it is unique and one like it has not ended"
+local RUNNING <const> = "%s stays dead as long as its flow goes on: requeue it"
+  .. " when that has ended (taskengine flow %s)"
 
 local function note_refused(entries, answers)
   for _, entry in ipairs(entries) do
     if answers[entry] == "taken" then
       say.problem(TAKEN:format(entry.engine_id))
+    elseif answers[entry] == "running" then
+      say.problem(RUNNING:format(entry.engine_id, entry.engine_id))
     elseif answers[entry] == "missing" then
       say.problem(missing(entry.id))
     end
@@ -232,6 +236,7 @@ local function write_counts(given, what, counts)
       [what] = counts.done,
       missing = counts.missing or 0,
       taken = what == "requeued" and (counts.taken or 0) or nil,
+      running = what == "requeued" and (counts.running or 0) or nil,
     }
   else
     io.write(("%s %s\n"):format(what, counted(counts.done)))
@@ -246,7 +251,8 @@ local function report(given, what, entries, answers, gone)
   note_unserved(entries, answers)
   write_counts(given, what, counts)
   -- What others have dealt with meanwhile is no matter, unless it was named.
-  local is_bad = counts.taken or #given > 1 and counts.missing > 0
+  local is_bad = counts.taken or counts.running
+    or #given > 1 and counts.missing > 0
   return is_bad and exit.FAILED or exit.OK
 end
 

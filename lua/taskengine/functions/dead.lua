@@ -236,10 +236,13 @@ local function is_taken(P, id, env, alias, now)
 end
 
 -- With a member all that has failed in its flow is done again, once the flow
--- has ended.
+-- has ended; also for others of that flow which are asked for meanwhile.
+local FLOW_ANSWERS = {
+  retried = "requeued", running = "running", nothing = "missing",
+}
+
 local function requeue_flow(flow)
-  flow.is_retried = flow.is_retried or te.retry_flow(flow) == "retried"
-  return flow.is_retried and "requeued" or "later"
+  return flow.passes and "requeued" or FLOW_ANSWERS[te.retry_flow(flow)]
 end
 
 -- Puts a task back into its queue. Those who have its old outcome keep it,
@@ -283,6 +286,7 @@ te.register("requeue", function(keys, args)
       or i > 1 and bytes > READ_BYTES_MAX and "later"
       or requeue(P, id, now)
   end
+  te.go_on_with_flows(P)
   return out
 end, {})
 

@@ -720,12 +720,17 @@ local function run(P)
   return is_left
 end
 
+-- Somebody is to go on with what is left.
+local function wake_one(P)
+  local wid = call("ZRANGE", P .. "w", "-1", "-1")[1] -- the last heard of
+  if wid then
+    call("RPUSH", P .. "b:" .. wid, "")
+  end
+end
+
 function te.advance_flows(P)
   if te.work[1] and run(P) then
-    local wid = call("ZRANGE", P .. "w", "-1", "-1")[1] -- the last heard of
-    if wid then
-      call("RPUSH", P .. "b:" .. wid, "")
-    end
+    wake_one(P)
   end
   te.send_released(P)
 end
@@ -752,6 +757,13 @@ function te.continue_flows(P)
   end
   te.send_released(P)
   return call("EXISTS", gq) == 1
+end
+
+-- The same for what a client has set off: at once, where that is enough.
+function te.go_on_with_flows(P)
+  if te.continue_flows(P) then
+    wake_one(P)
+  end
 end
 
 -- How long what belongs to a flow stays behind its outcomes, for somebody to

@@ -276,7 +276,7 @@ te.register("flow_retry", function(keys, args)
   local f = te.flow(keys[1], args[1])
   local answer = f and te.retry_flow(f) or "missing"
   if answer == "retried" then
-    te.continue_flows(keys[1]) -- at once, where that is enough
+    te.go_on_with_flows(keys[1])
   end
   return answer
 end, {})

@@ -114,6 +114,60 @@ describe("A flow that is done again", function()
     end)
   end)
 
+  -- Two that fail, what needs them, and one that goes on.
+  local function fail_two()
+    plan:node {}
+    plan:node {}
+    plan:node { after = { { "f", 1 }, { "f", 2 } } }
+    plan:node {}
+    plan:send(s)
+    work_off()
+    local fields = s:take(A, 3)
+    finish(fields[1], "F\x80")
+    finish(fields[2], "F\x80")
+    work_off()
+    return fields[3]
+  end
+
+  local function requeue()
+    return s:call("requeue", plan:id(1), "", plan:id(2), "")
+  end
+
+  it("is not asked for by its dead before it has ended", function()
+    local field = fail_two()
+    assert.same({ "running", "running" }, requeue())
+    finish(field, "Sdone")
+    assert.same({ "requeued", "requeued" }, requeue())
+  end)
+
+  it("begins when one of its dead is requeued, whoever sleeps", function()
+    finish(fail_two(), "Sdone")
+    requeue()
+    assert.equal(0, s:redis("EXISTS", "gq"))
+    assert.same({ plan:id(1), plan:id(2) }, fetch_ids())
+    assert.same({ "missing", "missing" }, requeue())
+  end)
+
+  for name, ask in pairs {
+    retry = function()
+      retry()
+    end,
+    requeue = function()
+      requeue()
+    end,
+  } do
+    it("wakes a worker when a " .. name .. " is more than one call", function()
+      s = shard.new(1, { flow_steps_max = 2 })
+      s:register(A)
+      finish(fail_two(), "Sdone")
+      work_off()
+      s:redis("DEL", "b:" .. A)
+      ask()
+      assert.equal(1, s:redis("EXISTS", "gq"))
+      assert.same({ "" }, s:redis("LRANGE", "b:" .. A, 0, -1))
+    end)
+  end
+
   it("ends although a node is revoked while it is set up", function()
     s = shard.new(1, { flow_steps_max = 2 })
     s:register(A)
