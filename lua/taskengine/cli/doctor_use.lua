@@ -26,10 +26,10 @@ local ON_KEY <const> = {
   { "LTRIM", "0", "1" }, { "PERSIST" }, { "PEXPIRE", "1" }, { "PTTL" },
   { "RPOP" }, { "RPUSH", "v" }, { "SADD", "m" }, { "SCARD" }, { "SET", "v" },
   { "SETRANGE", "0", "v" }, { "SISMEMBER", "m" }, { "SMEMBERS" },
-  { "SPOP", "1" }, { "SRANDMEMBER", "1" }, { "SREM", "m" }, { "TYPE" },
-  { "UNLINK" }, { "ZADD", "1", "m" }, { "ZCARD" }, { "ZCOUNT", "0", "1" },
-  { "ZPOPMIN", "1" }, { "ZRANGE", "0", "1" }, { "ZRANK", "m" }, { "ZREM", "m" },
-  { "ZSCORE", "m" },
+  { "SPOP", "1" }, { "SRANDMEMBER", "1" }, { "SREM", "m" }, { "STRLEN" },
+  { "TYPE" }, { "UNLINK" }, { "ZADD", "1", "m" }, { "ZCARD" },
+  { "ZCOUNT", "0", "1" }, { "ZPOPMIN", "1" }, { "ZRANGE", "0", "1" },
+  { "ZRANK", "m" }, { "ZREM", "m" }, { "ZSCORE", "m" },
 }
 
 --- The commands that have to be allowed, each with arguments.
