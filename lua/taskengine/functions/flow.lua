@@ -273,7 +273,7 @@ end
 te.add_flow_work = add_work
 
 -- To be done by a later call, behind all else.
-local function put_behind(f, what, a, b)
+function te.put_behind(f, what, a, b)
   call("RPUSH", f.P .. "gq",
     f.producer .. what .. string.format("%.0f %.0f", a, b))
 end
@@ -283,7 +283,7 @@ end
 -- not be ready for it.
 local function note_end(f, i)
   if f.passes then
-    return put_behind(f, "e", i, 1)
+    return te.put_behind(f, "e", i, 1)
   end
   f.ends[#f.ends + 1] = i
   if not f.is_following then
@@ -295,7 +295,7 @@ end
 -- The same for what ends all that waits.
 function te.add_revocation(f)
   if f.passes then
-    put_behind(f, "x", 1, 0)
+    te.put_behind(f, "x", 1, 0)
   else
     add_work(f.producer, "x", 1, 0)
   end

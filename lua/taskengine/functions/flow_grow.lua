@@ -62,7 +62,7 @@ end
 
 -- The flow has ended, and not by an edge to these tasks: they will not end
 -- otherwise.
-function te.end_deserted(f)
+local function end_deserted(f)
   local P, key = f.P, f.P .. "gd:" .. f.producer
   local ids = call("HKEYS", key)
   for k = 1, #ids do
@@ -78,6 +78,22 @@ function te.end_deserted(f)
   end
   f.delegates = nil
   call("HDEL", P .. "g:" .. f.producer, "delegates")
+end
+
+function te.FLOW_WORK.z(f)
+  if f.state == "done" then
+    end_deserted(f)
+  end
+  return true
+end
+
+-- The same once it is known that no edge is left to be followed.
+function te.end_deserted(f)
+  if call("EXISTS", f.P .. "gq") == 1 then
+    te.put_behind(f, "z", 0, 0)
+  else
+    end_deserted(f)
+  end
 end
 
 function te.SIZES.w() return 3 end

@@ -136,7 +136,8 @@ local function mend(f)
     f.is_torn, f.is_mended = nil, true
     break_flow(f)
     return true
-  elseif f.left == 0 and f.delegates then
+  elseif f.left == 0 and f.delegates and not f.is_deserted then
+    f.is_deserted = true
     te.end_deserted(f)
     return true
   end

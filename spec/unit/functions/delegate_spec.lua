@@ -105,6 +105,27 @@ describe("A task that delegates", function()
       assert_leaves_nothing()
     end)
 
+    it("also where its end is still to be told", function()
+      s = shard.new(1, { flow_steps_max = 2 })
+      s:register(A)
+      local id, field = begin_plain()
+      delegate.delegate = id
+      for i = 1, 3 do
+        delegate:node { virtual = true, delegate = i == 3 and 0 or nil }
+      end
+      delegate:send(s)
+      while s:redis("HGET", "g:" .. delegate.producer, "state") ~= "done" do
+        s:call("promote", 1)
+      end
+      assert.equal(1, s:redis("EXISTS", "gq"))
+      assert.equal(1, delegates(field))
+      assert.equal("=" .. id, outcome(id))
+      while s:redis("EXISTS", "gq") == 1 do
+        s:call("promote", 1)
+      end
+      assert.equal("G\0\0\0\0\x91\x90", outcome(id))
+    end)
+
     it("once, told twice", function()
       local id, field = begin_plain()
       send_delegate(id)
