@@ -341,13 +341,18 @@ function Model:retry(producer)
   return "retried"
 end
 
+-- What becomes of a member when its flow is to be done again.
+local REQUEUED <const> = {
+  retried = "requeued", running = "running", nothing = "missing",
+}
+
 --- Somebody asks to run one of the dead again.
 -- @treturn string the reply
 function Model:requeue(id)
   if not self.dead[id] then
     return "missing"
   end
-  return self:retry(id:sub(1, 12)) == "retried" and "requeued" or "later"
+  return REQUEUED[self:retry(id:sub(1, 12))]
 end
 
 --- The outcome of a task or a flow; nil while it has none.
