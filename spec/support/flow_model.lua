@@ -352,6 +352,10 @@ function Model:requeue(id)
   if not self.dead[id] then
     return "missing"
   end
+  local flow = self.flows[id:sub(1, 12)]
+  if flow and flow.is_retrying then
+    return "requeued" -- with all that is done again there
+  end
   return REQUEUED[self:retry(id:sub(1, 12))]
 end
 

@@ -12,7 +12,7 @@ local ENDED = { [100] = true, [102] = true, [110] = true, [82] = true,
   [115] = true }
 local ENDS_AS = { S = "d", J = "d", G = "d", R = "R", D = "n" }
 -- Of a flow that seems to have stopped: cells that are looked at.
-local CELLS_MAX = 100000
+local CELLS_MAX = 20000
 
 local function is_within(v, least, most)
   return v and v >= least and v <= most
@@ -184,10 +184,13 @@ local function is_lost(f, seen)
     return false
   end
   local cells = call("GETRANGE", f.P .. "gs:" .. f.producer, "0", "-1")
-  for i = 1, f.n do
-    if is_somewhere(f, i, byte(cells, (i - 1) * CELL_BYTES + 1), seen) then
+  local at = string.find(cells, "[rg]")
+  while at do
+    local i = (at - 1) / CELL_BYTES + 1
+    if i % 1 == 0 and is_somewhere(f, i, byte(cells, at), seen) then
       return false
     end
+    at = string.find(cells, "[rg]", at + 1)
   end
   return true
 end
