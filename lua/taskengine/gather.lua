@@ -17,6 +17,8 @@ local PAGED <const> = 0xffffffff
 local PAGE <const> = 1000
 -- The letter of the outcome of a node that gathers.
 local GATHERED <const> = "G"
+-- In place of an outcome that somebody has deleted.
+local GONE <const> = "-"
 
 --- Where results are from.
 -- @table Source
@@ -48,7 +50,7 @@ local function ask(source, node, first)
       { source.producer, node, first, PAGE })
     if reply then
       return reply
-    elseif not source.is_patient then
+    elseif not source.is_for_task then
       errors.raise(errors.unavailable(problem, {}))
     end
   end
@@ -117,7 +119,7 @@ local function open(source, bytes)
     return names, present(records)
   end
   return names, gather.pages(gather.source(id, source.client,
-    source.is_patient), core.envelope.seq(id))
+    source.is_for_task), core.envelope.seq(id))
 end
 
 --- Whether an outcome is that of a node that gathers.
@@ -136,6 +138,14 @@ local function collect(source, names, next_one, count)
   return out
 end
 
+local function gone(id)
+  return errors.new {
+    kind = "Forgotten",
+    message = ("the result of task %s, which it needs, is gone"):format(
+      id or "?"),
+  }
+end
+
 --- What an outcome says as a value: the task's, the table of a group; an error
 -- where it failed.
 -- @tparam Source source
@@ -147,6 +157,9 @@ function gather.value(source, bytes)
     return collect(source, open(source, bytes))
   end
   local outcome = record.read(bytes)
+  if source.is_for_task and bytes:sub(1, 1) == GONE then
+    errors.raise(gone(outcome.error.id))
+  end
   return outcome.error or outcome.value
 end
 
@@ -218,14 +231,14 @@ end
 --- Where the results of a flow are from.
 -- @tparam string id of the flow, or of any of its nodes
 -- @tparam function client gives the client, when it is needed
--- @tparam[opt] boolean is_patient while Redis cannot be reached it is asked
--- again
+-- @tparam[opt] boolean is_for_task a task takes them: while Redis cannot
+-- be reached it is asked again, and a result that is gone is an error
 -- @treturn Source
-function gather.source(id, client, is_patient)
+function gather.source(id, client, is_for_task)
   return {
     producer = id:sub(1, PRODUCER_BYTES),
     client = client,
-    is_patient = is_patient,
+    is_for_task = is_for_task,
   }
 end
 

@@ -134,8 +134,13 @@ local function put_in_front(self, id, name, extra, ...)
   local source = gather.source(self.flow, function()
     return task.app:_client()
   end, true)
-  local values = values_of(source, self.node, self.records,
+  local ok, values = pcall(values_of, source, self.node, self.records,
     extra and extra.i, task.options.stream)
+  if not ok and errors.is(values) and values.kind == "Forgotten" then
+    return nil, values
+  elseif not ok then
+    error(values, 0)
+  end
   local own = table.pack(...)
   table.move(own, 1, own.n, values.n + 1, values)
   return add_root(self.flow, id, name, extra,
@@ -146,7 +151,8 @@ end
 -- front of its arguments. It may wait for Redis.
 -- @tparam string envelope
 -- @tparam {[string]=Task,...} tasks by name
--- @return as core.envelope.open
+-- @return as core.envelope.open; nil and a TaskError of kind Forgotten when a
+-- result that it needs is gone
 function inputs.open(envelope, tasks)
   local queue, name, limit_key, alias = envelope:byte(LENGTHS_AT, NAMES_AT - 1)
   local at = NAMES_AT + queue + name + limit_key + alias

@@ -83,9 +83,9 @@ end
 -- @treturn Outcome
 function record.read(bytes, id, name)
   local letter = bytes:sub(1, 1)
-  if bytes == "-" then
+  if letter == "-" then
     return unknown("Forgotten", "its result is gone: it has expired, was"
-      .. " forgotten or never kept", id, name)
+      .. " forgotten or never kept", #bytes > 1 and bytes:sub(2) or id, name)
   elseif bytes == "?" then
     return unknown("Forgotten", "no such task was ever enqueued, or nothing"
       .. " is remembered of it", id, name)

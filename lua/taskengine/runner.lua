@@ -200,13 +200,21 @@ local function is_tracked(task, one)
     or byte(task.envelope, FLAGS_AT) & TRACK_STARTED ~= 0
 end
 
+-- Its arguments cannot be had: an error of what it takes, or the words of
+-- whoever read them.
+local function failed_to_open(why)
+  return record.failure(errors.is(why)
+    and { kind = why.kind, message = why.message }
+    or {
+      kind = "Malformed",
+      message = "its arguments cannot be read: " .. errors.sentence(why),
+    })
+end
+
 -- With what core.envelope.open says.
 local function execute(self, task, id, name, extra, ...)
   if not id then
-    return record.failure {
-      kind = "Malformed",
-      message = "its arguments cannot be read: " .. errors.sentence(name),
-    }
+    return failed_to_open(name)
   end
   local one = self.tasks[name]
   if not one then

@@ -20,6 +20,7 @@ local flow_model = {}
 local Model = {}
 Model.__index = Model
 
+local DELEGATE_GONE <const> = "F Forgotten"
 local DEATHS_MAX <const>, REAPS_MAX <const> = 3, 10
 local PUT_OFF <const> = "R Expired"
 local AGAIN <const> = {
@@ -186,11 +187,15 @@ end
 
 function TOLD.w(self, task, producer)
   local flow, node = self:node_of(task.id)
-  if not self.flows[producer] then
-    return give_back(self, task)
-  elseif flow.revoked then
+  if flow.revoked then
     rules.settle(self, task, flow.revoked)
     return rules.revoke_flow(self, self.flows[producer], flow.revoked, "c")
+  elseif not self.flows[producer] then
+    task.deaths = task.deaths + 1
+    if task.deaths == DEATHS_MAX then
+      return rules.settle(self, task, DELEGATE_GONE)
+    end
+    return give_back(self, task)
   end
   leave(task)
   node.state, task.place, task.to = "delegated", "delegated", producer
@@ -349,8 +354,11 @@ local REQUEUED <const> = {
 --- Somebody asks to run one of the dead again.
 -- @treturn string the reply
 function Model:requeue(id)
+  local node = self.nodes[id]
   if not self.dead[id] then
     return "missing"
+  elseif node.of.again[node.number] then
+    return "requeued" -- as it is to be done again by now
   end
   local flow = self.flows[id:sub(1, 12)]
   if flow and flow.is_retrying then

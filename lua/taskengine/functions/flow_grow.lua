@@ -107,17 +107,30 @@ local function revoke_delegate(state, producer, record)
   end
 end
 
--- With the producer of the flow that ends it. Should that be gone, the task
--- runs again.
+-- { kind = , message = } in MessagePack
+local DELEGATE_GONE = "F\130\164kind\169Forgotten\167message"
+  .. "\217\040the flow that was to end it is not there"
+
+-- The flow that was to end the task is gone: it runs again, but no more often
+-- than one with which processes die.
+local function run_again(state, env)
+  env = te.raise(env, te.AT_DEATHS)
+  if te.fails_when_lost(env) or byte(env, te.AT_DEATHS) >= te.DEATHS_MAX then
+    te.settle(state.P, te.returned(env), DELEGATE_GONE, state.now)
+  else
+    state.back[#state.back + 1] = env
+  end
+end
+
+-- With the producer of the flow that ends it.
 te.OPERATIONS.w = te.single(function(state, env, producer)
   local P, id = state.P, te.id(env)
   local f, own, i = te.flow(P, producer), te.flow_of(P, env)
-  if not f then
-    state.back[#state.back + 1] = env
-    return
-  elseif own and own.revoked then
+  if own and own.revoked then
     te.settle(P, env, own.revoked, state.now)
     return revoke_delegate(state, producer, own.revoked)
+  elseif not f then
+    return run_again(state, env)
   elseif own then
     te.mark_delegated(own, i, own ~= f)
   end

@@ -13,6 +13,9 @@ local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
 -- Nodes whose outcomes are in one hash; how many of them are read before it is
 -- known how large they are; what is small.
 local CHUNK, LOT_MIN, SMALL_BYTES = 62, 8, 4096
+-- In place of an outcome that somebody has deleted: this and the node's id.
+-- Inputs of these kinds may be failures, so it is one of them.
+local GONE, MAY_FAIL = "-", { c = true, i = true, e = true }
 
 -- The outcome of a node as it is kept; false when it has none.
 function te.raw_outcome(P, id)
@@ -88,7 +91,7 @@ local function reader(f)
     if record and byte(record) ~= 68 then
       return record -- as most are
     end
-    return te.expanded(f.P, record or "-")
+    return te.expanded(f.P, record or GONE .. te.node_id(f.producer, i))
   end
 end
 
@@ -101,13 +104,13 @@ local function each_input(f, ranges, first, last, visit)
     if range.kind == "e" then
       if before + 1 >= first and before + 1 <= last then
         local failed = failed_one(f, range)
-        visit(outcome_of(failed, failed))
+        visit(outcome_of(failed, failed), "e")
       end
       size = 1
     else
       local to = range.first - 1 + math.min(last - before, size)
       for i = range.first - 1 + math.max(first - before, 1), to do
-        if visit(outcome_of(i, to)) then
+        if visit(outcome_of(i, to), range.kind) then
           return
         end
       end
@@ -116,8 +119,25 @@ local function each_input(f, ranges, first, last, visit)
   end
 end
 
+-- The node whose outcome is missing, where that is needed.
+local function missing_one(outcome, kind)
+  return byte(outcome) == 45 and not MAY_FAIL[kind] and sub(outcome, 2) or nil
+end
+
+local function segment_of_one(f, i, kind)
+  local id = te.node_id(f.producer, i)
+  local record = te.raw_outcome(f.P, id)
+  if not record and not MAY_FAIL[kind] then
+    return nil, id
+  end
+  local outcome = te.expanded(f.P, record or GONE .. id)
+  return #outcome <= INPUTS_BYTES_MAX
+    and ONE .. te.bytes4(#outcome) .. outcome or FAR
+end
+
 -- Ahead of a body: how many inputs, and each with its size; or that they are
--- too many, or too large.
+-- too many, or too large. Nil and the id of a node whose outcome it needs and
+-- somebody has deleted.
 local function segment_of(f, i, record)
   if sub(record, 11, 14) == NONE then
     return NONE
@@ -129,18 +149,19 @@ local function segment_of(f, i, record)
     return FAR
   end
   if total == 1 and ranges[1].kind ~= "e" then -- all steps of a chain
-    local id = te.node_id(f.producer, ranges[1].first)
-    local outcome = te.expanded(f.P, te.raw_outcome(f.P, id) or "-")
-    return #outcome <= INPUTS_BYTES_MAX
-      and ONE .. te.bytes4(#outcome) .. outcome or FAR
+    return segment_of_one(f, ranges[1].first, ranges[1].kind)
   end
-  local parts, bytes = { te.bytes4(total) }, 0
-  each_input(f, ranges, 1, total, function(outcome)
+  local parts, bytes, missing = { te.bytes4(total) }, 0, nil
+  each_input(f, ranges, 1, total, function(outcome, kind)
+    missing = missing or missing_one(outcome, kind)
     bytes = bytes + #outcome
     parts[#parts + 1] = te.bytes4(#outcome)
     parts[#parts + 1] = outcome
-    return bytes > INPUTS_BYTES_MAX
+    return missing or bytes > INPUTS_BYTES_MAX
   end)
+  if missing then
+    return nil, missing
+  end
   return bytes <= INPUTS_BYTES_MAX and table.concat(parts) or FAR
 end
 
@@ -186,7 +207,7 @@ local function template(f, record)
   return t
 end
 
-local function envelope_of(f, i, record, t)
+local function envelope_of(f, i, record, t, segment)
   local head = t.head
   if t.lives_ms > 0 then
     local expiry = te.bytes_of((te.moment or te.now()) + t.lives_ms, 8)
@@ -194,7 +215,7 @@ local function envelope_of(f, i, record, t)
   end
   f.id = f.id or te.node_id(f.producer, 0)
   return te.node_id(f.producer, i) .. head .. f.id .. te.bytes4(i) .. t.tail
-    .. segment_of(f, i, record) .. sub(record, te.NODE_HEAD_BYTES + 1)
+    .. segment .. sub(record, te.NODE_HEAD_BYTES + 1)
 end
 
 local TAKEN_MAX, TAKEN_BYTES_MAX = 1000, 1024 * 1024
@@ -280,11 +301,17 @@ end
 
 -- The outcome of a node without a task. Where its inputs are too much: whose
 -- they are, because others may end with the same outcome.
-local function gathered(f, i, record)
-  local segment = segment_of(f, i, record)
+local function gathered(f, i, record, segment)
   return "G" .. segment
     .. (segment == FAR and te.node_id(f.producer, i) or "")
     .. sub(record, te.NODE_HEAD_BYTES + 1)
+end
+
+-- How a node ends that needs the outcome of a task which somebody has deleted.
+local function forgotten(id)
+  local message = "the result of task " .. id .. ", which it needs, is gone"
+  return "F\130\164kind\169Forgotten\167message\217" .. char(#message)
+    .. message
 end
 
 -- A node that waits is run, once: or, when it has no task, ends with what it
@@ -296,15 +323,20 @@ function te.release_node(f, i)
     return te.end_node_alone(f, i, f.revoked, "R")
   elseif not record then
     return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
+  end
+  local segment, missing = segment_of(f, i, record)
+  if missing then
+    return te.end_node_alone(f, i, forgotten(missing), "f")
   elseif sub(record, 1, 2) == VIRTUAL then
-    return te.end_node_alone(f, i, gathered(f, i, record), "d")
+    return te.end_node_alone(f, i, gathered(f, i, record, segment), "d")
   end
   local t = template(f, record)
   if not t then
     return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
   end
   te.mark_released(f, i)
-  send(f, envelope_of(f, i, record, t), t, te.number_at(record, 15, 4))
+  send(f, envelope_of(f, i, record, t, segment), t,
+    te.number_at(record, 15, 4))
 end
 
 -- Of a record: no inputs, and no delay.

@@ -76,7 +76,8 @@ end
 -- An errback that was set off by one failure has nothing of others that were
 -- to come.
 local function is_input(is, must, node)
-  return is == must or is == "-" and node.after[1][1] == "e"
+  return is == must
+    or is and is:sub(1, 1) == "-" and node.after[1][1] == "e"
 end
 
 local function compare_inputs(list, model, task, there)

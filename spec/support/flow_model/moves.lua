@@ -6,7 +6,7 @@ local rules = require("spec.support.flow_model.rules")
 
 local moves = {}
 
-local EXPIRED <const> = "R Expired"
+local EXPIRED <const>, FORGOTTEN <const> = "R Expired", "F Forgotten"
 
 -- One after the other, what failed waits again when the flow is retried.
 local function reset(model, flow, node, seen)
@@ -25,17 +25,27 @@ end
 local FROM_WAITING <const> = {}
 
 function FROM_WAITING.released(model, flow, node, _, says)
-  if says.run and not node.virtual and not flow.revoked then
+  if says.run and not node.virtual and not flow.revoked
+    and not rules.is_forgotten(model, flow, node) then
     rules.release(model, flow, node)
     return true
   end
 end
 
 function FROM_WAITING.done(model, flow, node, _, says)
-  if says.run and node.virtual and not flow.revoked then
+  if says.run and node.virtual and not flow.revoked
+    and not rules.is_forgotten(model, flow, node) then
     local inputs = rules.inputs(model, flow, node)
     rules.end_node(model, flow, node, "done",
       "G(" .. table.concat(inputs, ", ") .. ")")
+    return true
+  end
+end
+
+function FROM_WAITING.failed(model, flow, node, _, says)
+  if says.run and not flow.revoked
+    and rules.is_forgotten(model, flow, node) then
+    rules.end_node(model, flow, node, "failed", FORGOTTEN)
     return true
   end
 end

@@ -66,12 +66,30 @@ function rules.outcome(model, node)
   return node.outcome
 end
 
+-- Nothing is known of how a node ended, or it has not.
+local function is_gone(model, node)
+  local outcome = rules.outcome(model, node)
+  return not outcome or outcome == "-"
+end
+
+--- Whether a node takes what is gone, where only a success will do.
+function rules.is_forgotten(model, flow, node)
+  for _, edge in ipairs(node.after) do
+    if edge[1] == "f" and is_gone(model, flow.nodes[edge[2]]) then
+      return true
+    end
+  end
+  return false
+end
+
 --- What a node takes.
 function rules.inputs(model, flow, node)
   local inputs = {}
   for _, edge in ipairs(node.after) do
+    local from = flow.nodes[edge[2]]
     if edge[1] ~= "s" then
-      inputs[#inputs + 1] = rules.outcome(model, flow.nodes[edge[2]]) or "-"
+      inputs[#inputs + 1] = is_gone(model, from) and "-" .. from.id
+        or rules.outcome(model, from)
     end
   end
   return inputs

@@ -8,6 +8,7 @@ local shard = require("spec.support.shard")
 local A <const> = "workerAAAAAA"
 local ANSWER <const>, FAILED <const> = "Sanswer", "F\x81\xa4kind\xa5Error"
 local REVOKED <const> = "R\x80"
+local LOST_FAILS <const> = 2
 
 describe("A task that delegates", function()
   local s, delegate
@@ -180,7 +181,49 @@ describe("A task that delegates", function()
     assert.equal(1, delegates(field))
     assert.equal(0, traces())
     local again = envelope.read(s:fetch(A, 1)[1])
-    assert.same({ id, 1, 0 }, { again.id, again.delivery, again.deaths })
+    assert.same({ id, 1, 1 }, { again.id, again.delivery, again.deaths })
+  end)
+
+  describe("to what is never there", function()
+    local GONE <const> = "F\x82\xa4kind\xa9Forgotten\xa7message"
+      .. "\xd9\x28the flow that was to end it is not there"
+
+    it("fails at the third time", function()
+      local id, field = begin_plain()
+      for _ = 1, 2 do
+        delegates(field)
+        field = s:take(A, 1)[1]
+        assert.equal(id, field:sub(1, 20))
+      end
+      delegates(field)
+      assert.same({}, s:fetch(A, 1))
+      assert.same({ GONE, 1 }, { outcome(id), s:counter("default", "failed") })
+      assert_leaves_nothing()
+    end)
+
+    it("fails at once where it may not run twice", function()
+      local id = s:producer("p"):plain(1, { flags = LOST_FAILS })[1]
+      delegates(s:take(A, 1)[1])
+      assert.equal(GONE, outcome(id))
+    end)
+
+    it("fails its flow, too", function()
+      local id, field, plan = begin_node()
+      for _ = 1, 3 do
+        delegates(field)
+        field = s:take(A, 1)[1]
+      end
+      assert.is_nil(field)
+      assert.equal(GONE, outcome(id))
+      assert.matches("DependencyFailed.*" .. id, outcome(plan:id(2)))
+    end)
+
+    it("ends as its flow, where that was revoked", function()
+      local id, field, plan = begin_node()
+      s:call("flow_revoke", plan.producer, REVOKED, "w")
+      delegates(field)
+      assert.equal(REVOKED, outcome(id))
+    end)
   end)
 
   describe("in a flow", function()

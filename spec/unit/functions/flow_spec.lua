@@ -440,4 +440,16 @@ describe("A flow", function()
     assert.equal(1, plan:send(s)[2])
     assert.same({ plan:id(1) }, s:ready("default"))
   end)
+
+  it("keeps what came with a seal that was too early", function()
+    local a = plan:node {}
+    plan:node { after = { { "f", a } } }
+    local pieces = plan:pieces()
+    s:try("flow", plan.producer, 3, 3, 60, "", "", "", table.unpack(pieces))
+    assert.same({}, s:ready("default"))
+    local record = plan:compiled().records[2]
+    assert.same({ 0, 3 }, { select(2, table.unpack(s:call("flow",
+      plan.producer, 1, 3, 60, "", "", "", "n", 3, 1, record))) })
+    assert.same({ plan:id(1) }, s:ready("default"))
+  end)
 end)

@@ -1,0 +1,108 @@
+-- What becomes of a node when the outcome of another that it takes was deleted.
+
+local envelope = require("spec.support.envelope")
+local flow_plan = require("spec.support.flow_plan")
+local shard = require("spec.support.shard")
+
+local A <const> = "workerAAAAAA"
+
+describe("A node that takes what somebody has deleted", function()
+  local s, plan
+
+  before_each(function()
+    s = shard.new()
+    s:register(A)
+    plan = flow_plan.new("flow")
+  end)
+
+  local function gone(i)
+    local text = ("the result of task %s, which it needs, is gone")
+      :format(plan:id(i))
+    return ("F\x82\xa4kind\xa9Forgotten\xa7message\xd9%c%s"):format(#text,
+      text)
+  end
+
+  local function outcome(i)
+    return s:call("outcome", plan:id(i))[1]
+  end
+
+  local function delete_outcome(i)
+    local id = plan:id(i)
+    assert.equal(1, s:redis("HDEL", "v:" .. id:sub(1, 19), id:sub(20)))
+  end
+
+  -- Of `count` nodes, which run; the last one ends when the outcome of the
+  -- first has been deleted.
+  local function run(count)
+    assert.equal(0, plan:send(s)[2])
+    local fields = s:take(A, count)
+    for k = 1, count - 1 do
+      s:finish(A, "o", fields[k], "S\x01")
+    end
+    delete_outcome(1)
+    s:finish(A, "o", fields[count], "S\x02")
+  end
+
+  -- The inputs of the only task that is there now.
+  local function inputs()
+    local bytes = assert(s:fetch(A, 2)[1])
+    local body = envelope.read(bytes).body
+    local list, at = {}, 5
+    for k = 1, (string.unpack(">I4", body)) do
+      list[k], at = string.unpack(">s4", body, at)
+    end
+    return list
+  end
+
+  it("fails, and what needs it fails with that", function()
+    plan:node {}
+    plan:node {}
+    plan:node { after = { { "f", 1 }, { "f", 2 } } }
+    plan:node { after = { { "f", 3 } } }
+    run(2)
+    assert.same({}, s:fetch(A, 1))
+    assert.equal(gone(1), outcome(3))
+    assert.matches("DependencyFailed.*" .. plan:id(3) .. ".*Forgotten",
+      outcome(4))
+    assert.equal(0, s:call("flow_look", plan.producer, "h", 0, 0)[4])
+  end)
+
+  it("fails also without a task of its own", function()
+    plan:node {}
+    plan:node {}
+    plan:node { virtual = true, after = { { "f", 1 }, { "f", 2 } } }
+    run(2)
+    assert.equal(gone(1), outcome(3))
+  end)
+
+  it("fails where that is all that it takes", function()
+    plan:node {}
+    plan:node {}
+    plan:node { after = { { "f", 1 }, { "s", 2 } } }
+    run(2)
+    assert.equal(gone(1), outcome(3))
+  end)
+
+  for _, kind in ipairs { "c", "i" } do
+    it("gets that in place of it over an edge " .. kind, function()
+      plan:node {}
+      plan:node {}
+      plan:node { after = { { kind, 1 }, { "f", 2 } } }
+      run(2)
+      assert.same({ "-" .. plan:id(1), "S\x02" }, inputs())
+    end)
+  end
+
+  it("is told which, where it reads what it takes", function()
+    local after = {}
+    for i = 1, 130 do
+      plan:node {}
+      after[i] = { "f", i }
+    end
+    plan:node { after = after }
+    run(130)
+    local page = s:call("gather", plan.producer, 131, 1, 1000)
+    assert.same({ 130, "-" .. plan:id(1), "S\x01" },
+      { page[1], page[2], page[3] })
+  end)
+end)
