@@ -2,6 +2,7 @@
 
 local core = require("taskengine.core")
 local files = require("spec.support.files")
+local flow_plan = require("spec.support.flow_plan")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
@@ -58,7 +59,9 @@ describe("taskengine flow", function()
     }()
     assert.equal(("etl  %s  running, 0 of 2 ended\nload: add  RELEASED"
       .. "  T s so far\n"
-      .. "save: sum  WAITING\n"):format(r.id), shown(r.id))
+      .. "save: sum  WAITING\n"
+      .. "waits: 1 task in the queue default, which no worker serves\n")
+      :format(r.id), shown(r.id))
     local all = assert(core.json.decode(shown(r.id, "--json")))
     local released = all.nodes[1].released
     assert.is_true(released > 0 and released < 60)
@@ -73,6 +76,38 @@ describe("taskengine flow", function()
           state = "waiting", after = { 1 } },
       },
     }, all)
+  end)
+
+  it("tells of queues that no worker serves, and of no other", function()
+    site:worker({ "-P", "1" }, { file = "canvas" })
+    local list = { s("add", 1, 2) }
+    for i = 2, 4 do
+      list[i] = s("add", i, i):set { queue = i == 4 and "b" or "a" }
+    end
+    local r = te.group(list)()
+    wait_until(function()
+      return r:completed_count() == 1
+    end, 30)
+    assert.matches("waits: 2 tasks in the queue a, which no worker serves\n"
+      .. "waits: 1 task in the queue b, which no worker serves\n$",
+      shown(r.flow.id))
+  end)
+
+  it("tells of one of which not all was sent", function()
+    local plan = flow_plan.new("part")
+    plan:node {}
+    local args = plan:pieces()
+    site:call("FCALL", "te1_flow", 1, workers.PREFIX, plan.producer, 2, 3, 60,
+      "", "", "", table.unpack(args))
+    local id = plan:id(0)
+    assert.equal(id .. "  incomplete, 1 of 3 sent\nwaits: it begins when its"
+      .. " sender has sent all of it; if nobody does, it goes a day after its"
+      .. " last piece came\n", shown(id))
+    assert.equal("incomplete", core.json.decode(shown(id, "--json")).state)
+    local ended = run(id, "--retry-failed")
+    assert.equal(1, ended.code)
+    assert.matches("nothing is run again: not all of it was sent yet",
+      ended.stderr, 1, true)
   end)
 
   it("prints a picture for Graphviz", function()

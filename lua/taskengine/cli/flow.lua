@@ -7,6 +7,7 @@ local errors = require("taskengine.errors")
 local exit = require("taskengine.cli.exit")
 local flow_dot = require("taskengine.cli.flow_dot")
 local flow_graph = require("taskengine.cli.flow_graph")
+local flow_notes = require("taskengine.cli.flow_notes")
 local flow_tree = require("taskengine.cli.flow_tree")
 local handle = require("taskengine.canvas.handle")
 local link = require("taskengine.cli.link")
@@ -23,7 +24,8 @@ flow.spec = {
   usage = "flow ID [OPTIONS]",
   about = "Shows a chain, group, chord or flow that was sent: what follows"
     .. " what, how each task stands, and how long it took from when it could"
-    .. " run to its end, and why what failed did. The id is that of the flow,"
+    .. " run to its end, why what failed did, and whether it waits for a queue"
+    .. " that no worker serves. The id is that of the flow,"
     .. " or of any task in it. More than 12 that are alike are one line.",
   operands = { "ID" },
   options = {
@@ -61,11 +63,19 @@ end
 local WHY_NOT <const> = {
   running = "it has not ended yet",
   nothing = "nothing in it failed",
+  incomplete = "not all of it was sent yet",
 }
+
+local function is_there(way, one)
+  return way:ask("te1_flow_look", { one.producer, "h", 0, 0 })[1] ~= nil
+end
 
 local function retry(way, given)
   local one = handle.of(way, given[1])
   local ok, why = one:retry()
+  if why == "missing" and is_there(way, one) then
+    why = "incomplete"
+  end
   if why == "missing" then
     raise_unknown(given, { retried = false, reason = why })
   elseif given.json then
@@ -143,11 +153,16 @@ local function failure_lines(way, graph)
 end
 
 local function write_tree(way, graph)
-  io.write(("%s%s  %s, %d of %d ended\n"):format(
+  local is_whole = graph.state ~= "incomplete"
+  io.write(("%s%s  %s, %d of %d %s\n"):format(
     graph.name ~= "" and graph.name .. "  " or "", graph.id, graph.state,
-    graph.count - graph.left, graph.count))
-  write_lines(flow_tree.lines(graph))
-  write_lines(failure_lines(way, graph))
+    is_whole and graph.count - graph.left or graph.sent, graph.count,
+    is_whole and "ended" or "sent"))
+  if is_whole then
+    write_lines(flow_tree.lines(graph))
+    write_lines(failure_lines(way, graph))
+  end
+  write_lines(flow_notes.lines(way, graph))
 end
 
 --- Runs the command.

@@ -31,8 +31,10 @@ flow_graph.STATES = {
 -- @table Graph
 -- @tfield string id
 -- @tfield string name may be empty
--- @tfield string state running, done or revoked
+-- @tfield string state incomplete (not all of it was sent), running, done or
+-- revoked
 -- @tfield int count of nodes
+-- @tfield int sent of these
 -- @tfield int left that have not ended
 -- @tfield number age seconds since it was sent
 -- @tfield {Node,...} nodes
@@ -41,6 +43,7 @@ flow_graph.STATES = {
 --- A node.
 -- @table Node
 -- @tfield ?string task nil for one that only gathers
+-- @tfield ?string queue the task's
 -- @tfield ?string label what the flow calls it
 -- @tfield string state one of @{flow_graph.STATES}
 -- @tfield ?number released seconds after the flow was sent
@@ -60,12 +63,14 @@ local function read_pieces(way, producer, letter)
   return all
 end
 
-local function task_name(template)
+-- Of a task: its name and its queue.
+local function names(template)
   if #template < NAMES_AT then
     return nil
   end
   local queue, name = template:byte(LENGTHS_AT, LENGTHS_AT + 1)
-  return template:sub(NAMES_AT + queue, NAMES_AT + queue + name - 1)
+  return template:sub(NAMES_AT + queue, NAMES_AT + queue + name - 1),
+    template:sub(NAMES_AT, NAMES_AT + queue - 1)
 end
 
 local function read_cell(node, cell)
@@ -109,11 +114,13 @@ local function read_heads(way, producer, graph)
     for k, head in ipairs(heads) do
       if type(head) == "string" and #head >= HEAD_BYTES then
         local template, out = string.unpack(">I2I4", head)
-        graph.nodes[from + k - 1].task = task_name(templates[template] or "")
+        local node = graph.nodes[from + k - 1]
+        node.task, node.queue = names(templates[template] or "")
         follow(graph.after, from + k - 1, edges[out] or "", graph.count)
       end
     end
     from = from + #heads
+    graph.sent = graph.sent + #heads
   end
 end
 
@@ -126,8 +133,8 @@ local function add_labels(graph, bytes)
   end
 end
 
-local function state_of(text)
-  return text:sub(1, 1) == "R" and "revoked"
+local function state_of(text, sealed)
+  return sealed == 0 and "incomplete" or text:sub(1, 1) == "R" and "revoked"
     or text == "done" and "done" or "running"
 end
 
@@ -145,8 +152,9 @@ function flow_graph.read(way, id)
   local graph = {
     id = core.envelope.id(producer, 0),
     name = head[7],
-    state = state_of(head[6]),
+    state = state_of(head[6], head[5]),
     count = head[3],
+    sent = 0,
     left = head[4],
     age = (head[1] - head[2]) / 1000,
     nodes = {},
