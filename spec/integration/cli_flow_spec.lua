@@ -152,6 +152,24 @@ describe("taskengine flow", function()
       .. " when that has ended", ended.stderr, 1, true)
   end)
 
+  it("runs again with the first of its dead", function()
+    site:worker({ "-P", "1" }, { file = "canvas" })
+    local path, list = site.dir .. "/needed", {}
+    for i = 1, 600 do -- more than one call asks for
+      list[i] = s("need_file", path)
+    end
+    local r = te.group(list)()
+    wait_for_end(r.flow)
+    files.write(path, "here")
+    local ended = site.place:run { "dead", "requeue", "--all", "--yes" }
+    assert.same({ 0, "" }, { ended.code, ended.stderr })
+    assert.matches("^requeued %d+ tasks\n$", ended.stdout)
+    wait_until(function()
+      return site.app:result(r.id):state() == "SUCCESS"
+    end, 30)
+    assert.equal("0", tostring(site:key("ZCARD", "x")))
+  end)
+
   it("says when there is nothing to show", function()
     local ended = run("x")
     assert.equal(2, ended.code)

@@ -218,13 +218,15 @@ local TAKEN <const> = "%s stays dead: the id that its caller chose belongs to"
 local RUNNING <const> = "%s stays dead as long as its flow goes on: requeue it"
   .. " when that has ended (taskengine flow %s)"
 
-local function note_refused(entries, answers)
+-- What was chosen by a filter and is gone was dealt with by others meanwhile,
+-- or runs again with all that failed in its flow.
+local function note_refused(given, entries, answers)
   for _, entry in ipairs(entries) do
     if answers[entry] == "taken" then
       say.problem(TAKEN:format(entry.engine_id))
     elseif answers[entry] == "running" then
       say.problem(RUNNING:format(entry.engine_id, entry.engine_id))
-    elseif answers[entry] == "missing" then
+    elseif answers[entry] == "missing" and #given > 1 then
       say.problem(missing(entry.id))
     end
   end
@@ -247,7 +249,7 @@ local function report(given, what, entries, answers, gone)
   local counts = tally(entries, answers)
   counts.done = (counts[what] or 0) + (counts.unserved or 0)
   counts.missing = gone + (counts.missing or 0)
-  note_refused(entries, answers)
+  note_refused(given, entries, answers)
   note_unserved(entries, answers)
   write_counts(given, what, counts)
   -- What others have dealt with meanwhile is no matter, unless it was named.
