@@ -174,7 +174,7 @@ function te.retry_flow(f)
   call("HDEL", P .. "v:" .. sub(flow_id, 1, 19), "0")
   -- Held open by one until the passes are through.
   f.left = 1
-  call("RPUSH", P .. "gq", producer .. "a0 0")
+  call("RPUSH", P .. "gq", producer .. "a" .. te.text(f.n) .. " 0")
   call("RPUSH", P .. "gq", producer .. "b1 1")
   call("RPUSH", P .. "gq", producer .. "p1 0")
   return "retried"
@@ -193,22 +193,34 @@ local function each_node(f, item, visit)
   return true
 end
 
+local function take_back(f, i)
+  local id = te.node_id(f.producer, i)
+  if i % CHUNK == 0 then
+    call("PERSIST", f.P .. "v:" .. sub(id, 1, 19))
+  end
+  if i > 0 and HAS_FAILED[te.node_state(f, i)] then
+    te.steps = te.steps - 2
+    te.reset_node(f, i)
+    call("HDEL", f.P .. "v:" .. sub(id, 1, 19), sub(id, 20))
+    te.take_dead(f.P, id)
+  end
+end
+
+-- From the last node on: whoever asks next asks for that, and is not to get
+-- the old failure.
 function te.FLOW_WORK.a(f, item)
   if te.is_broken(f) then
     return true
   end
-  return each_node(f, item, function(i)
-    local id = te.node_id(f.producer, i)
-    if i % CHUNK == 0 then
-      call("PERSIST", f.P .. "v:" .. sub(id, 1, 19))
+  for i = item.a, 0, -1 do
+    if te.steps <= 0 then
+      item.a = i
+      return false
     end
-    if i > 0 and HAS_FAILED[te.node_state(f, i)] then
-      te.steps = te.steps - 2
-      te.reset_node(f, i)
-      call("HDEL", f.P .. "v:" .. sub(id, 1, 19), sub(id, 20))
-      te.take_dead(f.P, id)
-    end
-  end)
+    te.steps = te.steps - 1
+    take_back(f, i)
+  end
+  return true
 end
 
 local function count_edges(f, i, item)

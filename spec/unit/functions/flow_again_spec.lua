@@ -168,6 +168,22 @@ describe("A flow that is done again", function()
     end)
   end
 
+  it("has no outcome of its end any more, however large it is", function()
+    s = shard.new(1, { flow_steps_max = 4 })
+    s:register(A)
+    for i = 1, 20 do
+      plan:node { after = i > 1 and { { "f", i - 1 } } or nil }
+    end
+    plan:send(s)
+    finish(s:take(A, 1)[1], "F\x80")
+    work_off()
+    retry()
+    assert.equal("=" .. plan:id(20), outcome(plan:id(20)))
+    assert.equal("=" .. plan:id(0), outcome(plan:id(0)))
+    work_off()
+    assert.same({ plan:id(1) }, fetch_ids())
+  end)
+
   it("ends although a node is revoked while it is set up", function()
     s = shard.new(1, { flow_steps_max = 2 })
     s:register(A)
