@@ -32,6 +32,8 @@ describe("A chain and a chord whose Redis is killed", function()
       wait_until(function()
         return run.site:count("done") >= kill * SIZE // 8
       end, LIMIT.timeout, "a flow that goes on")
+      run.site.server:kill("KILL")
+      run.kills = run.kills + 1
       run.site.server:restart()
     end
     assert.equal(SIZE + 1, chain:get(LIMIT))
