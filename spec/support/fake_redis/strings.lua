@@ -103,8 +103,8 @@ end
 
 -- Positions from 0, those below 0 from the end.
 local function getrange(keys, argv)
-  local value = keys:find(argv[1], "string") or ""
   local first, last = number.integer(argv[2]), number.integer(argv[3])
+  local value = keys:find(argv[1], "string") or ""
   if first < 0 and last < 0 and first > last then
     return ""
   end
