@@ -5,9 +5,7 @@ local program = require("spec.support.program")
 local wait_until = require("spec.support.wait").wait_until
 
 local IS_FULL <const> = os.getenv("TE_FULL") == "1"
--- A sanitizer keeps up to 256 MB of what was freed.
-local MOST_MB <const> = (os.getenv("TE_BUILD") or ""):find("asan") and 64 + 256
-  or 64
+local MOST_MB <const> = 64 + memory.KEPT_MB
 local RECIPE <const> = assert(core.sys.realpath("recipes/filepipeline.lua"))
 local USAGE <const> = "usage: taskengine run recipes/filepipeline.lua"
   .. " FILE|FOLDER [--out PATH] [--spool FOLDER]\n"

@@ -7,6 +7,12 @@ local wait_until = require("spec.support.wait").wait_until
 
 local memory = {}
 
+local IS_ASAN <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
+
+--- What a sanitizer keeps of what was freed, beside what a process has; 0 in
+-- other builds.
+memory.KEPT_MB = IS_ASAN and 256 or 0
+
 local function look(pid, most)
   for _, child in ipairs(processes.children(pid)) do
     look(child, most)
