@@ -333,12 +333,10 @@ end)
 -- Whether anybody waits for any task, and whether any task of this worker is
 -- asked to end: mostly neither, which is one question.
 local function look_around(P, wid)
-  local n = call("EXISTS", P .. "y", P .. "cr:" .. wid)
-  if n == 0 then
-    te.waits = false
-  end
-  local some_wait = te.some_wait(P)
-  return some_wait, n == (some_wait and 2 or 1)
+  local requests = P .. "cr:" .. wid
+  local n = call("EXISTS", P .. "y", requests, requests) -- which counts twice
+  te.waits = n % 2 == 1
+  return te.waits, n >= 2
 end
 
 te.register("finish", function(keys, args)

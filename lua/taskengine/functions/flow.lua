@@ -190,13 +190,50 @@ function te.node_record(f, i)
   f.is_damaged = true -- each node of a sealed flow has one
 end
 
+-- Small pieces of the flows that were last worked on: most calls are about one
+-- of those. They change when something is added to the flow, or when it was
+-- deleted and is sent again.
+local known, known_count = {}, 0
+local KNOWN_FLOWS_MAX, KNOWN_PIECES_MAX, KNOWN_BYTES_MAX = 64, 16, 512
+
+local function known_piece(f, name)
+  local pieces = known[f.P .. f.producer]
+  return pieces and pieces[name]
+end
+
+local function know_piece(f, name, bytes)
+  f.pieces[name] = bytes
+  if not bytes or #bytes > KNOWN_BYTES_MAX then
+    return
+  end
+  local key = f.P .. f.producer
+  local pieces = known[key]
+  if not pieces then
+    if known_count == KNOWN_FLOWS_MAX then
+      known, known_count = {}, 0
+    end
+    pieces = { count = 0 }
+    known[key], known_count = pieces, known_count + 1
+  end
+  if pieces.count < KNOWN_PIECES_MAX then
+    pieces[name], pieces.count = bytes, pieces.count + 1
+  end
+end
+
+-- Before they may change.
+function te.forget_pieces(P, producer)
+  if known[P .. producer] then
+    known[P .. producer], known_count = nil, known_count - 1
+  end
+end
+
 -- Templates, out-edges and inputs, which nodes share: by letter and number.
 -- Of edges and inputs, a whole number of entries.
 function te.flow_piece(f, name, entry_bytes)
-  local bytes = f.pieces[name]
+  local bytes = f.pieces[name] or known_piece(f, name)
   if bytes == nil then
     bytes = call("HGET", f.P .. "g:" .. f.producer, name)
-    f.pieces[name] = bytes
+    know_piece(f, name, bytes)
   end
   if bytes and #bytes % (entry_bytes or 1) == 0 then
     return bytes
@@ -249,7 +286,7 @@ local function read_ended(f)
     local o = edges_of(f.records[nodes[k]])
     if o ~= NONE and o ~= before then
       local name = "o" .. te.text(te.number_at(o, 1, 4))
-      if pieces[name] == nil then
+      if pieces[name] == nil and not known_piece(f, name) then
         pieces[name] = false
         names[#names + 1] = name
       end
@@ -259,7 +296,7 @@ local function read_ended(f)
   if names[1] then
     local found = call("HMGET", f.P .. "g:" .. f.producer, unpack(names))
     for k = 1, #names do
-      pieces[names[k]] = found[k]
+      know_piece(f, names[k], found[k])
     end
   end
 end

@@ -245,6 +245,7 @@ te.register("flow", function(keys, args)
   if verdict ~= 0 then
     return { now, verdict, call("HLEN", P .. "gn:" .. producer) }
   end
+  te.forget_pieces(P, producer)
   local brought = add(P, args, starts, nodes, now)
   local there = call("HLEN", P .. "gn:" .. producer)
   local is_sealed = is_set(flags, SEAL)

@@ -453,6 +453,7 @@ local function grow_joins(growth, joins, members)
 end
 
 local function write_pieces(growth)
+  te.forget_pieces(growth.f.P, growth.f.producer)
   local f, shared, nodes = growth.f, growth.shared, {}
   local key = f.P .. "g:" .. f.producer
   for k = 1, #shared, 2 do
