@@ -291,7 +291,13 @@ end
 local function run_tree(top, asked)
   local out = asked.out or "resultats"
   try(sys.mkdir_p(out))
-  local found = count_tree(top, try(sys.realpath(out)), asked)
+  local results = try(sys.realpath(out))
+  -- A folder above would get results where texts are, too.
+  if (top .. "/"):find(results == "/" and "/" or results .. "/", 1, true) == 1
+  then
+    refuse("%s: results must not go where the texts are", out)
+  end
+  local found = count_tree(top, results, asked)
   print(("Files: %d processed, %d processed before, %d failed"):format(
     found.now, found.before, #found.failed))
   print(("Words: %d, lines: %d"):format(found.words, found.lines))
@@ -312,6 +318,9 @@ local function run_file(path, asked)
   local out = asked.out or "resultats.txt"
   if out:sub(1, 1) ~= "/" then
     out = try(sys.realpath(".")) .. "/" .. out
+  end
+  if sys.realpath(out) == path then
+    refuse("%s: results must not go where the text is", path)
   end
   sweep(out:match("^(.*)/(.*)$"))
   local stats, problem = run_chain(path, asked, out)

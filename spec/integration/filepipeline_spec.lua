@@ -92,6 +92,28 @@ describe("recipes/filepipeline.lua", function()
     end)
   end)
 
+  it("does not put results in the place of texts", function()
+    local text = "un deux\n"
+    local path = put("document.txt", text)
+    put("texts/one", text)
+    put("resultats.txt", text)
+    os.execute(("ln -s document.txt '%s/link'"):format(place.dir))
+    for _, words in ipairs {
+      { "document.txt", "--out", "document.txt" },
+      { "document.txt", "--out", path },
+      { "document.txt", "--out", "link" },
+      { "resultats.txt" },
+      { "texts", "--out", "texts" },
+      { "texts", "--out", "." },
+    } do
+      local _, err, code = run(table.unpack(words))
+      assert.matches("results must not go where the texts? ", err)
+      assert.equal(2, code)
+    end
+    assert.same({ text, text, text }, { get("document.txt"),
+      get("texts/one"), get("resultats.txt") })
+  end)
+
   it("takes little memory, however many words there are", function()
     local blocks <const> = IS_FULL and 60000 or 1500 -- 1 GB or 25 MB
     local list = {}

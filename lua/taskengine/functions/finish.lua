@@ -200,12 +200,13 @@ function te.OPERATIONS.m(state, args, i)
   for k = first, last, 2 do
     local id, outcome = sub(args[k], 1, 20), args[k + 1]
     local f, node = te.live_flow(P, sub(id, 1, 12), ttl_s), te.node_of(id)
-    if f and node <= f.n then
-      te.end_node(f, node, outcome, nil, nil, id)
-    else
+    local ends = not f
+    if ends then
       te.put_outcome(P, id, outcome, ttl_s * 1000)
+    elseif node >= 1 and node <= f.n then
+      ends = te.end_node(f, node, outcome, nil, nil, id)
     end
-    if waits and (waits == true or waits[id]) then
+    if ends and waits and (waits == true or waits[id]) then
       te.tell(P, id, outcome)
     end
   end

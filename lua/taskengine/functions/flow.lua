@@ -558,8 +558,9 @@ local function follow_edges(f, i, from)
     te.steps = te.steps - 1
     local target = te.node_named(byte(edges, at + 1),
       te.number_at(edges, at + 2, 4), i)
-    if target >= 0 and target <= f.n then
-      follow(f, i, state, sub(edges, at, at), target)
+    local kind = sub(edges, at, at)
+    if target >= (kind == "d" and 0 or 1) and target <= f.n then
+      follow(f, i, state, kind, target)
     end
   end
 end
@@ -641,7 +642,7 @@ end
 
 -- Nodes a to b, which need nothing.
 function WORK.r(f, item)
-  local i, last = item.a, math.min(item.b, f.n)
+  local i, last = math.max(item.a, 1), math.min(item.b, f.n)
   while i <= last do
     if te.steps <= 0 then
       item.a = i

@@ -238,7 +238,8 @@ local function count_edges(f, i, item)
       te.number_at(edges, at + 2, 4), i)
     if sub(edges, at, at) == "d" then
       te.note_delegate(f, i, target)
-    elseif target <= f.n and te.node_state(f, target) == WAITS then
+    elseif target >= 1 and target <= f.n
+      and te.node_state(f, target) == WAITS then
       te.count_arrivals(f, target, 1)
     end
   end

@@ -100,10 +100,10 @@ function te.SIZES.w() return 3 end
 
 -- A task that was revoked, itself or with its flow, delegates nothing: what it
 -- has sent for that is nobody's.
-local function revoke_delegate(state, producer, record)
+local function revoke_delegate(state, producer, record, mode)
   local f = te.flow(state.P, producer)
   if f then
-    te.revoke_flow(f, record)
+    te.revoke_flow(f, record, mode)
   end
 end
 
@@ -128,7 +128,7 @@ te.OPERATIONS.w = te.single(function(state, env, producer)
   local f, own, i = te.flow(P, producer), te.flow_of(P, env)
   if own and own.revoked then
     te.settle(P, env, own.revoked, state.now)
-    return revoke_delegate(state, producer, own.revoked)
+    return revoke_delegate(state, producer, own.revoked, own.mode)
   elseif not f then
     return run_again(state, env)
   elseif own then

@@ -157,7 +157,7 @@ end
 local function revoke(P, id, order, seen)
   if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
     return "finished"
-  elseif te.revoke_held_back(P, id, order.record) then
+  elseif te.revoke_held_back(P, id, order.record, order.mode) then
     return "revoked"
   end
   local env, answer = te.take_waiting(P, id), "revoked"

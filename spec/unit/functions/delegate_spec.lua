@@ -328,6 +328,25 @@ describe("A task that delegates", function()
     end)
   end)
 
+  for _, mode in ipairs { "c", "t" } do
+    it("is revoked with its delegate as it was asked: " .. mode, function()
+      local id, field = begin_plain()
+      send_delegate(id)
+      delegates(field)
+      assert.same({ "revoked" }, s:call("revoke", REVOKED, 60, mode, id))
+      assert.equal(mode, s:redis("HGET", "g:" .. delegate.producer, "mode"))
+    end)
+  end
+
+  it("lets what runs of its delegate go on when it is cancelled", function()
+    local id, field = begin_plain()
+    send_delegate(id, 2)
+    delegates(field)
+    s:take(A, 1)
+    assert.same({ "revoked" }, s:call("cancel", REVOKED, 60, id))
+    assert.equal(0, s:redis("EXISTS", "cr:" .. A))
+  end)
+
   describe("in a flow that is revoked", function()
     for mode, means in pairs {
       w = "what waits is to end", c = "what runs is to end, too",

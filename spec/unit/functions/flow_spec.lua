@@ -306,6 +306,17 @@ describe("A flow", function()
         assert.equal(2, s:counter("default", "done"))
       end)
 
+    it("leaves a flow alone of which a field says no node", function()
+      plan:node {}
+      plan:send(s)
+      local field = s:take(A, 1)[1]
+      local planted = plan:id(0) .. field:sub(21)
+      s:redis("HSET", "f:" .. A, planted, "anything")
+      assert.equal(2, s:finish(A, "m", "default", 60, 2, planted, "Sx", field,
+        "S1"))
+      assert.same({ "S1", "S\xc0" }, { outcome(1), outcome(0) })
+    end)
+
     it("keeps their outcomes where the flow is gone", function()
       plan:node {}
       plan:send(s)
