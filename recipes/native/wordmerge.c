@@ -6,6 +6,7 @@ how many words there are.
 @module native.wordmerge
 */
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -131,6 +132,12 @@ static bool advance(merger *m) {
   return true;
 }
 
+// Else it was cut off, or written over.
+static bool has_size(FILE *file, uint64_t size) {
+  struct stat st;
+  return fstat(fileno(file), &st) == 0 && (uint64_t)st.st_size == size;
+}
+
 static bool get_header(source *s, uint32_t part, uint64_t *begin,
                        uint64_t *end) {
   char magic[WORDRUN_MAGIC_BYTES];
@@ -141,13 +148,20 @@ static bool get_header(source *s, uint32_t part, uint64_t *begin,
   parts = be32toh(parts);
   if (parts == 1) part = 0;
   if (parts > WORDRUN_PARTS_MAX || part >= parts) return false;
-  uint64_t first = wordrun_ends_at(parts);
-  for (uint32_t i = 0; i <= part; i++) {
-    *begin = i == 0 ? first : *end;
-    if (fread(end, sizeof(*end), 1, s->file) != 1) return false;
-    *end = be64toh(*end);
+  uint64_t last = wordrun_ends_at(parts);
+  *begin = *end = last;
+  for (uint32_t i = 0; i < parts; i++) {
+    uint64_t next_end;
+    if (fread(&next_end, sizeof(next_end), 1, s->file) != 1) return false;
+    next_end = be64toh(next_end);
+    if (next_end < last) return false;
+    if (i == part) {
+      *begin = last;
+      *end = next_end;
+    }
+    last = next_end;
   }
-  return *begin >= first && *begin <= *end && *end <= INT64_MAX;
+  return has_size(s->file, last);
 }
 
 static bool open_source(merger *m, source *s, uint32_t part) {

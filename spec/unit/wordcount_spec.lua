@@ -224,11 +224,38 @@ describe("the word count of recipes", function()
     for size = 0, #whole - 1 do
       assert.same({ nil, path .. ": damaged" }, { merged(whole:sub(1, size)) })
     end
+    assert.same({ nil, path .. ": damaged" }, { merged(whole .. "x") })
     for _ = 1, 400 do -- no crash, whatever comes out
       local at = math.random(#whole)
       local different, why = merged(whole:sub(1, at - 1)
         .. string.char(math.random(0, 255)) .. whole:sub(at + 1))
       assert.is_truthy(different or why == path .. ": damaged")
+    end
+  end)
+
+  it("knows a damaged run by another part than the one it takes", function()
+    local path = count("abc", 10000, 4)[1] -- one word: three parts are empty
+    local whole = files.read(path)
+    local size = #whole
+    for part = 1, 4 do
+      local function merged(run)
+        files.write(path, run)
+        return wordmerge.merge({ path }, part, folder .. "/out")
+      end
+      local different = assert(merged(whole))
+      assert.is_true(different <= 1)
+      for cut = 0, size - 1 do
+        assert.same({ nil, path .. ": damaged" },
+          { merged(whole:sub(1, cut)) })
+      end
+      -- The ends of the parts lie behind the mark and the number of parts.
+      for i = 1, 4 do
+        for _, wrong in ipairs { 0, size + 1, -1 } do
+          assert.same({ nil, path .. ": damaged" }, { merged(
+            whole:sub(1, 4 + 8 * i) .. (">i8"):pack(wrong)
+              .. whole:sub(13 + 8 * i)) })
+        end
+      end
     end
   end)
 
