@@ -232,6 +232,15 @@ function App:_send(one, args, opts, over)
   })
 end
 
+-- Sends a task; one with callbacks as a canvas.
+function App:_call(one, args, opts)
+  args = args or {}
+  if opts and (opts.link or opts.link_error) then
+    return canvas.signature(one, args):apply_async(nil, opts)
+  end
+  return self:_send(one, args, opts)
+end
+
 -- The task of that name, or what is known of one that is defined elsewhere.
 local function named(self, what, name)
   if not names.is_valid(name) then
@@ -246,11 +255,12 @@ end
 -- @tparam[opt] table args
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
 -- @treturn Result
--- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
+-- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable; and with
+-- `link` or `link_error` NotRegistered
 function App:send_task(name, args, opts)
   local one = named(self, "send_task", name)
   opts = options.call("send_task", args, opts)
-  return self:_send(one, args or {}, opts)
+  return self:_call(one, args, opts)
 end
 
 local function check_list(list)
@@ -303,7 +313,7 @@ end
 -- @tparam Task|string one the task, or its name
 -- @tparam {table,...} list the arguments of each call
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}, for all;
--- no task_id
+-- no task_id, link or link_error
 -- @treturn Results
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable; some may
 -- have been accepted then, see its fields `accepted` and `unknown`: lists of
@@ -320,6 +330,9 @@ function App:enqueue_many(one, list, opts)
   opts = options.call("enqueue_many", nil, opts)
   if opts and opts.task_id then
     caller.raise("enqueue_many: a task_id is for one task only")
+  elseif opts and (opts.link or opts.link_error) then
+    caller.raise("enqueue_many: link and link_error are for one task only; a"
+      .. " te.group of signatures takes them")
   end
   local way = open(self)
   local m = message.of_calls(message_of(self, one, opts), list)

@@ -101,11 +101,7 @@ end
 -- @treturn Result
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable
 function Task:apply_async(args, opts)
-  local checked = options.call("apply_async", args, opts)
-  if checked and (checked.link or checked.link_error) then
-    return canvas.signature(self, args or {}):apply_async(nil, checked)
-  end
-  return self.app:_send(self, args or {}, checked)
+  return self.app:_call(self, args, options.call("apply_async", args, opts))
 end
 
 --- A signature: this call, to be sent later or as part of something larger,

@@ -150,6 +150,11 @@ describe("a call that sends", function()
       misuse(add.apply_async, add, 4, 6))
     assert.equal("enqueue_many: a task_id is for one task only",
       misuse(app.enqueue_many, app, add, {}, { task_id = "x" }))
+    for _, opts in ipairs { { link = add:s() }, { link_error = add:s() } } do
+      assert.equal("enqueue_many: link and link_error are for one task only; a"
+        .. " te.group of signatures takes them",
+        misuse(app.enqueue_many, app, add, {}, opts))
+    end
     assert.equal("enqueue_many: arguments of call 2: a table expected, got 7",
       misuse(app.enqueue_many, app, add, { {}, 7 }))
     assert.equal("enqueue_many: list of argument lists: a table expected, got"

@@ -209,6 +209,19 @@ describe("A canvas that is sent", function()
     assert.same({ { n = 1, 2 } }, site.noted)
   end)
 
+  it("takes them of a task that is sent by its name", function()
+    local r = site.app:send_task("add", { 1, 1 }, { link = note:s("linked") })
+    assert.equal(2, r:get(SOON))
+    r = site.app:send_task("fail", {}, { link_error = note:s("failed") })
+    assert.equal("Broken", error_of(r).kind)
+    wait_until(function()
+      return #site.noted == 2
+    end)
+    assert.same({ 2, "linked" }, { table.unpack(site.noted[1]) })
+    assert.same({ "Broken", "failed" }, { site.noted[2][1].kind,
+      site.noted[2][2] })
+  end)
+
   it("runs a flow, with the policy of each edge", function()
     local r = te.flow {
       name = "etl",
