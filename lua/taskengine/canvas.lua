@@ -186,12 +186,6 @@ local function copy(self)
     other[name] = value
   end
   other.links, other.errbacks = copy_list(self.links), copy_list(self.errbacks)
-  if self.options then
-    other.options = {}
-    for name, value in pairs(self.options) do
-      other.options[name] = value
-    end
-  end
   return make(other)
 end
 
@@ -255,7 +249,8 @@ end
 
 --- Sets options: those of @{taskengine.task.Task:apply_async}. What is made of
 -- several tasks hands them on to each of them that has no such option itself;
--- `countdown` and `eta` to those that run first.
+-- `countdown` and `eta` to those that run first. What is set later goes before
+-- what was set: also `eta` before `countdown`, and `deadline` before `expires`.
 -- @tparam table opts
 -- @treturn Canvas itself
 -- @raise when an option is unknown or wrong
@@ -265,15 +260,18 @@ function Canvas:set(opts)
     caller.raise("set: task_id: what is in a canvas has no id of the caller's"
       .. " own")
   end
-  self.options = self.options or {}
+  local own = {}
   for name, value in pairs(checked) do
     if name == "link" then
       attach(self, "links", "link", value)
     elseif name == "link_error" then
       attach(self, "errbacks", "link_error", value)
     else
-      self.options[name] = value
+      own[name] = value
     end
+  end
+  if next(own) then
+    self.options = options.merge(self.options, own)
   end
   return self
 end

@@ -210,6 +210,34 @@ function options.check_end(where, given)
   end
 end
 
+-- Of each pair one is said: the later word takes the other's place.
+local PARTNERS <const> = {
+  countdown = "eta", eta = "countdown",
+  expires = "deadline", deadline = "expires",
+}
+
+--- Options, and others that go before them.
+-- @tparam ?table given
+-- @tparam ?table own those that go before
+-- @treturn ?table of both; nil when there are none. It may be one of the two,
+-- so nobody changes it
+function options.merge(given, own)
+  if not (given and own) then
+    return given or own
+  end
+  local all = {}
+  for name, value in pairs(given) do
+    all[name] = value
+  end
+  for name, value in pairs(own) do
+    if PARTNERS[name] then
+      all[PARTNERS[name]] = nil
+    end
+    all[name] = value
+  end
+  return all
+end
+
 --- Checks what a call that sends a task was given.
 -- @tparam string where what was called, for messages
 -- @tparam ?table args

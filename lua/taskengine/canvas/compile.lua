@@ -6,6 +6,7 @@
 -- @module taskengine.canvas.compile
 
 local caller = require("taskengine.caller")
+local merge = require("taskengine.options").merge
 local plan = require("taskengine.canvas.plan")
 
 local compile = {}
@@ -14,26 +15,6 @@ local compile = {}
 compile.NODES_MAX = 1000000
 
 local DEPTH_MAX <const> = 500
-
--- A part's own options go before those of what it is part of.
-local function merge(options, own)
-  if not own then
-    return options
-  elseif not options then
-    return own
-  end
-  local all = {}
-  for name, value in pairs(options) do
-    all[name] = value
-  end
-  if own.countdown or own.eta then
-    all.countdown, all.eta = nil, nil
-  end
-  for name, value in pairs(own) do
-    all[name] = value
-  end
-  return all
-end
 
 -- What is said of those that run first does not hold for the others.
 local function behind_first(options)
@@ -115,7 +96,8 @@ local function compile_part(self, one, feed, front, options)
   return outlet
 end
 
--- Returns the node of a call.
+-- Returns the node of a call. A part's own options go before those of what it
+-- is part of.
 local function add_task(self, one, feed, front, options)
   check_app(self, one)
   check_size(self)

@@ -246,15 +246,15 @@ end
 -- A call of one task and nothing else is sent as such.
 local function send_task(one, args, opts)
   local task = one.task
-  local all = one:clone(args, opts and copy_without_id(opts))
-  local call = all.options or {}
-  call.task_id = opts and opts.task_id
+  local all = one:clone(args)
+  local call = options.merge(one.options, opts)
   if not task.run then
+    local queue = call and call.queue
     local queues = known.check(task.app:_client(),
-      { [task.name] = { [call.queue or false] = true } })
-    call.queue = call.queue or queues[task.name]
+      { [task.name] = { [queue or false] = true } })
+    call = options.merge(call, { queue = queue or queues[task.name] })
   end
-  return task.app:_send(task, all.args, next(call) and call or nil, one.over)
+  return task.app:_send(task, all.args, call, one.over)
 end
 
 --- Sends a canvas.

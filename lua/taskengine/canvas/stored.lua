@@ -7,6 +7,7 @@
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local core = require("taskengine.core")
+local options = require("taskengine.options")
 
 local stored = {}
 
@@ -96,7 +97,7 @@ function stored.write(one)
   local out = {}
   WRITE[one.kind](one, out)
   out.front = one.front and write_args(one.front)
-  out.options = one.options
+  out.options = one.options and options.merge({}, one.options)
   out.link = one.links and write_all(one.links)
   out.link_error = one.errbacks and write_all(one.errbacks)
   return out

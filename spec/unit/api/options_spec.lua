@@ -106,6 +106,16 @@ describe("taskengine.options", function()
       misuse(options.call, "send", {}, { expires = 1, deadline = 1 }))
   end)
 
+  it("lets those of one table go before those of another", function()
+    local given, own = { expires = 5, queue = "a" }, { deadline = 9 }
+    assert.same({ deadline = 9, queue = "a" }, options.merge(given, own))
+    assert.same({ { expires = 5, queue = "a" }, { deadline = 9 } },
+      { given, own })
+    assert.equal(given, options.merge(given, nil))
+    assert.equal(own, options.merge(nil, own))
+    assert.is_nil(options.merge(nil, nil))
+  end)
+
   it("takes what a call may say of its retries", function()
     for _, given in ipairs {
       true, false, {}, { max_retries = false }, { max_retries = 254 },

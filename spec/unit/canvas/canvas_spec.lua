@@ -49,6 +49,26 @@ describe("taskengine.canvas", function()
     assert.equal("b", other.options.queue)
   end)
 
+  it("takes the later word of two that say the same", function()
+    local eta = "2099-01-01T00:00:00Z"
+    assert.same({ eta = eta },
+      add:s():set { countdown = 5 }:set { eta = eta }.options)
+    assert.same({ countdown = 5 },
+      add:s():set { eta = eta }:clone({}, { countdown = 5 }).options)
+    assert.same({ deadline = 60 },
+      add:s():set { expires = 10 }:set { deadline = 60 }.options)
+    assert.same({ expires = 10, queue = "a" },
+      add:s():set { deadline = 60, queue = "a" }:set { expires = 10 }.options)
+  end)
+
+  it("keeps what it was told, whatever becomes of that table", function()
+    local given = { queue = "a" }
+    local one = add:s():set(given)
+    given.queue = "b"
+    assert.same({ queue = "a" }, one.options)
+    assert.is_nil(add:s():set { link = sum:s() }.options)
+  end)
+
   it("puts no argument in front of what is immutable", function()
     assert.equal("1 add(1)", plan_of(add:si(1):clone { 7 }))
   end)

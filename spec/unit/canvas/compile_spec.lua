@@ -161,6 +161,15 @@ describe("taskengine.canvas.compile", function()
     assert.same({ queue = "own" }, made.options[2])
   end)
 
+  it("lets a part's own end stand for that of the whole", function()
+    local made = compile.plan(te.group {
+      add:s(1):set { deadline = 5 }, add:s(2), add:s(3):set { expires = 7 },
+    }:set { expires = 3600 })
+    assert.same({ deadline = 5 }, made.options[1])
+    assert.same({ expires = 3600 }, made.options[2])
+    assert.same({ expires = 7 }, made.options[3])
+  end)
+
   it("refuses an eta behind others", function()
     assert.error_matches(function()
       compile.plan(add:s(1) | add:s(2):set { eta = 4000000000 })

@@ -47,6 +47,11 @@ describe("A canvas as a plain table", function()
     assert.same({ n = 1, { { 3, 4 } } }, one.members[2].args)
   end)
 
+  it("is read back however often its options were set", function()
+    local one = add:s(1):set { countdown = 5 }:set { eta = 4e9 }
+    assert.same({ eta = 4e9 }, app:signature(one:to_table()).options)
+  end)
+
   it("takes a chain only as far as it goes", function()
     local ab = add:s(1) | add:s(2)
     assert.is_truthy(ab | add:s(3)) -- shares the list of steps
