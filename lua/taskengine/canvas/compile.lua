@@ -199,7 +199,7 @@ end
 local function build_flow(self, one, feed, front, options)
   front, options = join_front(front, one.front), merge(options, one.options)
   feed = spread(self, feed, #one.nodes)
-  local outlets, names, list = {}, {}, {}
+  local outlets, names, nodes, list = {}, {}, {}, {}
   for _, node in ipairs(one.nodes) do
     local is_first = #node.after == 0
     local outlet = compile_part(self, node.canvas,
@@ -207,17 +207,18 @@ local function build_flow(self, one, feed, front, options)
       is_first and front or nil,
       is_first and options or behind_first(options))
     outlets[node.name] = self.plan:seal(outlet)
-    self.label(node.name, outlets[node.name].first)
+    nodes[node.name] = outlets[node.name].first
+    self.label(node.name, nodes[node.name])
     if node.is_sink then
       names[#names + 1] = node.name
     end
   end
   table.sort(names)
   for i, name in ipairs(names) do
-    list[i] = outlets[name].first
+    list[i] = nodes[name]
   end
   local outlet = plan.several(list)
-  outlet.names = names
+  outlet.names, outlet.nodes = names, nodes
   return outlet
 end
 
@@ -235,7 +236,8 @@ end
 local function add_result(self, one, outlet)
   local made = self.plan
   if one.kind == "flow" then
-    made.result = { kind = "flow", outlet = outlet, names = outlet.names }
+    made.result = { kind = "flow", outlet = outlet, names = outlet.names,
+      nodes = outlet.nodes }
   elseif outlet.is_table or made.what[outlet.first] == plan.JOIN then
     made.result = {
       kind = "group",
@@ -266,7 +268,8 @@ end
 -- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
 -- here, to a set of their queues, or false for none; `labels`, node to the name
 -- that a flow has for it; and `result`: `kind` (`one`, `group` or `flow`), its
--- `node`, the `outlet` with the members, their `names`
+-- `node`, the `outlet` with the members, their `names`, and of all nodes of a
+-- flow name to node (`nodes`)
 -- @raise at the line of the caller's program when the parts do not fit
 function compile.plan(one, opts)
   local self = { plan = plan.new(), depth = 0 }

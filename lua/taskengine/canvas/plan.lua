@@ -67,6 +67,7 @@ end
 -- @tfield boolean is_table
 -- @tfield ?Outlet sealed the node that gathers them
 -- @tfield ?{string,...} names of them, where the table has those
+-- @tfield ?{[string]=int,...} nodes of a flow by name, all of them
 -- @tfield ?{Part,...} feed what an empty one waits for
 
 --- The outlet of one node.

@@ -107,14 +107,6 @@ local function transmit_all(state)
   end
 end
 
-local function nodes_by_name(made)
-  local nodes = {}
-  for node, name in pairs(made.labels or {}) do
-    nodes[name] = node
-  end
-  return nodes
-end
-
 local function result_of(state)
   local made, way = state.plan, state.way
   local whole = made.result
@@ -123,7 +115,7 @@ local function result_of(state)
     return group_result.new(flow, whole.node, whole.outlet,
       flow.base + made.count)
   elseif whole.kind == "flow" then
-    return flow_result.new(flow, whole.names, nodes_by_name(made))
+    return flow_result.new(flow, whole.names, whole.nodes)
   end
   local id = flow:node_id(whole.node)
   local one = result.new(way, id, {

@@ -246,6 +246,21 @@ describe("A canvas that is sent", function()
     assert.equal("etl", r.flow:info().name)
   end)
 
+  it("keeps the names of a flow in a flow apart", function()
+    local inner = te.flow {
+      nodes = { a = { add:s(3, 4) }, z = { add:s(5), after = { "a" } } },
+    }
+    local r = te.flow {
+      nodes = {
+        a = { add:s(1, 2) },
+        b = { inner, after = { "a" } },
+        z = { note:s(), after = { "a" } },
+      },
+    }()
+    assert.same({ b = { z = 11 }, z = 1 }, r:get(SOON))
+    assert.equal(3, r:node("a"):get())
+  end)
+
   it("fails a flow whose node fails", function()
     local r = te.flow {
       nodes = { a = { fail:s() }, b = { add:s(1), after = { "a" } } },
