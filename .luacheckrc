@@ -10,6 +10,7 @@ files["lua/taskengine/functions/"] = {
   std = "lua51",
   globals = { "te" },
   read_globals = {
-    "BUILD", "DIGITS", "redis", "cmsgpack", "call", "byte", "sub", "char",
+    "BUILD", "DIGITS", "digit_value", "redis", "cmsgpack", "call", "byte",
+    "sub", "char",
   },
 }

@@ -15,11 +15,14 @@ library.PREFIX = "te1_"
 -- program: a lower one never replaces a higher one. A spec holds it to that.
 library.RELEASE = 4
 
+-- What a part takes of another when the text is loaded stands ahead of it.
 local PARTS = {
-  "prelude", "damage", "handover", "unique", "flow", "flow_release",
-  "flow_build", "enqueue", "fetch", "finish", "retry", "flow_hold", "flow_grow",
-  "flow_mend", "workers", "results", "revoke", "flow_control", "survey",
-  "purge", "dead", "states",
+  "prelude", "ids", "envelope", "queues", "waits", "ends", "damage",
+  "handover", "unique", "flow_layout", "flow_work", "flow_pieces",
+  "flow_cells", "flow_nodes", "flow_edges", "flow", "flow_expiry",
+  "flow_release", "flow_build", "enqueue", "fetch", "finish", "retry",
+  "flow_hold", "flow_delegate", "flow_grow", "flow_mend", "workers",
+  "results", "revoke", "flow_control", "survey", "purge", "dead", "states",
 }
 
 local function read_part(part)

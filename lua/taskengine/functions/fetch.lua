@@ -132,12 +132,12 @@ end
 -- to it while it is one.
 local MAY_SLEEP, TAKES_HAND_OVERS = 1, 2
 
-local function is_set(flags, bit)
-  return math.floor((tonumber(flags) or 0) / bit) % 2 == 1
+local function has_flag(args, bit)
+  return te.is_set(tonumber(args[5]) or 0, bit)
 end
 
 local function may_sleep(args)
-  return is_set(args[5], MAY_SLEEP)
+  return has_flag(args, MAY_SLEEP)
 end
 
 -- A worker that got less than it wanted sleeps until its bell rings. When
@@ -151,7 +151,7 @@ local function set_sleeping(P, args, state)
     call("RPUSH", P .. "b:" .. args[1], "")
   end
   if sleeps or may_sleep(args) then
-    if is_set(args[5], TAKES_HAND_OVERS) then
+    if has_flag(args, TAKES_HAND_OVERS) then
       te.accept_hand_overs(P, args[1])
     end
     local command = sleeps and "SADD" or "SREM"
@@ -193,9 +193,10 @@ local function have_work(P, args)
   return false
 end
 
--- Goes on with what flows have left to be done. What that releases is the
--- worker's at once, where nothing waits in its queues. Returns whether there is
--- more, what the worker gets, and the bytes of that.
+-- Goes on with what flows have left to be done, ahead of what is due: the
+-- steps of a call bound it. What that releases is the worker's at once, unless
+-- something waits in its queues. Returns whether there is more, what the worker
+-- gets, and the bytes of that.
 local function release_more(P, args, number, want)
   if call("EXISTS", P .. "gq") == 0 then
     return false, {}, 0

@@ -199,7 +199,7 @@ function te.OPERATIONS.m(state, args, i)
   local waits, ttl_s = te.waited_for(P, own), tonumber(args[i + 2])
   for k = first, last, 2 do
     local id, outcome = sub(args[k], 1, 20), args[k + 1]
-    local f, node = te.live_flow(P, sub(id, 1, 12), ttl_s), te.node_of(id)
+    local f, node = te.flow_or_remake(P, sub(id, 1, 12), ttl_s), te.node_of(id)
     local ends = not f
     if ends then
       te.put_outcome(P, id, outcome, ttl_s * 1000)

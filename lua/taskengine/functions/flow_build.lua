@@ -2,35 +2,22 @@
 -- sealed, and not before.
 
 local PIECES_MAX = 4000
-te.NODES_MAX = 1000000 -- of a flow
 local WORDS_BYTES_MAX = 65536
 local NUMBER_MAX = { t = 65535, o = 4294967295, i = 4294967295 }
 local UNSEALED_MS = "86400000"
 local SEAL, FIRST = 1, 2
-local CELL_BYTES = 12
-local NO_DIGEST = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-
-function te.natural(text, max)
-  local n = text and string.find(text, "^%d+$") and #text < 16
-    and tonumber(text)
-  return n and n <= max and n or nil
-end
-
-function te.is_producer(text)
-  return text ~= nil and te.sequence(text .. "00000000") ~= nil
-end
 
 local function is_template(bytes)
   local env = "--------------------" .. bytes .. "-"
   return te.read_header(env) > 0 and te.priority(env) <= te.PRIORITY_MAX
-    and te.alias(env) == nil and sub(env, 83, 98) == NO_DIGEST
+    and te.alias(env) == nil and sub(env, 83, 98) == te.NO_DIGEST
     and string.find(te.queue(env), "^[%w_.:-]+$") ~= nil
 end
 
 local IS_SHARED = {
   t = is_template,
-  o = function(bytes) return #bytes > 0 and #bytes % 6 == 0 end,
-  i = function(bytes) return #bytes > 0 and #bytes % 10 == 0 end,
+  o = function(bytes) return #bytes > 0 and #bytes % te.EDGE_BYTES == 0 end,
+  i = function(bytes) return #bytes > 0 and #bytes % te.INPUT_BYTES == 0 end,
 }
 
 local function is_range(low, high, nodes)
@@ -169,11 +156,7 @@ end
 
 -- Whether there is nothing of it yet, so nothing that is to expire.
 local function is_new_flow(P, producer)
-  local keys = {}
-  for k = 1, #te.FLOW_KEYS do
-    keys[k] = P .. te.FLOW_KEYS[k] .. producer
-  end
-  return call("EXISTS", unpack(keys)) == 0
+  return call("EXISTS", unpack(te.flow_keys(P, producer))) == 0
 end
 
 -- 0: it can be added to; 1: it was sealed before; 2: it is not there.
@@ -189,8 +172,9 @@ end
 
 -- Until it is sealed nobody may come to do so.
 local function expire(P, producer)
-  for k = 1, #te.FLOW_KEYS do
-    call("PEXPIRE", P .. te.FLOW_KEYS[k] .. producer, UNSEALED_MS)
+  local keys = te.flow_keys(P, producer)
+  for k = 1, #keys do
+    call("PEXPIRE", keys[k], UNSEALED_MS)
   end
 end
 
@@ -199,10 +183,11 @@ local function seal(P, producer, nodes, brought)
   local g = P .. "g:" .. producer
   call("HSET", g, "sealed", "1", "left", te.text(nodes))
   call("SETRANGE", P .. "gs:" .. producer,
-    te.text(nodes * CELL_BYTES - 1), "\0")
+    te.text(nodes * te.CELL_BYTES - 1), "\0")
   if not brought.is_new then
-    for k = 1, #te.FLOW_KEYS do
-      call("PERSIST", P .. te.FLOW_KEYS[k] .. producer)
+    local keys = te.flow_keys(P, producer)
+    for k = 1, #keys do
+      call("PERSIST", keys[k])
     end
   end
   call("SET", P .. "i:" .. producer, te.text(nodes))
@@ -218,10 +203,6 @@ local function add(P, args, starts, nodes, now)
     call("HSET", g, "n", te.text(nodes), "ttl", args[4], "name", args[5])
   end
   return write_pieces(P, producer, args, starts, is_new)
-end
-
-local function is_set(flags, bit)
-  return math.floor(flags / bit) % 2 == 1
 end
 
 -- args: producer, flags, nodes in all, seconds that outcomes are kept, name,
@@ -241,14 +222,14 @@ te.register("flow", function(keys, args)
   if not starts then
     return redis.error_reply("ERR te1_flow: a piece is not well-formed")
   end
-  local verdict = judge(P, producer, is_set(flags, FIRST))
+  local verdict = judge(P, producer, te.is_set(flags, FIRST))
   if verdict ~= 0 then
     return { now, verdict, call("HLEN", P .. "gn:" .. producer) }
   end
   te.forget_pieces(P, producer)
   local brought = add(P, args, starts, nodes, now)
   local there = call("HLEN", P .. "gn:" .. producer)
-  local is_sealed = is_set(flags, SEAL)
+  local is_sealed = te.is_set(flags, SEAL)
   if not is_sealed or there ~= nodes then
     expire(P, producer)
   end

@@ -1,10 +1,10 @@
 -- te1_flow_revoke, te1_flow_retry, te1_flow_look; what other functions ask
 -- about nodes.
 
-local CELL_BYTES = 12
+local CELL_BYTES, CHUNK = te.CELL_BYTES, te.CHUNK_NODES
 local WAITS, DELEGATED, DONE = "\0", "g", "d"
 local HAS_FAILED = { f = true, n = true, R = true, s = true }
-local ERRBACK, EDGE_BYTES, CHUNK = 2 ^ 31, 6, 62
+local ERRBACK, EDGE_BYTES = te.ERRBACK, te.EDGE_BYTES
 local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
 
 -- Whether a node is in no queue and no worker's hands.
@@ -58,7 +58,7 @@ function te.revoke_held_back(P, id, record, mode)
   elseif env then
     te.give_up(P, id, env, record)
   elseif is_node then
-    te.end_node_alone(f, i, record, "R")
+    te.end_and_tell(f, i, record, "R")
   end
   call("HDEL", P .. "gl", id)
   return env and true or is_node or false
@@ -102,7 +102,7 @@ local function ask_to_end(f, i, id)
   if place and f.mode ~= "w" then
     te.request_end(f.P, place, f.mode, f.revoked)
   elseif not place and te.is_no_list(f.P, te.seen) then
-    te.end_node_alone(f, i, f.revoked, "R") -- somebody has deleted it
+    te.end_and_tell(f, i, f.revoked, "R") -- somebody has deleted it
   end
 end
 
@@ -110,7 +110,7 @@ function te.revoke_node(f, i)
   local state, id = te.node_state(f, i), te.node_id(f.producer, i)
   if state == WAITS then
     if not te.is_broken(f) or not te.take_ended(f, i) then
-      te.end_node_alone(f, i, f.revoked, "R")
+      te.end_and_tell(f, i, f.revoked, "R")
     end
   elseif state == DELEGATED then
     te.revoke_held_back(f.P, id, f.revoked, f.mode)
@@ -126,13 +126,22 @@ function te.revoke_node(f, i)
   end
 end
 
+-- Ends what waits, of a flow that was revoked, from node a on.
+function te.FLOW_WORK.x(f, item)
+  for i = item.a, f.n do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    te.steps = te.steps - 3
+    te.revoke_node(f, i)
+  end
+  return true
+end
+
 -- One that is not sealed has not begun: it goes.
 local function drop_unsealed(P, producer)
-  local keys = {}
-  for k = 1, #te.FLOW_KEYS do
-    keys[k] = P .. te.FLOW_KEYS[k] .. producer
-  end
-  return call("UNLINK", unpack(keys)) > 0
+  return call("UNLINK", unpack(te.flow_keys(P, producer))) > 0
 end
 
 -- The same for one that may be unsealed, or gone: true, false when it has ended
@@ -224,10 +233,7 @@ function te.FLOW_WORK.a(f, item)
 end
 
 local function count_edges(f, i, item)
-  local record = te.node_record(f, i)
-  local k = record and te.number_at(record, 3, 4) or 0
-  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES)
-    or ""
+  local edges = te.out_edges(f, i)
   for at = item.b, #edges, EDGE_BYTES do
     if te.steps <= 0 then
       item.b = at

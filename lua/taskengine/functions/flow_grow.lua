@@ -1,163 +1,10 @@
--- How a running task makes its flow grow: te1_flow_add; and how it lets another
--- node end in its place: the operation `w` of te1_finish.
+-- How a running task makes its flow grow: te1_flow_add. Members are added to
+-- the groups of which it is one. What gathers them waits for that task, so it
+-- cannot have run.
 
-local SKIPPED = "s"
-
--- A node ends with what another failed for, or was skipped for.
-local function end_for_another(own, i, env, record, state)
-  te.end_node_alone(own, i, record, state)
-  te.close_past(own.P, env, record)
-  te.tally(own.P, te.queue(env), state == SKIPPED and "revoked" or "failed")
-end
-
--- A task is to end as node `from` of the flow, which has ended.
-local function settle(f, id, env, from)
-  local record = te.raw_outcome(f.P, te.node_id(f.producer, from)) or "-"
-  local own, i = te.flow_of(f.P, env)
-  call("HDEL", f.P .. "gd:" .. f.producer, id)
-  te.keep_delegate(f, own, env, record)
-  if own and byte(record) == 68 then
-    te.note_root(own, sub(record, 2))
-    end_for_another(own, i, env, record, "n")
-  elseif own and te.node_state(f, from) == SKIPPED then
-    end_for_another(own, i, env, record, SKIPPED)
-  else
-    te.settle(f.P, env, te.expanded(f.P, record), te.moment or te.now())
-  end
-  call("HDEL", f.P .. "gl", id)
-end
-
--- Whether a node waits for another flow to end it.
-function te.is_away(f, i)
-  return call("HEXISTS", f.P .. "gl", te.node_id(f.producer, i)) == 1
-end
-
--- The task that waits for what it delegated to this flow: a node of it, or 0
--- for one from elsewhere.
-local function delegate_of(f, target)
-  if target > 0 then
-    return te.node_id(f.producer, target)
-  end
-  return call("HGET", f.P .. "g:" .. f.producer, "delegate") or ""
-end
-
--- The end came before the task has said that it delegates.
-function te.note_delegate(f, from, target)
-  call("HSET", f.P .. "gw:" .. f.producer, "d" .. te.text(target),
-    te.text(from))
-end
-
-function te.end_delegated(f, from, target)
-  local id = delegate_of(f, target)
-  local env = call("HGET", f.P .. "gd:" .. f.producer, id)
-  if not env then
-    te.note_delegate(f, from, target)
-  elseif te.is_sound(env, id) then
-    settle(f, id, env, from)
-  else
-    call("HDEL", f.P .. "gd:" .. f.producer, id)
-    te.give_up(f.P, id, env)
-  end
-end
-
--- The flow has ended, and not by an edge to these tasks: they will not end
--- otherwise.
-local function end_deserted(f)
-  local P, key = f.P, f.P .. "gd:" .. f.producer
-  local ids = call("HKEYS", key)
-  for k = 1, #ids do
-    local id = ids[k]
-    local env = call("HGET", key, id)
-    call("HDEL", key, id)
-    if te.is_sound(env, id) then
-      te.settle(P, env, f.revoked or te.FLOW_DAMAGED, te.moment or te.now())
-    else
-      te.give_up(P, id, env, te.FLOW_DAMAGED)
-    end
-    call("HDEL", P .. "gl", id)
-  end
-  f.delegates = nil
-  call("HDEL", P .. "g:" .. f.producer, "delegates")
-end
-
-function te.FLOW_WORK.z(f)
-  if f.state == "done" then
-    end_deserted(f)
-  end
-  return true
-end
-
--- The same once it is known that no edge is left to be followed.
-function te.end_deserted(f)
-  if call("EXISTS", f.P .. "gq") == 1 then
-    te.put_behind(f, "z", 0, 0)
-  else
-    end_deserted(f)
-  end
-end
-
-function te.SIZES.w() return 3 end
-
--- A task that was revoked, itself or with its flow, delegates nothing: what it
--- has sent for that is nobody's.
-local function revoke_delegate(state, producer, record, mode)
-  local f = te.flow(state.P, producer)
-  if f then
-    te.revoke_flow(f, record, mode)
-  end
-end
-
--- { kind = , message = } in MessagePack
-local DELEGATE_GONE = "F\130\164kind\169Forgotten\167message"
-  .. "\217\040the flow that was to end it is not there"
-
--- The flow that was to end the task is gone: it runs again, but no more often
--- than one with which processes die.
-local function run_again(state, env)
-  env = te.raise(env, te.AT_DEATHS)
-  if te.fails_when_lost(env) or byte(env, te.AT_DEATHS) >= te.DEATHS_MAX then
-    te.settle(state.P, te.returned(env), DELEGATE_GONE, state.now)
-  else
-    state.back[#state.back + 1] = env
-  end
-end
-
--- With the producer of the flow that ends it.
-te.OPERATIONS.w = te.single(function(state, env, producer)
-  local P, id = state.P, te.id(env)
-  local f, own, i = te.flow(P, producer), te.flow_of(P, env)
-  if own and own.revoked then
-    te.settle(P, env, own.revoked, state.now)
-    return revoke_delegate(state, producer, own.revoked, own.mode)
-  elseif not f then
-    return run_again(state, env)
-  elseif own then
-    te.mark_delegated(own, i, own ~= f)
-  end
-  local target = own == f and i or 0
-  if target == 0 then
-    call("HSET", P .. "gl", id, producer)
-  end
-  call("HSET", P .. "gd:" .. producer, id, env)
-  if not f.delegates then
-    f.delegates = "1"
-    call("HSET", P .. "g:" .. producer, "delegates", "1")
-  end
-  local from = call("HGET", P .. "gw:" .. producer, "d" .. te.text(target))
-  from = te.natural(from or nil, f.n)
-  if from then
-    settle(f, id, env, from)
-  elseif f.state == "done" then
-    te.end_deserted(f)
-  end
-end, revoke_delegate)
-
--- Members that a task adds to the groups of which it is one. What gathers them
--- waits for that task, so it cannot have run.
-
-local EDGE_BYTES, INPUT_BYTES, CELL_BYTES = 6, 10, 12
+local EDGE_BYTES, INPUT_BYTES = te.EDGE_BYTES, te.INPUT_BYTES
 local HEAD_BYTES = 14 -- of a record, what names its pieces
-local RELATIVE, MEMBER, ERRBACK = 1, 2, 2 ^ 31
+local RELATIVE, MEMBER = 1, 2 -- flags of edges and inputs
 -- Nodes in one call, which takes a few milliseconds; groups of which one task
 -- is a member; inputs of a join, in which nodes that stand side by side are one
 -- entry.
@@ -169,27 +16,20 @@ local ADDED, NO_MEMBER, IS_OVER, TOO_FAR = 0, 1, 2, 3
 -- Of a join: it waits, or would again if the flow were retried.
 local CAN_GROW = { ["\0"] = true, n = true, R = true, s = true }
 
-local function has(flags, bit)
-  return math.floor(flags / bit) % 2 == 1
-end
-
 local function is_open_join(f, node)
   local record = node >= 1 and node <= f.n and te.node_record(f, node)
-  return record and te.node_need(record) < ERRBACK
+  return record and te.node_need(record) < te.ERRBACK
     and CAN_GROW[te.node_state(f, node)]
 end
 
 -- What gathers the groups of which a node is a member, and by which edges: one
 -- more than may be at most.
 local function joins_of(f, i)
-  local record, joins, seen = te.node_record(f, i), {}, {}
-  local k = record and te.number_at(record, 3, 4) or 0
-  local edges = k > 0 and te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES)
-    or ""
+  local edges, joins, seen = te.out_edges(f, i), {}, {}
   for at = 1, #edges, EDGE_BYTES do
     local flags = byte(edges, at + 1)
     local node = te.node_named(flags, te.number_at(edges, at + 2, 4), i)
-    if has(flags, MEMBER) and not seen[node] and #joins <= JOINS_MAX
+    if te.is_set(flags, MEMBER) and not seen[node] and #joins <= JOINS_MAX
       and is_open_join(f, node) then
       seen[node] = true
       joins[#joins + 1] = { kind = sub(edges, at, at), node = node }
@@ -270,7 +110,7 @@ local function moved_edges(f, bytes, joins)
         parts[#parts + 1] = joins[k].kind .. char(MEMBER)
           .. te.bytes4(joins[k].node)
       end
-    elseif has(flags, RELATIVE) then
+    elseif te.is_set(flags, RELATIVE) then
       parts[#parts + 1] = sub(bytes, at, at + EDGE_BYTES - 1)
     elseif kind ~= "m" then
       parts[#parts + 1] = sub(bytes, at, at + 1)
@@ -283,7 +123,7 @@ end
 local function moved_inputs(f, bytes)
   local parts = {}
   for at = 1, #bytes, INPUT_BYTES do
-    if has(byte(bytes, at + 1), RELATIVE) then
+    if te.is_set(byte(bytes, at + 1), RELATIVE) then
       parts[#parts + 1] = sub(bytes, at, at + INPUT_BYTES - 1)
     else
       parts[#parts + 1] = sub(bytes, at, at + 1)
@@ -475,7 +315,7 @@ local function carry_out(growth, count, sources)
   f.n, f.left = f.n + count, f.left + count
   write_pieces(growth)
   call("SETRANGE", f.P .. "gs:" .. f.producer,
-    te.text(f.n * CELL_BYTES - 1), "\0")
+    te.text(f.n * te.CELL_BYTES - 1), "\0")
   f.window = nil
   call("SET", f.P .. "i:" .. f.producer, te.text(f.n))
   for k = 1, #sources do

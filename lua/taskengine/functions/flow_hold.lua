@@ -5,7 +5,6 @@
 -- the cause of a failure. As long as the flow of that task goes on, it holds
 -- the other: nothing of that expires before.
 
-local CHUNK = 62 -- nodes whose outcomes are in one key
 local STEPS_EACH = 10
 
 -- Kept longer than asked for, where another outcome needs it.
@@ -99,7 +98,7 @@ function te.FLOW_WORK.k(f, item)
   if not f.held then
     return true
   end
-  for i = item.a, f.n, CHUNK do
+  for i = item.a, f.n, te.CHUNK_NODES do
     if te.steps <= 0 then
       item.a = i
       return false

@@ -5,7 +5,7 @@
 te.FLOW_DAMAGED = "F\130\164kind\169Malformed\167message"
   .. "\217\036its flow is damaged in Redis or gone"
 
-local CELL_BYTES = 12
+local CELL_BYTES = te.CELL_BYTES
 local TTL_S, TTL_S_MAX, MADE_MAX = 86400, 2 ^ 32, 2 ^ 52
 local RELEASED, DELEGATED = 114, 103 -- by byte
 local ENDED = { [100] = true, [102] = true, [110] = true, [82] = true,
@@ -49,9 +49,10 @@ local function is_deleted(P, producer)
   return not te.flow(P, producer) and call("PTTL", P .. "i:" .. producer) == -1
 end
 
--- The flow of a task that is there and whose outcome is kept so long. If it is
--- gone it is made again as far as it can be, so that the others of it end.
-function te.live_flow(P, producer, ttl_s)
+-- The flow of a task that is there and whose outcome is kept so long, also when
+-- it has ended. If it is gone it is made again as far as it can be, so that the
+-- others of it end.
+function te.flow_or_remake(P, producer, ttl_s)
   local f = te.flow(P, producer)
   if not f and te.may_write and is_deleted(P, producer) then
     call("HSET", P .. "g:" .. producer, "sealed", "1", "ttl", te.text(ttl_s))

@@ -7,12 +7,12 @@ local WAITS, VIRTUAL = "\0", "\0\0"
 local INPUTS_MAX, INPUTS_BYTES_MAX = 128, 32768
 local FAR = "\255\255\255\255"
 local NONE, ONE = "\0\0\0\0", "\0\0\0\1"
-local INPUT_BYTES = 10
+local INPUT_BYTES = te.INPUT_BYTES
 local RELEASE_STEPS = 3
 local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
--- Nodes whose outcomes are in one hash; how many of them are read before it is
--- known how large they are; what is small.
-local CHUNK, LOT_MIN, SMALL_BYTES = 62, 8, 4096
+-- How many outcomes are read before it is known how large they are; what is
+-- small.
+local CHUNK, LOT_MIN, SMALL_BYTES = te.CHUNK_NODES, 8, 4096
 -- In place of an outcome that somebody has deleted: this and the node's id.
 -- Inputs of these kinds may be failures, so it is one of them.
 local GONE, MAY_FAIL = "-", { c = true, i = true, e = true }
@@ -320,19 +320,19 @@ function te.release_node(f, i)
   local record = te.node_record(f, i)
   te.steps = te.steps - RELEASE_STEPS
   if f.revoked then
-    return te.end_node_alone(f, i, f.revoked, "R")
+    return te.end_and_tell(f, i, f.revoked, "R")
   elseif not record then
-    return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
+    return te.end_and_tell(f, i, te.FLOW_DAMAGED, "f")
   end
   local segment, missing = segment_of(f, i, record)
   if missing then
-    return te.end_node_alone(f, i, forgotten(missing), "f")
+    return te.end_and_tell(f, i, forgotten(missing), "f")
   elseif sub(record, 1, 2) == VIRTUAL then
-    return te.end_node_alone(f, i, gathered(f, i, record, segment), "d")
+    return te.end_and_tell(f, i, gathered(f, i, record, segment), "d")
   end
   local t = template(f, record)
   if not t then
-    return te.end_node_alone(f, i, te.FLOW_DAMAGED, "f")
+    return te.end_and_tell(f, i, te.FLOW_DAMAGED, "f")
   end
   te.mark_released(f, i)
   send(f, envelope_of(f, i, record, t, segment), t,

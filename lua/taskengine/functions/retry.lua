@@ -27,10 +27,6 @@ te.SIZES.r = function(args, i)
   return args[i + 2] and read(args[i + 2]) and 3 or nil
 end
 
-local function is_set(flags, bit)
-  return math.floor(flags / bit) % 2 == 1
-end
-
 -- One more attempt was made, and came to this.
 local function spend(state, env, outcome)
   state.about = state.about or te.about(state.P, state.wid)
@@ -53,7 +49,7 @@ end
 
 te.OPERATIONS.r = te.single(function(state, env, verdict)
   local when, flags, body, outcome = read(verdict)
-  if not is_set(flags, IS_TIME) then
+  if not te.is_set(flags, IS_TIME) then
     when = state.now + when
   end
   when = math.max(when, state.now)
@@ -61,7 +57,7 @@ te.OPERATIONS.r = te.single(function(state, env, verdict)
     local record = outcome ~= "" and outcome or PUT_OFF
     return te.settle(state.P, env, record, state.now,
       outcome == "" and "expired" or nil)
-  elseif is_set(flags, SPENDS) then
+  elseif te.is_set(flags, SPENDS) then
     env = spend(state, env, outcome)
   end
   if body ~= "" then

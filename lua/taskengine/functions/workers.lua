@@ -3,6 +3,29 @@
 
 local WID_BYTES = 12
 
+-- Renews a worker's lease, unless it was renewed a moment ago. False when it
+-- has none: all that the worker held is somebody else's now.
+function te.renew(P, wid, now, lease_ms)
+  local deadline = call("ZSCORE", P .. "w", wid)
+  if deadline and math.abs(now + lease_ms - deadline) * 64 > lease_ms then
+    call("ZADD", P .. "w", string.format("%.0f", now + lease_ms), wid)
+  end
+  return deadline ~= false
+end
+
+-- Notes the number of a worker's fetch. They rise (modulo 2^32); false for
+-- one that comes late, when the worker has given it up.
+function te.advance(P, wid, number)
+  local key = P .. "wn"
+  if call("ZADD", key, "GT", "CH", number, wid) == 1 then
+    return true
+  elseif call("ZSCORE", key, wid) - number < 2 ^ 31 then
+    return false
+  end
+  call("ZADD", key, number, wid)
+  return true
+end
+
 -- The earliest end of another worker's lease, and whose; 0 and "" for none.
 -- What is no worker would stand before all that are, and is set aside.
 local function next_foreign(P, wid)

@@ -1,0 +1,74 @@
+-- When a flow goes that has ended: as long after its end as its outcomes are
+-- kept, and not while another that goes on holds it.
+
+-- How long what belongs to a flow stays behind its outcomes, for somebody to
+-- take it away.
+local SLACK_MS = 3600 * 1000
+-- More go than come, however many do.
+local DROPPED_WITH_EACH = 2
+
+-- All nodes have ended: from now on, and not before, the flow expires; or when
+-- the one that holds it has ended, too.
+function te.set_flow_end(f)
+  local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
+  call("SREM", P .. "gc", f.producer)
+  if f.held then
+    return
+  end
+  local keys = te.flow_keys(P, f.producer)
+  for k = 1, #keys do
+    call("PEXPIRE", keys[k], te.text(ttl_ms + SLACK_MS))
+  end
+  call("PEXPIRE", P .. "i:" .. f.producer,
+    te.text(math.max(ttl_ms, te.KEPT_MS)))
+  call("ZADD", P .. "gx", te.text((te.moment or te.now()) + ttl_ms),
+    f.producer)
+  te.drop_flows(P, te.moment or te.now(), DROPPED_WITH_EACH)
+  te.add_flow_work(f.producer, "c", 0, 0)
+  if f.holds then
+    te.add_flow_work(f.producer, "h", 0, 0)
+  end
+end
+
+-- It has no end again.
+function te.persist_flow(f)
+  local P, producer = f.P, f.producer
+  local keys = te.flow_keys(P, producer)
+  for k = 1, #keys do
+    call("PERSIST", keys[k])
+  end
+  call("PERSIST", P .. "i:" .. producer)
+  call("ZREM", P .. "gx", producer)
+  if f.holds then
+    te.add_flow_work(producer, "u", 0, 0)
+  end
+end
+
+-- Outcomes of the nodes from a on are kept as long as the flow's; if that has
+-- not come to have no end again.
+function te.FLOW_WORK.c(f, item)
+  if f.held or f.state ~= "done" then
+    return true
+  end
+  local ttl_ms = te.text(f.ttl_s * 1000)
+  for i = item.a, f.n, te.CHUNK_NODES do
+    if te.steps <= 0 then
+      item.a = i
+      return false
+    end
+    te.steps = te.steps - 1
+    local key = f.P .. "v:" .. sub(te.node_id(f.producer, i), 1, 19)
+    call("PEXPIRE", key, ttl_ms)
+  end
+  return true
+end
+
+-- Takes away what flows have left behind.
+function te.drop_flows(P, now, limit)
+  local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
+    "BYSCORE", "LIMIT", "0", te.text(limit))
+  for i = 1, #old do
+    call("UNLINK", unpack(te.flow_keys(P, old[i])))
+    call("ZREM", P .. "gx", old[i])
+  end
+end

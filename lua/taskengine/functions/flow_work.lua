@@ -1,0 +1,118 @@
+-- What there is to be done for flows: in this call, as far as its steps go, or
+-- left in the list `gq` for those that follow.
+
+-- What one call does beside its own work: a release counts for three.
+local STEPS_MAX = 1000
+-- Kinds of work. Each does what is left of an item, and notes in it how far it
+-- came; true when that is all.
+local WORK = {}
+te.FLOW_WORK = WORK
+
+function te.begin_work()
+  te.steps = STEPS_MAX
+end
+
+-- More to be done for a flow: what, and two numbers.
+function te.add_flow_work(producer, what, a, b)
+  local work = te.work
+  work[#work + 1] = { what = what, producer = producer, a = a, b = b }
+end
+
+local function carry_out(P, item)
+  local f = te.flow(P, item.producer)
+  return not f or not WORK[item.what] or WORK[item.what](f, item)
+end
+
+local function text_of(producer, what, a, b)
+  return producer .. what .. string.format("%.0f %.0f", a, b)
+end
+
+-- To be done by a later call, behind all else.
+function te.put_behind(f, what, a, b)
+  call("RPUSH", f.P .. "gq", text_of(f.producer, what, a, b))
+end
+
+-- Node by node, because the ends of a call are known in it alone.
+local function put_off_ends(f, item)
+  local texts, ends = {}, f.ends
+  for k = f.followed + 1, #ends do
+    texts[#texts + 1] = text_of(f.producer, "e", ends[k], item.b)
+    item.b = 1
+  end
+  f.followed, f.ends_read, f.is_following = #ends, #ends, false
+  for from = 1, #texts, te.BATCH_MAX do
+    call("RPUSH", f.P .. "gq",
+      unpack(texts, from, math.min(from + te.BATCH_MAX - 1, #texts)))
+  end
+end
+
+local function put_off(P, item, command)
+  if item.what == "ends" then
+    put_off_ends(te.flow(P, item.producer), item)
+  else
+    call(command, P .. "gq",
+      text_of(item.producer, item.what, item.a, item.b))
+  end
+end
+
+-- Does what is to be done now. What is too much for this call is left for
+-- others, of whom one is woken.
+local function run(P)
+  local work, at = te.work, 1
+  while work[at] and te.steps > 0 and carry_out(P, work[at]) do
+    at = at + 1
+  end
+  local is_left = work[at]
+  while work[at] do
+    put_off(P, work[at], "RPUSH")
+    at = at + 1
+  end
+  te.work = {}
+  return is_left
+end
+
+-- Somebody is to go on with what is left.
+local function wake_one(P)
+  local wid = call("ZRANGE", P .. "w", "-1", "-1")[1] -- the last heard of
+  if wid then
+    call("RPUSH", P .. "b:" .. wid, "")
+  end
+end
+
+function te.advance_flows(P)
+  if te.work[1] and run(P) then
+    wake_one(P)
+  end
+  te.send_released(P)
+end
+
+-- Goes on with what was left. True when there is more.
+function te.continue_flows(P)
+  local gq = P .. "gq"
+  local text = call("LPOP", gq)
+  while text do
+    local a, b = string.match(text, "^(%d+) (%d+)$", 14)
+    local item = {
+      producer = sub(text, 1, 12), what = sub(text, 13, 13),
+      a = tonumber(a), b = tonumber(b),
+    }
+    local is_over = not b or carry_out(P, item)
+    te.steps = te.steps - 2 -- for finding out what it is
+    if te.work[1] then
+      run(P)
+    end
+    if not is_over then
+      put_off(P, item, "LPUSH")
+    end
+    text = te.steps > 0 and call("LPOP", gq)
+  end
+  te.send_released(P)
+  return call("EXISTS", gq) == 1
+end
+
+-- The same for what a client has set off: at once, where that is enough.
+function te.go_on_with_flows(P)
+  if te.continue_flows(P) then
+    wake_one(P)
+  end
+end

@@ -1,0 +1,43 @@
+-- Ids of tasks, what they say, and what is known of who made them.
+
+-- The number behind the producer in an id of the engine's form, or nil.
+function te.sequence(id)
+  if #id ~= 20 or string.find(id, "[^0-9A-Za-z]") then
+    return nil
+  end
+  local d, a, b, c, e, f, g, h, i = digit_value, byte(id, 13, 20)
+  return ((((((d[a] * 62 + d[b]) * 62 + d[c]) * 62 + d[e]) * 62 + d[f]) * 62
+    + d[g]) * 62 + d[h]) * 62 + d[i]
+end
+
+-- The node that a flow's id says; no number at all when it is not one.
+function te.node_of(id)
+  local d, x, y, a, b, c, e, g, h = digit_value, byte(id, 13, 20)
+  return x == 48 and y == 48 and
+    ((((d[a] * 62 + d[b]) * 62 + d[c]) * 62 + d[e]) * 62 + d[g]) * 62 + d[h]
+    or 0 / 0
+end
+
+-- The first part of the ids that one client gives, or of a flow's.
+function te.is_producer(text)
+  return text ~= nil and te.sequence(text .. "00000000") ~= nil
+end
+
+-- What is known of a producer: its last number and whether it is retired.
+function te.producer_state(P, producer)
+  local v = call("GET", P .. "i:" .. producer) or ""
+  return tonumber(string.match(v, "^%d+") or 0), sub(v, -1) == "!"
+end
+
+-- Whether a task of this id was ever enqueued, as far as is remembered.
+function te.was_enqueued(P, id)
+  local seq = te.sequence(id)
+  return seq ~= nil and seq <= te.producer_state(P, sub(id, 1, 12))
+    or call("HEXISTS", P .. "t", id) == 1
+    or call("EXISTS", P .. "u:" .. id) == 1
+end
+
+-- The engine's id for an id that may be the caller's.
+function te.resolve(P, id)
+  return not te.sequence(id) and call("GET", P .. "u:" .. id) or id
+end
