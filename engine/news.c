@@ -33,14 +33,17 @@ size_t te_news_tell(te_news *n, uint64_t now_ms) {
   uint64_t wait_ms;
   if (!te_news_wait(n, now_ms, &wait_ms) || wait_ms > 0) return 0;
   size_t count = 0;
-  te_list *link;
-  while (count < TE_NEWS_MAX && (link = te_list_first(&n->said)) != NULL) {
+  size_t bytes = 0;
+  while (count < TE_NEWS_MAX && bytes < TE_NEWS_BYTES_MAX) {
+    te_list *link = te_list_first(&n->said);
+    if (link == NULL) break;
     te_task *t = task_of(link);
     te_list_remove(link);
     te_list_add_last(&n->told, link);
     t->is_word_told = true;
     t->envelope.flags |= TE_FLAG_HAS_PAST;
     count++;
+    bytes += t->word_size;
   }
   n->told_ms = now_ms;
   return count * ARGS;

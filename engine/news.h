@@ -16,8 +16,9 @@
 #include "report.h"
 #include "task.h"
 
-#define TE_NEWS_PAUSE_MS 100   // between two lots
-#define TE_NEWS_MAX      1000  // tasks in one
+#define TE_NEWS_PAUSE_MS  100   // between two lots
+#define TE_NEWS_MAX       1000  // tasks in one
+#define TE_NEWS_BYTES_MAX ((size_t)1024 * 1024)  // of words in one
 
 typedef struct te_news {
   te_list said;  // tasks, the one that has waited longest first
@@ -34,7 +35,8 @@ void te_news_say(te_news *n, te_task *t, te_slice word);
 // In how many milliseconds there is something to be told; false: never.
 bool te_news_wait(const te_news *n, uint64_t now_ms, uint64_t *wait_ms);
 
-// Moves a lot from `said` to `told`, if it is time. Returns how many arguments
+// Moves a lot from `said` to `told`, if it is time: until a limit is reached,
+// so one task at least. Returns how many arguments
 // of te1_finish it makes. From then on something is noted of these tasks in
 // Redis (TE_FLAG_HAS_PAST).
 size_t te_news_tell(te_news *n, uint64_t now_ms);

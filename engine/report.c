@@ -14,14 +14,22 @@ static bool is_node(const te_task *t) {
   return t->envelope.flow.size > 0;
 }
 
+static bool is_success(const te_task *t) {
+  return te_record_is_success(te_slice_of(t->record, t->record_size));
+}
+
 // Whether it goes into a common operation: nothing but the outcome changes,
 // and what the end of a node sets off.
 static bool is_plain(const te_task *t) {
-  return t->end == TE_END_OUTCOME && !t->is_told &&
-         te_record_is_success(te_slice_of(t->record, t->record_size)) &&
+  return t->end == TE_END_OUTCOME && !t->is_told && is_success(t) &&
          t->envelope.alias.size == 0 && t->envelope.unique.size == 0 &&
          (t->envelope.flags & TE_FLAG_HAS_PAST) == 0 &&
          (!is_node(t) || keeps_result(t));
+}
+
+static bool is_costly(const te_task *t) {
+  if (t->end == TE_END_UNSPENT || t->end == TE_END_BACK) return false;
+  return is_node(t) || t->end != TE_END_OUTCOME || !is_success(t);
 }
 
 static bool go_together(const te_task *a, const te_task *b) {
@@ -52,7 +60,7 @@ static size_t count_args(const te_task *before, const te_task *t) {
 size_t te_report_take(te_list *ended, te_list *told) {
   size_t args = 0;
   size_t bytes = 0;
-  size_t nodes = 0;
+  size_t costly = 0;
   const te_task *before = NULL;
   for (size_t n = 0; n < TE_REPORT_TASKS_MAX && bytes < TE_REPORT_BYTES_MAX;
        n++) {
@@ -63,7 +71,7 @@ size_t te_report_take(te_list *ended, te_list *told) {
     te_list_add_last(told, link);
     args += count_args(before, t);
     bytes += t->record_size;
-    if (is_node(t) && ++nodes == TE_REPORT_NODES_MAX) break;
+    if (is_costly(t) && ++costly == TE_REPORT_COSTLY_MAX) break;
     before = t;
   }
   return args;

@@ -13,8 +13,9 @@
 #include "task.h"
 
 #define TE_REPORT_TASKS_MAX 1000
-// Of those, nodes of flows: their ends keep Redis the longest.
-#define TE_REPORT_NODES_MAX 250
+// Of those, what keeps Redis the longest: nodes of flows, and all but successes
+// and what is handed back.
+#define TE_REPORT_COSTLY_MAX 250
 #define TE_REPORT_BYTES_MAX ((size_t)4 * 1024 * 1024)  // of records
 
 // Takes argument by argument, in order; borrowed for the call.

@@ -175,6 +175,7 @@ int te_bind_open_testing_news(lua_State *L) {
       {"new", news_new},
       {"PAUSE_MS", NULL},
       {"TASKS_MAX", NULL},
+      {"BYTES_MAX", NULL},
       {NULL, NULL},
   };
   te_bind_class(L, CLASS, methods, meta);
@@ -183,5 +184,7 @@ int te_bind_open_testing_news(lua_State *L) {
   lua_setfield(L, -2, "PAUSE_MS");
   lua_pushinteger(L, TE_NEWS_MAX);
   lua_setfield(L, -2, "TASKS_MAX");
+  lua_pushinteger(L, (lua_Integer)TE_NEWS_BYTES_MAX);
+  lua_setfield(L, -2, "BYTES_MAX");
   return 1;
 }

@@ -137,15 +137,15 @@ static const luaL_Reg meta[] = {
 
 int te_bind_open_testing_report(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"new", report_new}, {"TASKS_MAX", NULL}, {"NODES_MAX", NULL},
+      {"new", report_new}, {"TASKS_MAX", NULL}, {"COSTLY_MAX", NULL},
       {"BYTES_MAX", NULL}, {NULL, NULL},
   };
   te_bind_class(L, CLASS, methods, meta);
   luaL_newlib(L, functions);
   lua_pushinteger(L, TE_REPORT_TASKS_MAX);
   lua_setfield(L, -2, "TASKS_MAX");
-  lua_pushinteger(L, TE_REPORT_NODES_MAX);
-  lua_setfield(L, -2, "NODES_MAX");
+  lua_pushinteger(L, TE_REPORT_COSTLY_MAX);
+  lua_setfield(L, -2, "COSTLY_MAX");
   lua_pushinteger(L, (lua_Integer)TE_REPORT_BYTES_MAX);
   lua_setfield(L, -2, "BYTES_MAX");
   return 1;

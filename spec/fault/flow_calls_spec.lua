@@ -12,7 +12,7 @@ local NODES <const> = chaos.size(2000, 100000)
 local CALL_S_MAX <const> = 0.010
 local WID <const>, LEASE_MS <const> = "workerAAAAAA", 600000
 local FETCHED <const> = 250
--- As TE_REPORT_NODES_MAX has it.
+-- As TE_REPORT_COSTLY_MAX has it.
 local TOLD <const> = 250
 local FAILED <const>, REVOKED <const> = "F\x80", "R\x80"
 

@@ -139,6 +139,16 @@ describe("news", function()
     assert.equal(3 * 5, #write())
   end)
 
+  it("of very many bytes go in lots", function()
+    for _ = 1, 6 do
+      n:say(task(), ("x"):rep(news.BYTES_MAX // 4))
+    end
+    assert.equal(3 * 4, #write())
+    n:confirm()
+    let_pass(news.PAUSE_MS)
+    assert.equal(3 * 2, #write())
+  end)
+
   it("are nobody's when the lease is lost", function()
     local a, b = task(), task()
     n:say(a, "one")

@@ -163,12 +163,36 @@ describe("report", function()
 
   it("takes fewer nodes of flows at a time", function()
     add("o", "S\1")
-    for _ = 1, report.NODES_MAX + 5 do
+    for _ = 1, report.COSTLY_MAX + 5 do
       add("o", "S\1", { flow = envelope.id("FlowfGHI0123", 0), node = 1 })
     end
-    assert.equal(6 + 4 + 2 * report.NODES_MAX, #write())
-    assert.same({ 5, report.NODES_MAX + 1 }, { r:confirm() })
+    assert.equal(6 + 4 + 2 * report.COSTLY_MAX, #write())
+    assert.same({ 5, report.COSTLY_MAX + 1 }, { r:confirm() })
     assert.equal(4 + 2 * 5, #write())
+  end)
+
+  it("takes as few of what fails or is to run again", function()
+    local again = "T" .. string.pack(">I8Bs4", 5000, 1, "") .. "F\x80"
+    for _, end_of in ipairs {
+      { "o", "F\x80" }, { "o", "R\x80" }, { "r", again }, { "l", "F\x80" },
+      { "n", "F\x80" }, { "w", "DProducer0001" },
+    } do
+      r = report.new()
+      for _ = 1, report.COSTLY_MAX + 5 do
+        add("o", "S\1")
+        add(table.unpack(end_of))
+      end
+      write()
+      assert.same({ 10, 2 * report.COSTLY_MAX }, { r:confirm() }, end_of[1])
+    end
+  end)
+
+  it("takes as many of what goes back as of successes", function()
+    for _ = 1, report.TASKS_MAX // 2 do
+      add("h")
+      add("b")
+    end
+    assert.equal(2 * report.TASKS_MAX, #write())
   end)
 
   it("takes so many bytes at a time, but always one task", function()

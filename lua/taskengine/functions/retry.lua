@@ -32,7 +32,7 @@ local function spend(state, env, outcome)
   state.about = state.about or te.about(state.P, state.wid)
   env = te.note(state.P, te.raise(env, te.AT_ATTEMPT), state.now, "r",
     state.wid .. state.about, outcome)
-  te.count(state.P, te.queue(env), "retried", 1)
+  te.tally(state.P, te.queue(env), "retried")
   return env
 end
 
