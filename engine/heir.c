@@ -8,11 +8,14 @@
 #include "fcall.h"
 #include "log.h"
 #include "record.h"
+#include "report.h"
 #include "task.h"
 #include "verdict.h"
 
 #define PAUSE_MS  50
 #define TRIES_MAX 20
+// Of estate.ended: what one call tells.
+#define PORTION   ((size_t)2 * TE_REPORT_COSTLY_MAX)
 
 struct te_heir {
   char *dir;
@@ -72,16 +75,23 @@ static void add_ended(te_redis *redis, te_slice field, te_slice outcome) {
   te_redis_add(redis, outcome);
 }
 
-// In its name; when its lease is gone this does nothing.
-static void tell_ended(const estate *e) {
+static void tell_portion(const estate *e, const te_slice *ended, size_t count) {
   const te_heir *h = e->heir;
-  if (e->ended_count == 0) return;
-  te_fcall_begin(h->redis, h->prefix, "te1_finish", 2 + e->ended_count / 2 * 3);
+  te_fcall_begin(h->redis, h->prefix, "te1_finish", 2 + count / 2 * 3);
   te_redis_add(h->redis, te_slice_of(e->wid, sizeof(e->wid)));
   te_fcall_add_number(h->redis, h->lease_ms);
-  for (size_t i = 0; i < e->ended_count; i += 2)
-    add_ended(h->redis, e->ended[i], e->ended[i + 1]);
+  for (size_t i = 0; i < count; i += 2)
+    add_ended(h->redis, ended[i], ended[i + 1]);
   te_redis_end(h->redis, 0, NULL, NULL);
+}
+
+// In its name; when its lease is gone this does nothing. What has ended may be
+// far more than a worker tells at once.
+static void tell_ended(const estate *e) {
+  for (size_t i = 0; i < e->ended_count; i += PORTION) {
+    size_t left = e->ended_count - i;
+    tell_portion(e, e->ended + i, left < PORTION ? left : PORTION);
+  }
 }
 
 static void on_reaped(void *arg, int status, const te_reply *reply) {
