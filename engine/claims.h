@@ -74,8 +74,8 @@ bool te_claims_withdraw(te_claims *c, te_token token);  // false: it was taken
 bool te_claims_is_taken(const te_claims *c, te_token token);  // or asked
 // When it was taken (te_clock_ms); 0 unless it is taken.
 uint64_t te_claims_taken_at(const te_claims *c, te_token token);
-// What the child left there for the case that the time of a task that is taken
-// is over; false: nothing. Borrowed until the next call.
+// What the child left there for the case that its task's time is over; false:
+// nothing, or that was asked to end. Borrowed until the next call.
 bool te_claims_will(te_claims *c, te_token token, te_slice *will);
 void te_claims_ask(te_claims *c, te_token token);  // one that is taken, to end
 // The outcome that the child left there; false: none, or one too long.

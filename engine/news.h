@@ -16,8 +16,8 @@
 #include "report.h"
 #include "task.h"
 
-#define TE_NEWS_PAUSE_MS  100   // between two lots
-#define TE_NEWS_MAX       1000  // tasks in one
+#define TE_NEWS_PAUSE_MS  100                    // between two lots
+#define TE_NEWS_MAX       1000                   // tasks in one
 #define TE_NEWS_BYTES_MAX ((size_t)1024 * 1024)  // of words in one
 
 typedef struct te_news {

@@ -158,6 +158,7 @@ void te_pool_revoke(te_pool *p, te_task *t, bool is_order) {
     offer_held(p);
     return;
   }
+  t->is_asked = true;
   te_claims_ask(p->claims, t->token);
   te_crew_tell(p->crew, t->child, &w);
   te_crew_ring(p->crew, t->child);

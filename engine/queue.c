@@ -105,16 +105,17 @@ static void send_finish(te_queue *q, size_t room) {
   q->under_way++;
 }
 
-static void set_deadline(te_queue *q, te_task *t) {
+static void set_expiry(te_queue *q, te_task *t) {
   const te_envelope *e = &t->envelope;
-  if ((e->flags & TE_FLAG_DEADLINE) != 0 && e->expiry_ms > 0)
-    t->deadline_ms = te_lease_local_ms(&q->lease, e->expiry_ms);
+  if (e->expiry_ms == 0) return;
+  t->expires_ms = te_lease_local_ms(&q->lease, e->expiry_ms);
+  if ((e->flags & TE_FLAG_DEADLINE) != 0) t->deadline_ms = t->expires_ms;
 }
 
 static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   te_task *t = te_task_new(bytes, delivery);
   if (t != NULL) {
-    set_deadline(q, t);
+    set_expiry(q, t);
     te_ledger_hold(&q->tasks, t);
     te_slice field = te_slice_of(t->field, TE_FIELD_BYTES);
     if (te_requests_take(&q->requests, field)) te_task_revoke(t, false);

@@ -12,11 +12,11 @@
 #include "list.h"
 #include "task.h"
 
-#define TE_REPORT_TASKS_MAX 1000
+#define TE_REPORT_TASKS_MAX  1000
 // Of those, what keeps Redis the longest: nodes of flows, and all but successes
 // and what is handed back.
 #define TE_REPORT_COSTLY_MAX 250
-#define TE_REPORT_BYTES_MAX ((size_t)4 * 1024 * 1024)  // of records
+#define TE_REPORT_BYTES_MAX  ((size_t)4 * 1024 * 1024)  // of records
 
 // Takes argument by argument, in order; borrowed for the call.
 typedef void (*te_report_arg)(void *arg, te_slice s);

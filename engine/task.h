@@ -41,10 +41,12 @@ typedef struct te_task {
   bool has_claim;              // from the offer until its end is told
   unsigned child;              // index, while it is with a child
   bool waits;                  // for another task: takes no slot
+  uint64_t expires_ms;         // no attempt begins then, te_clock_ms; 0: never
   uint64_t deadline_ms;        // of all its attempts, te_clock_ms; 0: none
   uint64_t limit_ms;           // when its time is up is looked at; 0: no limit
   uint64_t doom_ms;   // it was asked to end, until then; 0: as it likes
   bool is_cancelled;  // asked to end where it waits
+  bool is_asked;      // revoked while it runs
   te_end end;
   bool is_told;  // sent to Redis once: it may know already
   char *record;  // the outcome, or NULL; freed with the task

@@ -1,5 +1,6 @@
 #include "tasklog.h"
 
+#include "clock.h"
 #include "record.h"
 #include "verdict.h"
 
@@ -18,6 +19,11 @@ typedef struct ending {
   te_slice record;  // whose kind and message are told
 } ending;
 
+// Redis ends it then, whatever it asks for.
+static bool is_revoked(const te_task *t) {
+  return t->is_asked && (t->end == TE_END_RETRY || t->end == TE_END_DELEGATED);
+}
+
 static ending describe(const te_task *t) {
   ending e = {"failed", TE_LOG_WARN, te_slice_of(t->record, t->record_size)};
   te_verdict verdict;
@@ -29,6 +35,8 @@ static ending describe(const te_task *t) {
     e.how = "lost";
   } else if (t->end == TE_END_UNKNOWN) {
     e.how = "not known here";
+  } else if (is_revoked(t)) {
+    e = (ending){"ended", TE_LOG_INFO, te_slice_str("")};
   } else if (te_verdict_read(e.record, &verdict) == 0) {
     bool is_failure = (verdict.flags & TE_VERDICT_SPENDS) != 0;
     e.how = is_failure ? "failed" : "put off";
@@ -47,11 +55,21 @@ static ending describe(const te_task *t) {
   return e;
 }
 
+static bool expires_before(const te_task *t, const te_verdict *v) {
+  if (t->expires_ms == 0) return false;
+  return (v->flags & TE_VERDICT_IS_TIME) != 0
+             ? v->when_ms >= t->envelope.expiry_ms
+             : te_clock_ms() + v->when_ms >= t->expires_ms;
+}
+
 // When a task runs again, if it does.
 static void add_when(te_buf *line, const te_task *t) {
   te_verdict v;
+  if (is_revoked(t)) return te_buf_add_str(line, ", as it was asked to");
   if (te_verdict_read(te_slice_of(t->record, t->record_size), &v) < 0) return;
-  if ((v.flags & TE_VERDICT_IS_TIME) != 0) {
+  if (expires_before(t, &v)) {
+    te_buf_add_str(line, ", expires before it could run again");
+  } else if ((v.flags & TE_VERDICT_IS_TIME) != 0) {
     te_buf_add_str(line, ", runs again at its time");
   } else {
     te_buf_addf(line, ", runs again in %.3f s", (double)v.when_ms / 1000);

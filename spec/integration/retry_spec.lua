@@ -198,6 +198,18 @@ describe("A task that is run again", function()
       assert.equal(0, site:count("retried"))
     end)
 
+    it("is said to expire, and not to run again", function()
+      local worker = start()
+      for name, args in pairs {
+        asks = { "notes", 1, 60 }, asks_at = { 60 },
+      } do
+        site:apply(name, args, { expires = 50 }):wait(20)
+        worker:heard("stderr", name .. "%S+ failed in [^\n]*, expires before")
+      end
+      site:apply("asks", { "notes", 1, 0 }, { expires = 50 }):wait(20)
+      worker:heard("stderr", "asks%S+ failed in [^\n]*, runs again in 0.000 s")
+    end)
+
     it("expires when nobody has begun it by then", function()
       local r = site:apply("asks", { "notes", 0 }, { deadline = 0.01 })
       local sent = redis_time()

@@ -71,6 +71,17 @@ describe("Revoking", function()
       assert.equal("FAILURE", r:state())
     end)
 
+    it("lets it ask for more, which it does not get", function()
+      local worker = start("-P", "1")
+      for _, name in ipairs { "runs_again", "is_replaced" } do
+        local r = begin(name)
+        r:revoke()
+        assert_failed("Revoked", "revoked", r:wait(SLACK_S))
+        local how = worker:heard("stderr", name .. "%[%w+%] ([^\n]*)")
+        assert.matches("^ended in [%d.]+ ms, as it was asked to$", how)
+      end
+    end)
+
     it("raises the error once, in the right one of several", function()
       start("-P", "1", "-c", "3")
       local other, r = begin("tidies_up", "sleep"), begin("goes_on", "sleep")

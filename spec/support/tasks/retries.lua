@@ -29,6 +29,10 @@ app:task("asks", { bind = true }, function(self, path, fails, pause, takes)
   return self.retries
 end)
 
+app:task("asks_at", { bind = true }, function(self, seconds)
+  self:retry { eta = te.now() + seconds }
+end)
+
 -- Is run again by itself.
 app:task("fails", {
   bind = true, autoretry_for = { "Unstable" }, retry_delay = 0.01,

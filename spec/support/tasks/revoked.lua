@@ -93,6 +93,18 @@ app:task("raises_another", function(notes)
   error { kind = "Sulky", message = "not " .. e.kind }
 end)
 
+app:task("runs_again", { bind = true }, function(self, notes)
+  note(notes, "begun")
+  pcall(work.sleep, 60)
+  self:retry { countdown = 0 }
+end)
+
+app:task("is_replaced", { bind = true }, function(self, notes)
+  note(notes, "begun")
+  pcall(work.sleep, 60)
+  self:replace(app:signature("idle"))
+end)
+
 -- Never hears.
 app:task("goes_on", function(notes, what)
   note(notes, "begun")
