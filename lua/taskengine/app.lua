@@ -223,7 +223,7 @@ end
 -- Sends a task; the options were checked.
 function App:_send(one, args, opts, over)
   local way = open(self)
-  local m = message.of_call(message_of(self, one, opts), args)
+  local m = message.of_call(message_of(self, one, opts), args, over)
   local id = way:send(m, args, extra_of(m, over))
   return result.new(way, not m.own_id and m.shown_id or id, {
     name = one.name,

@@ -193,14 +193,16 @@ end
 --- The message for one call. That of a unique task differs from call to call.
 -- @tparam Message m
 -- @tparam table args
+-- @tparam ?string over see @{taskengine.unique.digest}
 -- @treturn Message
 -- @raise when the task's own key is none
-function message.of_call(m, args)
+function message.of_call(m, args, over)
   if not m.rule then
     return m
   end
   local copy = copy_of(m)
-  copy.template = message.template(m, unique.digest(m.rule, m.name, args))
+  copy.template = message.template(m, unique.digest(m.rule, m.name, args,
+    over))
   return copy
 end
 

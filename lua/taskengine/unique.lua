@@ -18,7 +18,7 @@ local DIGEST_BYTES <const> = 16
 -- What is deeper, or goes round, cannot travel: packing it says so.
 local DEPTH_MAX <const> = 100
 -- Behind the name of the task, in which they cannot be.
-local OF_ARGS <const>, OF_KEY <const> = "\0", "\1"
+local OF_ARGS <const>, OF_KEY <const>, OVER <const> = "\0", "\1", "\2"
 
 -- The ends of a lock, by name: whether it goes when the task is started.
 local RELEASES <const> = { started = true, finished = false }
@@ -116,11 +116,14 @@ end
 -- @tparam Rule rule
 -- @tparam string name of the task
 -- @tparam table args
+-- @tparam ?string over what the task is called for, see @{taskengine.over}: a
+-- call for each of a list is another than one with that list
 -- @treturn string 16 bytes
 -- @raise when the task's own key is none; and what it raises itself
-function unique.digest(rule, name, args)
-  local text = rule.key and name .. OF_KEY .. key_of(rule, name, args)
-    or name .. OF_ARGS .. canonical_args(args)
+function unique.digest(rule, name, args, over)
+  local what = over and name .. OVER .. over or name
+  local text = rule.key and what .. OF_KEY .. key_of(rule, name, args)
+    or what .. OF_ARGS .. canonical_args(args)
   return core.sys.sha256(text):sub(1, DIGEST_BYTES)
 end
 

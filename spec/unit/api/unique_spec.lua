@@ -68,6 +68,18 @@ describe("taskengine.unique", function()
     assert.not_equal(digest(true, 0, 1), digest({ key = "\0\1" }))
   end)
 
+  it("has another digest for a call for each of a list", function()
+    local seen = {}
+    for _, option in ipairs { true, { key = "k" } } do
+      local rule = unique.rule("add", option)
+      for _, over in ipairs { false, "map", "starmap" } do
+        local one = unique.digest(rule, "add", { { 1 } }, over or nil)
+        assert.is_nil(seen[one], over)
+        seen[one] = true
+      end
+    end
+  end)
+
   it("leaves what cannot travel to whoever packs it", function()
     local round = {}
     round[1] = round
@@ -143,6 +155,14 @@ describe("a unique task", function()
     assert.equal(4, #ready())
     assert.equal(app:send_task("far", { 1 }, { unique = true }).id,
       app:send_task("far", { 1 }, { unique = true }).id)
+  end)
+
+  it("is another one when it is called for each of a list", function()
+    local add = new(true)
+    local first, mapped = add:delay({ 1, 2 }), add:map({ 1, 2 })()
+    assert.not_equal(first.id, mapped.id)
+    assert.equal(mapped.id, add:map({ 1, 2 })().id)
+    assert.not_equal(mapped.id, add:starmap({ 1, 2 })().id)
   end)
 
   it("gives its own key the arguments, not the task itself", function()
