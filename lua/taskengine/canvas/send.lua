@@ -249,6 +249,18 @@ local function send_task(one, args, opts)
   return task.app:_send(task, all.args, call, one.over)
 end
 
+-- One task with callbacks is a canvas, too. Who has said that others like it
+-- are the same task would get another one each time, without a word.
+local function check_unique(one)
+  local said = one.options and one.options.unique
+  local is_unique = one.task.options.unique
+  if said == nil and is_unique then
+    caller.raise(("'%s' is unique, but what has link or link_error is a canvas,"
+      .. " and made anew each time: send them from the task, or say unique ="
+      .. " false for this call"):format(one.task.name))
+  end
+end
+
 --- Sends a canvas.
 -- @tparam Canvas one
 -- @tparam ?table args arguments in front of those of what runs first
@@ -263,6 +275,9 @@ function send.send(one, args, opts)
     return send_task(one, args, given)
   end
   local whole = one:clone(args, set)
+  if one.kind == "task" then
+    check_unique(whole)
+  end
   local made = compile.plan(whole)
   if not made.app then
     return group_result.empty()

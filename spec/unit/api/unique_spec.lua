@@ -165,6 +165,18 @@ describe("a unique task", function()
     assert.not_equal(mapped.id, add:starmap({ 1, 2 })().id)
   end)
 
+  it("takes no callbacks, which would make another one each time", function()
+    local add, plain = new(true), app:task("plain", function() end)
+    local wanted = "'add' is unique, but what has link or link_error is a"
+      .. " canvas, and made anew each time: send them from the task, or say"
+      .. " unique = false for this call"
+    assert.equal(wanted,
+      misuse(add.apply_async, add, { 1 }, { link = plain:s() }))
+    assert.equal(wanted, misuse(add:s(1):on_error(plain:s())))
+    add:apply_async({ 1 }, { link = plain:s(), unique = false })
+    assert.equal(1, #ready())
+  end)
+
   it("gives its own key the arguments, not the task itself", function()
     local got
     local add = app:task("add", { bind = true, unique = { key = function(...)
