@@ -306,6 +306,14 @@ function Canvas:on_error(callback)
   return self
 end
 
+local is_delay = options.CALL.known.countdown
+
+local function check_delay(what, seconds)
+  if not is_delay(seconds) then
+    caller.raise(check.problem("skew: " .. what, is_delay, seconds))
+  end
+end
+
 --- Lets the members of a group begin one after the other.
 -- @tparam[opt=0] number start seconds before the first begins
 -- @tparam[opt=1] number step seconds from one to the next
@@ -316,11 +324,14 @@ function Canvas:skew(start, step)
     caller.raise("skew: a group has members that it can stagger, a "
       .. self.kind .. " has none")
   end
+  start, step = start or 0, step or 1
+  check_delay("start", start)
+  check_delay("step", step)
+  check_delay("the last one's countdown",
+    start + math.max(0, #self.members - 1) * step)
   local members = {} -- a copy of this group keeps its own
   for i, member in ipairs(self.members) do
-    members[i] = member:clone(nil, {
-      countdown = (start or 0) + (i - 1) * (step or 1),
-    })
+    members[i] = member:clone(nil, { countdown = start + (i - 1) * step })
   end
   self.members = members
   return self

@@ -112,6 +112,21 @@ describe("taskengine.canvas", function()
       .. " none", add:s(1).skew, add:s(1))
   end)
 
+  it("refuses to stagger by what is no time", function()
+    local group = te.group { add:s(1), add:s(2), add:s(3) }
+    local WANTED_TIME <const> = "seconds from 0 to 3162240000 expected, got "
+    for shown, given in pairs {
+      ["start: " .. WANTED_TIME .. "a table"] = { {} },
+      ["start: " .. WANTED_TIME .. "-1"] = { -1 },
+      ["step: " .. WANTED_TIME .. '"1"'] = { 0, "1" },
+      ["the last one's countdown: " .. WANTED_TIME .. "6000000000"] =
+        { 0, 3000000000 },
+    } do
+      assert_refused("skew: " .. shown, group.skew, group, table.unpack(given))
+    end
+    assert.is_nil(group.members[1].options)
+  end)
+
   it("refuses what is no canvas", function()
     assert_refused("chain: element 2: " .. WANTED .. " got 7", te.chain,
       add:s(1), 7)
