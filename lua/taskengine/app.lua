@@ -282,7 +282,7 @@ local function maker(self)
     task = function(name, args, is_immutable, over)
       local one = canvas.signature(named(self, "signature", name), args,
         is_immutable)
-      one.over = (over == "map" or over == "starmap") and over or nil
+      one.over = over
       return one
     end,
     chain = canvas.chain,

@@ -152,7 +152,7 @@ local function problem_with(where, spec, name, value)
   if not accepts then
     return spec.later[name]
       and ("%s: the option '%s' is not built yet"):format(where, name)
-      or ("%s: unknown option '%s'%s"):format(where, name,
+      or ("%s: unknown %s '%s'%s"):format(where, spec.noun or "option", name,
         suggest.hint(name, sorted_names(spec.known)))
   elseif not accepts(value) then
     return check.problem(where .. ": " .. name, accepts, value)
@@ -182,7 +182,8 @@ end
 --- Checks a table of options.
 -- @tparam string where what takes them, for messages
 -- @tparam table spec `known`: names and their checks; `inner`: specs of those
--- that are tables of options, too; `later`: those to come
+-- that are tables of options, too; `later`: those to come; `noun`: what one is
+-- called, an option
 -- @tparam ?table given
 -- @treturn table the options; empty when none were given
 -- @raise at the line of the caller's program

@@ -105,6 +105,40 @@ end
 
 local KINDS <const> = { "task", "chain", "group", "chord", "flow" }
 
+-- What every kind may have.
+local COMMON <const> = {
+  front = check.table,
+  link = check.table,
+  link_error = check.table,
+  options = check.table,
+}
+
+local function fields(own)
+  for name, accepts in pairs(COMMON) do
+    own[name] = accepts
+  end
+  return { known = own, later = {}, noun = "field" }
+end
+
+local FIELDS <const> = {
+  task = fields {
+    task = check.name,
+    args = check.table,
+    immutable = check.boolean,
+    over = check.one_of { "map", "starmap" },
+  },
+  chain = fields { chain = check.table },
+  group = fields { group = check.table },
+  chord = fields { chord = check.table, body = check.table },
+  flow = fields { flow = check.table, name = check.name },
+}
+
+local NODE <const> = {
+  known = { canvas = check.table, after = check.table },
+  later = {},
+  noun = "field",
+}
+
 local function kind_of(given)
   for _, kind in ipairs(KINDS) do
     if given[kind] ~= nil then
@@ -115,10 +149,7 @@ end
 
 local read
 
-local function read_all(make, given, what)
-  if type(given) ~= "table" then
-    caller.raise(check.problem(what, check.table, given))
-  end
+local function read_all(make, given)
   local list = {}
   for i = 1, #given do
     list[i] = read(make, given[i])
@@ -127,20 +158,16 @@ local function read_all(make, given, what)
 end
 
 local function read_task(make, given)
-  local args = given.args == nil and {} or given.args
-  if type(args) ~= "table" then
-    caller.raise(check.problem("args", check.table, args))
-  end
-  return make.task(given.task, read_args(args), given.immutable == true,
-    given.over)
+  return make.task(given.task, read_args(given.args or {}),
+    given.immutable == true, given.over)
 end
 
 local function read_chain(make, given)
-  return make.chain(read_all(make, given.chain, "chain"))
+  return make.chain(read_all(make, given.chain))
 end
 
 local function read_group(make, given)
-  return make.group(read_all(make, given.group, "group"))
+  return make.group(read_all(make, given.group))
 end
 
 local function read_chord(make, given)
@@ -151,8 +178,9 @@ end
 -- What a node waits for, in the words of te.flow.
 local function read_after(after)
   local out = {}
-  for _, entry in ipairs(type(after) == "table" and after or {}) do
-    if type(entry) == "table" and type(entry[1]) == "string" then
+  for _, entry in ipairs(after or {}) do
+    if type(entry) == "table" and type(entry[1]) == "string"
+      and entry[2] ~= nil then
       out[entry[1]] = entry[2]
     else
       out[#out + 1] = entry
@@ -164,10 +192,11 @@ end
 local function read_flow(make, given)
   local nodes = {}
   for name, node in pairs(given.flow) do
+    local where = ("the node '%s'"):format(tostring(name))
     if type(node) ~= "table" then
-      caller.raise(check.problem(("the node '%s'"):format(tostring(name)),
-        check.table, node))
+      caller.raise(check.problem(where, check.table, node))
     end
+    options.check(where, NODE, node)
     nodes[name] = { read(make, node.canvas), after = read_after(node.after) }
   end
   return make.flow { name = given.name, nodes = nodes }
@@ -183,9 +212,8 @@ function read(make, given)
   if not kind then
     caller.raise("a stored canvas has one of the fields "
       .. table.concat(KINDS, ", ") .. ", got " .. check.describe(given))
-  elseif kind == "flow" and type(given.flow) ~= "table" then
-    caller.raise(check.problem("flow", check.table, given.flow))
   end
+  options.check("a stored " .. kind, FIELDS[kind], given)
   local one = READ[kind](make, given)
   if given.front then
     one = one:clone(read_args(given.front))
@@ -194,10 +222,10 @@ function read(make, given)
     one:set(given.options)
   end
   if given.link then
-    one:link(read_all(make, given.link, "link"))
+    one:link(read_all(make, given.link))
   end
   if given.link_error then
-    one:link_error(read_all(make, given.link_error, "link_error"))
+    one:link_error(read_all(make, given.link_error))
   end
   return one
 end

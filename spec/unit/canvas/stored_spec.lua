@@ -64,24 +64,55 @@ describe("A canvas as a plain table", function()
     assert.same({ queue = "far" }, one.options)
   end)
 
+  local function assert_refused(text, given)
+    local ok, problem = pcall(app.signature, app, given)
+    assert.is_false(ok)
+    assert.equal(text, problem:match("stored_spec.lua:%d+: (.*)"))
+  end
+
   it("is refused when it is none", function()
-    local function assert_refused(text, given)
-      local ok, problem = pcall(app.signature, app, given)
-      assert.is_false(ok)
-      assert.equal(text, problem:match("stored_spec.lua:%d+: (.*)"))
-    end
     assert_refused("a stored canvas has one of the fields task, chain, group,"
       .. " chord, flow, got a table", {})
     assert_refused("a stored canvas has one of the fields task, chain, group,"
       .. " chord, flow, got 7", { chain = { 7 } })
-    assert_refused("group: a table expected, got true", { group = true })
-    assert_refused("args: a table expected, got 1", { task = "a", args = 1 })
-    assert_refused("flow: a table expected, got 1", { flow = 1 })
+    assert_refused("a stored group: group: a table expected, got true",
+      { group = true })
+    assert_refused("a stored task: args: a table expected, got 1",
+      { task = "a", args = 1 })
+    assert_refused("a stored flow: flow: a table expected, got 1", { flow = 1 })
     assert_refused("the node 'a': a table expected, got 1",
       { flow = { a = 1 } })
     assert_refused("set: unknown option 'x'", { task = "a",
       options = { x = 1 } })
-    assert_refused("signature: name: a name (1 to 128 of the characters A-Z a-z"
-      .. ' 0-9 _ . : -) expected, got "a b"', { task = "a b" })
+    assert_refused("a stored task: task: a name (1 to 128 of the characters A-Z"
+      .. ' a-z 0-9 _ . : -) expected, got "a b"', { task = "a b" })
+  end)
+
+  it("is refused with a part that would be lost", function()
+    local one = { task = "a" }
+    assert_refused("a stored task: unknown field 'imutable' (did you mean"
+      .. " 'immutable'?)", { task = "a", imutable = true })
+    assert_refused("a stored task: immutable: true or false expected, got 1",
+      { task = "a", immutable = 1 })
+    assert_refused("a stored task: over: one of map, starmap expected, got"
+      .. ' "mapp"', { task = "a", over = "mapp" })
+    assert_refused("a stored task: unknown field 'group'",
+      { task = "a", group = { one } })
+    assert_refused("a stored chain: unknown field 'body'",
+      { chain = { one }, body = one })
+    assert_refused("a stored chain: link: a table expected, got true",
+      { chain = { one }, link = true })
+    assert_refused("the node 'a': after: a table expected, got \"b\"",
+      { flow = { a = { canvas = one, after = "b" }, b = { canvas = one } } })
+    assert_refused("the node 'a': unknown field 'afer' (did you mean"
+      .. " 'after'?)", { flow = { a = { canvas = one, afer = {} } } })
+    assert_refused("a stored canvas has one of the fields task, chain, group,"
+      .. " chord, flow, got nil", { flow = { a = {} } })
+    assert_refused("flow: the node 'a': after: the name of a node: a string"
+      .. " expected, got a table",
+      { flow = { a = { canvas = one, after = { { 1, "fail" } } } } })
+    assert_refused("flow: the node 'a': after: the name of a node: a string"
+      .. " expected, got a table",
+      { flow = { a = { canvas = one, after = { { "b" } } } } })
   end)
 end)
