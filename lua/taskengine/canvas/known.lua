@@ -15,77 +15,85 @@ local known = {}
 local NOW <const>, WORKERS <const> = 1, 6
 local LEASE_END <const>, ABOUT <const> = 2, 4
 
--- What the live workers say of themselves. Anything may stand there.
-local function live_workers(way)
-  local reply, list = way:ask("te1_status", {}), {}
-  for _, row in ipairs(reply[WORKERS]) do
-    local about = core.codec.decode(row[ABOUT])
-    local is_alive = (tonumber(row[LEASE_END]) or 0) > reply[NOW]
-    if is_alive and type(about) == "table" then
-      list[#list + 1] = about
-    end
-  end
-  return list
-end
+-- For so many seconds what the workers said is taken for a yes. A no is never
+-- said of it: a worker may have started meanwhile.
+local FRESH_S <const> = 1
+
+-- client to what its last question has brought, see survey
+local last = setmetatable({}, { __mode = "k" })
 
 local function list_of(value)
   return type(value) == "table" and value or {}
 end
 
-local function serves(about, queue)
-  for _, name in ipairs(list_of(about.queues)) do
-    if name == queue then
-      return true
-    end
-  end
-  return false
-end
-
--- The names that the workers of a queue list; nil when none serves it.
-local function names_of(workers, queue)
-  local names, is_served = {}, false
-  for _, about in ipairs(workers) do
-    if serves(about, queue) then
-      is_served = true
-      for name in pairs(list_of(about.tasks)) do
-        if type(name) == "string" then
-          names[name] = true
-        end
+local function add_worker(seen, about)
+  local tasks = list_of(about.tasks)
+  for _, queue in ipairs(list_of(about.queues)) do
+    if type(queue) == "string" then
+      local names = seen.names[queue] or {}
+      for name in pairs(tasks) do
+        names[name] = true
       end
+      seen.names[queue] = names
     end
   end
-  return is_served and names or nil
-end
-
--- Where the worker that lists a task has it.
-local function queue_of(workers, name)
-  for _, about in ipairs(workers) do
-    local task = list_of(list_of(about.tasks)[name])
-    if type(task.queue) == "string" then
-      return task.queue
+  for name, task in pairs(tasks) do
+    local queue = list_of(task).queue
+    if type(queue) == "string" then
+      seen.queues[name] = seen.queues[name] or queue
     end
   end
 end
 
-local function raise_unknown(name, queue, names)
+-- What the live workers say of themselves: `names`, for each queue that is
+-- served the names that its workers list, and `queues`, where a name belongs.
+-- Anything may stand there.
+local function survey(way)
+  local reply = way:ask("te1_status", {})
+  local seen = { names = {}, queues = {} }
+  for _, row in ipairs(reply[WORKERS]) do
+    local about = core.codec.decode(row[ABOUT])
+    local is_alive = (tonumber(row[LEASE_END]) or 0) > reply[NOW]
+    if is_alive and type(about) == "table" then
+      add_worker(seen, about)
+    end
+  end
+  seen.fresh_until = core.sys.monotonic() + FRESH_S
+  return seen
+end
+
+local function unknown(name, queue, names)
   local list = {}
   for other in pairs(names) do
-    list[#list + 1] = other
+    if type(other) == "string" then
+      list[#list + 1] = other
+    end
   end
   table.sort(list)
-  errors.raise(errors.new {
+  return errors.new {
     kind = "NotRegistered",
     name = name,
     message = ("no worker on the queue %s knows a task '%s'%s"):format(queue,
       name, suggest.hint(name, list)),
-  })
+  }
 end
 
-local function check_name(workers, name, queue)
-  local names = names_of(workers, queue)
-  if names and not names[name] then
-    raise_unknown(name, queue, names)
+-- Returns the queues, nil, and whether somebody serves each of these; or nil
+-- and the error.
+local function judge(seen, foreign)
+  local queues, is_served = {}, true
+  for name, said in pairs(foreign) do
+    queues[name] = said[false] and (seen.queues[name] or message.QUEUE)
+    for queue in pairs(said) do
+      queue = queue or queues[name]
+      local names = seen.names[queue]
+      if names and not names[name] then
+        return nil, unknown(name, queue, names)
+      end
+      is_served = is_served and names ~= nil
+    end
   end
+  return queues, nil, is_served
 end
 
 --- Checks names.
@@ -96,12 +104,18 @@ end
 -- says none for belong
 -- @raise TaskError of kind NotRegistered, BrokerUnavailable
 function known.check(way, foreign)
-  local workers, queues = live_workers(way), {}
-  for name, said in pairs(foreign) do
-    queues[name] = said[false] and (queue_of(workers, name) or message.QUEUE)
-    for queue in pairs(said) do
-      check_name(workers, name, queue or queues[name])
+  local seen = last[way]
+  if seen and core.sys.monotonic() < seen.fresh_until then
+    local queues, _, is_served = judge(seen, foreign)
+    if is_served then
+      return queues
     end
+  end
+  seen = survey(way)
+  last[way] = seen
+  local queues, problem = judge(seen, foreign)
+  if problem then
+    errors.raise(problem)
   end
   return queues
 end
