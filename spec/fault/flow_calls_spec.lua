@@ -25,11 +25,11 @@ describe("A call for a large flow", function()
 
   -- Does something; keeps the most that it has taken of Redis.
   local function measure(name, fn, ...)
-    local commands = flow_watch.commands(site)
+    local commands = site:commands()
     local cpu_s = flow_watch.redis_cpu_s(site)
     local results = table.pack(fn(...))
     cpu_s = flow_watch.redis_cpu_s(site) - cpu_s
-    commands = flow_watch.commands(site) - commands
+    commands = site:commands() - commands
     local so_far = most[name] or { cpu_s = 0, commands = 0 }
     most[name] = {
       cpu_s = math.max(so_far.cpu_s, cpu_s),

@@ -1,4 +1,5 @@
 local chaos = require("spec.support.chaos")
+local core = require("taskengine.core")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -81,7 +82,7 @@ end)
 local KEYS <const> = chaos.size(60, 600)
 local WAITS <const>, EACH_S <const> = chaos.size(1500, 20000), 0.001
 -- After the last one, besides what is left to be done.
-local SETTLED_S <const> = 5 + WAITS * EACH_S
+local SETTLED_S <const> = chaos.size(math.huge, 5 + WAITS * EACH_S)
 
 describe("Redis that throws keys away", function()
   -- Waits for tasks of every kind; `ends` counts how they ended.
@@ -120,11 +121,11 @@ describe("Redis that throws keys away", function()
       throw_away(run, list)
       chaos.pause(0, 0.02)
     end
-    local began = te.now()
+    local began = core.sys.monotonic()
     wait_until(function()
       return ends.all == WAITS
     end, 90, "an end of every wait")
-    local settled_s = te.now() - began
+    local settled_s = core.sys.monotonic() - began
     local parts = {}
     for name, n in pairs(ends) do
       parts[#parts + 1] = ("%s=%d"):format(name, n)

@@ -1,5 +1,5 @@
 local chaos = require("spec.support.chaos")
-local te = require("taskengine")
+local core = require("taskengine.core")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -30,12 +30,13 @@ describe("A lease", function()
       results[i] = site:send("busy_until_file", "go", "notes", i)
     end
     site:wait_lines("notes", 2)
-    local began = te.now()
+    local began = core.sys.monotonic()
     workers.kill(first.pid)
     wait_until(function()
       return #site:ready() == 2
     end, LEASE_S + SLACK_S, "the tasks of the dead worker")
-    io.write(("[lease=%gs back=%.2fs]"):format(LEASE_S, te.now() - began))
+    io.write(("[lease=%gs back=%.2fs]"):format(LEASE_S,
+      core.sys.monotonic() - began))
     for _, envelope in ipairs(site:ready()) do
       assert.same({ 0, 1 }, { envelope.deaths, envelope.reaps })
     end

@@ -1,3 +1,4 @@
+local core = require("taskengine.core")
 local played_worker = require("spec.support.played_worker")
 local redis_server = require("spec.support.redis_server")
 local results = require("taskengine.results")
@@ -75,16 +76,18 @@ describe("an app on a real Redis", function()
     local worker <close> = played_worker.start(server.url, {
       queues = { "default", "heavy" },
     })
+    local before = te.now()
     local r = add:apply_async({ n = 3, 4, nil, 6 }, {
       queue = "heavy", priority = 5, expires = 60, time_limit = 2.5,
       task_id = "order-7", headers = { trace = "abc" },
     })
+    local after = te.now()
     local task = worker:wait_for(1)[1]
     assert.equal("order-7", r.id)
     assert.same({ "add", "heavy", 5, 2500, "order-7", 86400 }, { task.name,
       task.queue, task.priority, task.time_limit_ms, task.alias, task.ttl_s })
-    local seconds = task.expiry_ms / 1000 - te.now()
-    assert.is_true(seconds > 50 and seconds <= 60)
+    local sent = task.expiry_ms / 1000 - 60
+    assert.is_true(sent >= before - 0.001 and sent <= after)
     assert.same({ 4, te.null, 6 }, task.args)
     assert.same({ h = { trace = "abc" } }, task.extra)
     worker:finish(function()
@@ -110,12 +113,12 @@ describe("an app on a real Redis", function()
 
   it("holds back what is due later", function()
     local worker <close> = played_worker.start(server.url)
-    local began = te.now()
+    local began = core.sys.monotonic()
     add:apply_async({ 3 }, { eta = "2020-01-01T00:00:00Z" })
     add:apply_async({ 1 }, { countdown = 0.2 })
-    add:apply_async({ 2 }, { eta = began + 0.1 })
+    add:apply_async({ 2 }, { eta = te.now() + 0.1 })
     local tasks = worker:wait_for(3)
-    assert.is_true(te.now() - began >= 0.19)
+    assert.is_true(core.sys.monotonic() - began >= 0.19)
     assert.same({ 3, 2, 1 }, { tasks[1].args[1], tasks[2].args[1],
       tasks[3].args[1] })
   end)
@@ -248,10 +251,10 @@ describe("an app on a real Redis", function()
     local guarded <close> = redis_server.start { tcp = true, password = "pw" }
     app:close()
     new_app { broker = guarded.url:gsub("pw@", "guess@"), broker_timeout = 60 }
-    local began = te.now()
+    local began = core.sys.monotonic()
     local ok, e = pcall(add.delay, add, 1)
     assert.is_false(ok)
-    assert.is_true(te.now() - began < 20)
+    assert.is_true(core.sys.monotonic() - began < 60, "it waited")
     assert.same({ "BrokerUnavailable", false }, { e.kind, e.indeterminate })
     assert.matches("refused the user name or the password", e.message)
     assert.is_nil(tostring(e):find("guess", 1, true))

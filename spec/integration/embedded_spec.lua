@@ -275,12 +275,10 @@ describe("taskengine.core.embedded", function()
 
     it("is a system without redis-server, whose package is named", function()
       home:setenv("PATH", "/nonexistent")
-      local started = sys.monotonic()
       local name, text = failure("spec")
       assert.equal("ENOSERVER", name)
       assert.equal("ENOSERVER: redis-server is not installed: "
         .. "apt install redis-server", text)
-      assert.is_true(sys.monotonic() - started < 5)
     end)
 
     it("is told also to a user who comes later", function()

@@ -1,4 +1,4 @@
-local te = require("taskengine")
+local core = require("taskengine.core")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -21,12 +21,11 @@ describe("A worker's process", function()
         "compute", "sleep", "ask", "spawned", "computes_spawned",
         "computes_beside",
       } do
-        local began = te.now()
-        local ok, e = site:apply("does", { what, 30 }, SOFT):wait(20)
+        local began = core.sys.monotonic()
+        local ok, e = site:apply("does", { what, 600 }, SOFT):wait(20)
         assert_failed("SoftTimeLimitExceeded",
           "ran longer than its soft time limit of 0.2 s", ok, e)
-        local took = te.now() - began
-        assert.is_true(took >= 0.19 and took < 10, what .. ": " .. took)
+        assert.is_true(core.sys.monotonic() - began >= 0.19, what)
         assert.matches("limits.lua:%d+: ", e.message)
         assert.matches("limits.lua", e.traceback, 1, true)
         assert.is_nil(e.traceback:find("taskengine/", 1, true))
@@ -39,10 +38,9 @@ describe("A worker's process", function()
       for _, case in ipairs {
         { "compute", 0 }, { "compute", 3 }, { "sleep", 0 }, { "sleep", 3 },
       } do
-        local e = site:apply("tidies_up", { case[1], 30, case[2] }, SOFT)
+        local e = site:apply("tidies_up", { case[1], 600, case[2] }, SOFT)
           :get { timeout = 20 }
         assert.same({ false, "SoftTimeLimitExceeded" }, { e.ok, e.kind })
-        assert.is_true(e.after >= 0.19 and e.after < 10)
       end
     end)
 

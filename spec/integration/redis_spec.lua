@@ -107,7 +107,8 @@ describe("taskengine.core.redis", function()
         ]]))
       assert.equal(("ETIMEDOUT: cannot connect to Redis at a-name:6379: "
         .. "connection timed out\n"):rep(2), out:read("a"))
-      assert.is_true(core.sys.monotonic() - began < 20)
+      -- Not one of its answers was waited for.
+      assert.is_true(core.sys.monotonic() - began < 30)
     end)
 
     it("refuses a URL that is none, and options that it does not know",

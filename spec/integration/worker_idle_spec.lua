@@ -1,5 +1,5 @@
+local core = require("taskengine.core")
 local program = require("spec.support.program")
-local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -9,7 +9,7 @@ describe("A worker", function()
   -- Hundredths of a second that a worker and its children compute while a spec
   -- watches.
   local function ticks_while(worker, seconds)
-    local pids, began = workers.children(worker), te.now()
+    local pids, began = workers.children(worker), core.sys.monotonic()
     pids[#pids + 1] = worker.pid
     local function ticks()
       local sum = 0
@@ -23,7 +23,7 @@ describe("A worker", function()
     end
     local before = ticks()
     wait_until(function()
-      return te.now() - began >= seconds
+      return core.sys.monotonic() - began >= seconds
     end)
     return ticks() - before
   end

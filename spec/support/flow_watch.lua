@@ -38,20 +38,6 @@ function flow_watch.redis_cpu_s(site)
   return tonumber(text:match("^%d+")) / 1e9
 end
 
---- The commands that Redis has done, alone or in functions.
--- @tparam Site site
--- @treturn int without the calls of functions, and of this one
-function flow_watch.commands(site)
-  local count = 0
-  for name, calls in site:call("INFO", "commandstats")
-    :gmatch("cmdstat_(%S+):calls=(%d+)") do
-    if name ~= "fcall" and name ~= "info" then
-      count = count + tonumber(calls)
-    end
-  end
-  return count
-end
-
 --- The keys of flows, without the shard's prefix.
 -- @tparam Site site
 -- @tparam {[string]=boolean,...} producers of the flows

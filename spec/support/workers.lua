@@ -173,6 +173,19 @@ function Site:key(command, key, ...)
   return self:call(command, workers.PREFIX .. key, ...)
 end
 
+--- The commands that Redis has done so far, alone or in functions.
+-- @treturn int without the calls of functions, and of this one
+function Site:commands()
+  local count = 0
+  for name, calls in self:call("INFO", "commandstats")
+    :gmatch("cmdstat_(%S+):calls=(%d+)") do
+    if name ~= "fcall" and name ~= "info" then
+      count = count + tonumber(calls)
+    end
+  end
+  return count
+end
+
 --- A counter of a queue.
 -- @tparam string name
 -- @tparam[opt="default"] string queue

@@ -52,8 +52,7 @@ describe("taskengine.core.guard", function()
     end
     local ok, e = resume(compute)
     assert.same({ false, spin }, { ok, e.level })
-    local took = loop.now() - began
-    assert.is_true(took >= 50 and took < 5000, took)
+    assert.is_true(loop.now() >= began + 50)
   end)
 
   it("raises it in coroutines within, made before or after", function()

@@ -14,13 +14,11 @@ end
 
 -- What a task hears, and what it does about it.
 local function caught(fn, ...)
-  local began = te.now()
   local ok, e = pcall(fn, ...)
   return {
     ok = ok,
     kind = type(e) == "table" and e.kind or nil,
     message = type(e) == "table" and e.message or e,
-    after = te.now() - began,
     pid = core.sys.pid(),
   }
 end

@@ -39,9 +39,9 @@ local work = {
   end,
   -- Waits for nothing but answers of Redis.
   questions = function(seconds)
-    local over = te.now() + seconds
+    local over = core.sys.monotonic() + seconds
     local r = app:result("nobody")
-    while te.now() < over do
+    while core.sys.monotonic() < over do
       r:info()
     end
   end,
