@@ -106,14 +106,18 @@ static void on_promoted(void *arg, int status, const te_reply *reply) {
     te_lease_note_due(l, reply->item[0]->integer, reply->item[1]->integer);
 }
 
+void te_lease_promote(te_lease *l) {
+  if (l->state != TE_LEASE_HELD) return;
+  begin_call(l, "te1_promote", 1);
+  add_str(l, "100");
+  te_redis_end(l->redis, 0, on_promoted, l);
+}
+
 static void on_due(uv_timer_t *timer) {
   te_lease *l = timer->data;
   if (l->state != TE_LEASE_HELD) return;
   l->events.on_work(l->events.arg);
-  if (l->events.has_room(l->events.arg)) return;
-  begin_call(l, "te1_promote", 1);  // for the others, who have room
-  add_str(l, "100");
-  te_redis_end(l->redis, 0, on_promoted, l);
+  if (!l->events.has_room(l->events.arg)) te_lease_promote(l);
 }
 
 // Both are what somebody else wrote: their difference may not fit.

@@ -104,6 +104,8 @@ void te_lease_pause(te_lease *l);  // it is not
  */
 int te_lease_check(te_lease *l, int status, const te_reply *reply);
 void te_lease_note_due(te_lease *l, int64_t now, int64_t due);
+// Readies what is due and what flows have left to do, for those who have room.
+void te_lease_promote(te_lease *l);
 // When the clock of Redis is there (te_clock_ms), by what it said last.
 uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms);
 

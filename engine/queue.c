@@ -229,11 +229,24 @@ void te_queue_say(te_queue *q, te_task *t, te_slice word) {
 
 /* The lease's and the bell's events. */
 
+static bool has_room(void *arg) {
+  te_queue *q = arg;
+  return !q->stops && q->events.room(q->events.arg) > 0;
+}
+
 static void on_work(void *arg) {
   te_queue *q = arg;
   q->is_awake = true;
   q->is_refused = false;
   te_queue_wake(q);
+}
+
+// One that sleeps is rung for tasks, too, and fetches. Any other is rung for
+// what flows have left to do, which takes no room.
+static void on_ring(void *arg) {
+  te_queue *q = arg;
+  on_work(q);
+  if (!q->sleeps && !has_room(q)) te_lease_promote(&q->lease);
 }
 
 static void take_handed(te_queue *q, te_slice item) {
@@ -296,7 +309,7 @@ void te_queue_compare(te_queue *q) {
 }
 
 static void open_bell(te_queue *q) {
-  te_bell_events events = {on_work, on_gap, on_item, q};
+  te_bell_events events = {on_ring, on_gap, on_item, q};
   te_buf key;
   te_buf_init(&key);
   te_buf_addf(&key, "%s%s", q->prefix, q->inbox);
@@ -349,11 +362,6 @@ static void on_lost(void *arg) {
 static void on_refused(void *arg, const char *why) {
   te_queue *q = arg;
   q->events.on_refused(q->events.arg, why);
-}
-
-static bool has_room(void *arg) {
-  te_queue *q = arg;
-  return !q->stops && q->events.room(q->events.arg) > 0;
 }
 
 /* The connection's. */
