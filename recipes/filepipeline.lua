@@ -16,9 +16,11 @@
 -- same memory: what travels is a path, and different words that do not fit go
 -- to the spool folder (TMPDIR, or /tmp).
 
+local recipe = require("recipe")
 local te = require("taskengine")
 local sys = require("taskengine.core").sys
 
+local try = recipe.try
 local app = te.app("filepipeline")
 
 local BLOCK <const> = 256 << 10
@@ -26,25 +28,6 @@ local LOG_S <const> = 5 -- between two lines that say how far a file is
 local COUNTS <const> = { "nombre_mots", "nombre_lignes", "mots_uniques" }
 local PATTERN <const> = ("^" .. ("%s: (%%d+)\n"):rep(3) .. "$")
   :format(table.unpack(COUNTS))
-
--- What a call returns; when it is nil and why, that is raised.
-local function try(...)
-  local value, why = ...
-  if not value then
-    error(why, 0)
-  end
-  return ...
-end
-
-local function native()
-  local is_there, found = pcall(require, "native.textcount")
-  if is_there then
-    return found
-  end
-  local why = found:find("^module .- not found:") and "is not there"
-    or "cannot be loaded: " .. found:match("[^\n]*$")
-  error("its C module " .. why .. "; `make` in the sources builds it", 0)
-end
 
 -- The counts that were saved; nil when there are none, or older ones than the
 -- text.
@@ -116,7 +99,7 @@ local function count(self, path, spool, out)
   end
   local file <close> = try(io.open(path, "rb"))
   local before = try(sys.stat(path))
-  local counter <close> = native().new(spool)
+  local counter <close> = recipe.native("textcount").new(spool)
   feed(counter, path, file, progress_of(self, path, before.size))
   if out and not is_same(before, sys.stat(path)) then
     error(path .. ": changed while it was read", 0)
@@ -150,24 +133,18 @@ local function write_file(path, text)
   return ok, why
 end
 
--- Removes files that were to become results, of processes of this machine
--- that were killed before that; `name` is of one result, or nil.
+-- Removes files that were to become results; `name` is of one, or nil.
 local function sweep(folder, name)
-  local pattern = (name and "^" .. name:gsub("%p", "%%%0") or "") .. "%."
-    .. sys.hostname():gsub("%p", "%%%0") .. "%-(%d+)%.part$"
-  for _, found in ipairs(sys.list(folder) or {}) do
-    local pid = found:match(pattern)
-    if pid and not sys.stat("/proc/" .. pid) then
-      os.remove(folder .. "/" .. found)
-    end
+  local before = name and recipe.literal(name) or ".*"
+  for _, path in ipairs(recipe.left(folder, before .. "%.", "%.part")) do
+    os.remove(path)
   end
 end
 
 -- Step 3. The results are there as a whole or not at all.
 local save_results = app:task("save_results", function(stats, out)
-  local folder = out:match("^(.+)/")
   local part = ("%s.%s-%d.part"):format(out, sys.hostname(), sys.pid())
-  local ok, why = sys.mkdir_p(folder or ".")
+  local ok, why = sys.mkdir_p((recipe.split(out)))
   if ok then
     ok, why = write_file(part, lines_of(stats))
   end
@@ -322,7 +299,7 @@ local function run_file(path, asked)
   if sys.realpath(out) == path then
     refuse("%s: results must not go where the text is", path)
   end
-  sweep(out:match("^(.*)/(.*)$"))
+  sweep(recipe.split(out))
   local stats, problem = run_chain(path, asked, out)
   if not stats then
     fail(1, told(path, problem))
@@ -330,32 +307,17 @@ local function run_file(path, asked)
   io.write(lines_of(stats), "Saved in ", asked.out or "resultats.txt", "\n")
 end
 
-local OPTIONS <const> = { ["--out"] = "out", ["--spool"] = "spool" }
-
 local function read(args)
-  local asked = { spool = os.getenv("TMPDIR") or "/tmp" }
-  local i, options = 1, OPTIONS
-  while args[i] do
-    local word = args[i]
-    if options[word] then
-      i = i + 1
-      asked[options[word]] = args[i]
-        or refuse("%s: its value is missing", word)
-    elseif word == "--" and options == OPTIONS then
-      options = {} -- what comes behind it is none
-    elseif asked.path or options == OPTIONS and word:find("^%-%-") then
-      refuse("unknown argument '%s'", word)
-    else
-      asked.path = word
-    end
-    i = i + 1
-  end
-  return asked.path and asked or refuse("FILE or FOLDER is missing")
+  local asked = recipe.read(args, { ["--out"] = tostring,
+    ["--spool"] = tostring }, refuse, 1)
+  asked.path = asked[1] or refuse("FILE or FOLDER is missing")
+  asked.spool = asked.spool or os.getenv("TMPDIR") or "/tmp"
+  return asked
 end
 
 app:main(function(args)
   local asked = read(args)
-  local is_there, problem = pcall(native)
+  local is_there, problem = pcall(recipe.native, "textcount")
   if not is_there then
     fail(1, problem, "\n")
   end

@@ -14,9 +14,11 @@
 -- URL` on each and `run -b URL`. The files travel by their paths, so all
 -- machines must see them at the same place, and the spool folder, too.
 
+local recipe = require("recipe")
 local te = require("taskengine")
 local sys = require("taskengine.core").sys
 
+local native, try = recipe.native, recipe.try
 local app = te.app("mapreduce")
 
 local map_task = app:task("map_task", function(numbers)
@@ -38,26 +40,6 @@ local reduce_task = app:task("reduce_task", { stream = true }, function(results)
   end
   return sum
 end)
-
--- What a call returns; when it is nil and why, that is raised.
-local function try(...)
-  local value, why = ...
-  if not value then
-    error(why, 0)
-  end
-  return ...
-end
-
--- A module that is needed for words only, and may not have been built.
-local function native(name)
-  local is_there, found = pcall(require, "native." .. name)
-  if is_there then
-    return found
-  end
-  local why = found:find("^module .- not found:") and "is not there"
-    or "cannot be loaded: " .. found:match("[^\n]*$")
-  error("its C module " .. why .. "; `make` in the sources builds it", 0)
-end
 
 -- A task that is started twice, by whatever accident, writes to other files
 -- the second time: nobody reads what somebody else writes.
@@ -178,18 +160,14 @@ end
 -- Ends what a count has left that was killed: its tasks, which nobody waits for
 -- any more, and then their files.
 local function sweep(folder)
-  local pattern = "^" .. (SPOOL .. sys.hostname()):gsub("%p", "%%%0")
-    .. "%-(%d+)%-%x+$"
-  for _, name in ipairs(sys.list(folder) or {}) do
-    local pid, path = name:match(pattern), folder .. "/" .. name
-    if pid and not sys.stat("/proc/" .. pid) then
-      local file <close> = io.open(path .. "/flow", "rb")
-      local id = file and file:read("a")
-      pcall(function()
-        app:flow(id):revoke()
-      end)
-      remove_spool(path)
-    end
+  local left = recipe.left(folder, recipe.literal(SPOOL), "%-%x+")
+  for _, path in ipairs(left) do
+    local file <close> = io.open(path .. "/flow", "rb")
+    local id = file and file:read("a")
+    pcall(function()
+      app:flow(id):revoke()
+    end)
+    remove_spool(path)
   end
 end
 
@@ -216,14 +194,6 @@ end
 
 function Spool:__close()
   remove_spool(self.path)
-end
-
-local function in_order(list)
-  local i = 0
-  return function()
-    i = i + 1
-    return list[i]
-  end
 end
 
 -- Sends a workflow and waits for what it comes to.
@@ -288,59 +258,29 @@ local function integer(what, text, min, max)
   return n
 end
 
-local OPTIONS <const> = {
-  squares = {
-    ["--chunk"] = function(asked, text)
-      asked.chunk = integer("--chunk", text, 1, 10000)
-    end,
-  },
-  wordcount = {
-    ["--reducers"] = function(asked, text)
-      asked.reducers = integer("--reducers", text, 1, 32)
-    end,
-    ["--range"] = function(asked, text)
-      asked.range = integer("--range", text, 1, 1 << 40)
-    end,
-    ["--spool"] = function(asked, text)
-      asked.spool = text
-    end,
-  },
-}
-
--- What is no option stays in the list.
-local function read(what, args, asked)
-  local words = in_order(args)
-  local are_operands = false
-  words() -- `what` itself
-  for word in words do
-    local option = not are_operands and OPTIONS[what][word]
-    if option then
-      option(asked, words() or refuse("%s: its value is missing", word))
-    elseif word == "--" and not are_operands then
-      are_operands = true
-    elseif word:find("^%-%-") and not are_operands then
-      refuse("unknown option '%s'", word)
-    else
-      table.insert(asked, word)
-    end
+local function to_integer(what, min, max)
+  return function(text)
+    return integer(what, text, min, max)
   end
-  return asked
 end
 
 local function run_squares(args)
-  local asked = read("squares", args, { n = 1000, chunk = 100 })
-  if asked[2] then
-    refuse("unknown argument '%s'", asked[2])
-  end
-  asked.n = asked[1] and integer("N", asked[1], 0, N_MAX) or asked.n
+  local asked = recipe.read(args, {
+    ["--chunk"] = to_integer("--chunk", 1, 10000),
+  }, refuse, 1)
+  asked.n = integer("N", asked[1] or "1000", 0, N_MAX)
+  asked.chunk = asked.chunk or 100
   squares(asked)
 end
 
 local function run_wordcount(args)
-  local asked = read("wordcount", args, {
-    reducers = math.min(sys.ncpus(), 32),
-    spool = os.getenv("TMPDIR") or "/tmp",
-  })
+  local asked = recipe.read(args, {
+    ["--reducers"] = to_integer("--reducers", 1, 32),
+    ["--range"] = to_integer("--range", 1, 1 << 40),
+    ["--spool"] = tostring,
+  }, refuse)
+  asked.reducers = asked.reducers or math.min(sys.ncpus(), 32)
+  asked.spool = asked.spool or os.getenv("TMPDIR") or "/tmp"
   if #asked == 0 then
     refuse("FILE is missing")
   end
@@ -352,7 +292,7 @@ app:main(function(args)
   local run = what == "squares" and run_squares
     or what == "wordcount" and run_wordcount
     or refuse("'squares' or 'wordcount' expected, got '%s'", what)
-  local ok, problem = pcall(run, args)
+  local ok, problem = pcall(run, table.move(args, 2, #args, 1, {}))
   if ok then
     return
   elseif type(problem) == "string" then

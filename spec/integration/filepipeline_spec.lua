@@ -1,5 +1,6 @@
 local core = require("taskengine.core")
 local files = require("spec.support.files")
+local loader = require("taskengine.loader")
 local memory = require("spec.support.memory")
 local program = require("spec.support.program")
 local wait_until = require("spec.support.wait").wait_until
@@ -7,6 +8,9 @@ local wait_until = require("spec.support.wait").wait_until
 local IS_FULL <const> = os.getenv("TE_FULL") == "1"
 local MOST_MB <const> = 64 + memory.KEPT_MB
 local RECIPE <const> = assert(core.sys.realpath("recipes/filepipeline.lua"))
+
+loader.add_paths(RECIPE)
+
 local USAGE <const> = "usage: taskengine run recipes/filepipeline.lua"
   .. " FILE|FOLDER [--out PATH] [--spool FOLDER]\n"
 

@@ -203,7 +203,7 @@ describe("recipes/mapreduce.lua", function()
     for _, case in ipairs {
       { "'squares' or 'wordcount' expected, got 'count'", "count" },
       { "FILE is missing", "wordcount" },
-      { "unknown option '--pure'", "wordcount", "--pure", "x" },
+      { "unknown argument '--pure'", "wordcount", "--pure", "x" },
       { "--range: an integer from 1 to 1099511627776 expected, got '0'",
         "wordcount", "x", "--range", "0" },
       { "--reducers: an integer from 1 to 32 expected, got '33'", "wordcount",

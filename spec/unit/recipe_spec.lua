@@ -1,0 +1,61 @@
+local core = require("taskengine.core")
+local recipe = require("recipes.recipe")
+local script = require("spec.support.script")
+
+local NOBODY <const> = 4194305 -- no process has this number, or a greater one
+
+describe("what recipes share", function()
+  local function refuse(text, ...)
+    error(text:format(...), 0)
+  end
+
+  local function read(most, ...)
+    return recipe.read({ ... }, { ["--out"] = tostring, ["--n"] = tonumber },
+      refuse, most)
+  end
+
+  it("tells options from what is none", function()
+    assert.same({ "a", "b", out = "x", n = 7 },
+      read(nil, "a", "--out", "x", "b", "--n", "7"))
+    assert.same({ "--out", "--", "--other", n = 7 },
+      read(3, "--n", "7", "--", "--out", "--", "--other"))
+    assert.same({ "-", out = "--" }, read(1, "--out", "--", "-"))
+  end)
+
+  it("refuses what it does not know, and options without a value", function()
+    for problem, words in pairs {
+      ["unknown argument '--of'"] = { "--of", "x" },
+      ["unknown argument 'y'"] = { "x", "y" },
+      ["--out: its value is missing"] = { "x", "--out" },
+    } do
+      assert.has_error(function()
+        read(1, table.unpack(words))
+      end, problem)
+    end
+  end)
+
+  it("knows the folder of a path", function()
+    for path, parts in pairs {
+      ["a"] = { ".", "a" }, ["/a"] = { "/", "a" }, ["a/b"] = { "a", "b" },
+      ["/a/b/c"] = { "/a/b", "c" },
+    } do
+      assert.same(parts, { recipe.split(path) })
+    end
+  end)
+
+  it("finds what killed processes of this machine have left", function()
+    local host = core.sys.hostname()
+    local left = ("a.%s-%d.part"):format(host, NOBODY)
+    local folder <close> = script.folder {
+      [left] = "",
+      ["a." .. host .. "-" .. core.sys.pid() .. ".part"] = "",
+      ["a.other" .. host .. "-" .. NOBODY .. ".part"] = "",
+      ["b" .. left] = "",
+      [left .. "y"] = "",
+      [left:gsub("%.", "-", 1)] = "",
+    }
+    assert.same({ folder.dir .. "/" .. left },
+      recipe.left(folder.dir, recipe.literal("a."), "%.part"))
+    assert.same({}, recipe.left(folder.dir .. "/none", "", ""))
+  end)
+end)
