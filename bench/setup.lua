@@ -41,15 +41,6 @@ function setup.wait(condition, what, pause_ms)
   end
 end
 
---- Runs the loop for some time.
--- @tparam number seconds
-function setup.pause(seconds)
-  local deadline = setup.now() + seconds
-  setup.wait(function()
-    return setup.now() >= deadline
-  end, "nothing", 10)
-end
-
 --- What a shell command prints.
 function setup.output_of(command)
   local pipe <close> = assert(io.popen(command))
@@ -169,12 +160,16 @@ function setup.children_of(pid)
   return list
 end
 
--- What the threads of a process have had of a processor, in seconds.
-local function cpu_of(pid)
+--- What processes have had of a processor so far, in seconds.
+-- @tparam {int,...} pids
+-- @treturn number
+function setup.cpu_s(pids)
   local sum = 0
-  for ns in setup.output_of(
-    ("cat /proc/%d/task/*/schedstat"):format(pid)):gmatch("(%d+) %d+ %d+") do
-    sum = sum + tonumber(ns)
+  for _, pid in ipairs(pids) do
+    for ns in setup.output_of(("cat /proc/%d/task/*/schedstat 2>/dev/null")
+      :format(pid)):gmatch("(%d+) %d+ %d+") do
+      sum = sum + tonumber(ns)
+    end
   end
   return sum / 1e9
 end
@@ -184,11 +179,7 @@ end
 -- @treturn number seconds of the master
 -- @treturn number seconds of its children
 function setup.worker_cpu_s(pid)
-  local sum = 0
-  for _, child in ipairs(setup.children_of(pid)) do
-    sum = sum + cpu_of(child)
-  end
-  return cpu_of(pid), sum
+  return setup.cpu_s { pid }, setup.cpu_s(setup.children_of(pid))
 end
 
 local function pss_kb(pid)

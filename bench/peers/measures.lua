@@ -65,7 +65,7 @@ local function idle(bench, system)
   client(bench, system, "add", WARM)
   local workers = start(bench, system)
   wait_done(bench, system, WARM, WARM)
-  setup.pause(1) -- a process may still be starting
+  trial.wait_idle(system, workers)
   local pss = 0
   for _, worker in ipairs(workers) do
     pss = pss + setup.pss_mb(worker.pid)
@@ -88,7 +88,7 @@ local function first_task(bench, system)
   local workers = start(bench, system, 1)
   wait_done(bench, system, 1, 1, 1)
   bench.note(system, "start_ms", (setup.now() - began) * 1000)
-  setup.pause(1) -- Sidekiq's was taken, and is counted when it has run
+  trial.wait_idle(system, workers) -- Sidekiq's was taken, and has yet to run
   stop(bench, system, workers, 1)
 end
 
@@ -151,7 +151,7 @@ local function first_of(bench, system, depth)
   client(bench, system, "noop", WARM)
   local workers = start(bench, system)
   wait_done(bench, system, WARM, WARM)
-  setup.pause(0.2)
+  trial.wait_idle(system, workers)
   workers[1].handle:kill("SIGSTOP")
   client(bench, system, "noop", depth)
   local worker_ns, cpu = cpu_meter(workers[1]), server:cpu_s()

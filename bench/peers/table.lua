@@ -5,6 +5,7 @@
 
 package.path = "./?.lua;" .. package.path
 
+local aims = require("bench.aim")
 local rows = require("bench.peers.rows")
 
 local report = {}
@@ -54,8 +55,8 @@ local function best(row, samples, names)
   for i = 2, #names do
     local list = samples[names[i]]
     local median = list and report.median(list)
-    if median and (not found or row.more == (median > found)) then
-      found = median
+    if median then
+      found = (row.more and math.max or math.min)(median, found or median)
     end
   end
   return found
@@ -67,76 +68,86 @@ end
 -- @tparam {string,...} names of the systems, ours first
 -- @treturn string the aim
 -- @treturn string the verdict; both empty when there is none
+-- @treturn ?boolean whether it is met; nil when there is no aim, or no peer to
+-- compare with
 function report.verdict(row, samples, names)
   local ours = samples[names[1]] and report.median(samples[names[1]])
-  local sign = row.more and ">=" or "<="
-  local reached, aim, text
   if row.of_best then
     local peer = best(row, samples, names)
     if not peer then
       return "", ""
     end
-    reached, aim = ours / peer, row.of_best
-    text = ("%s %g x the best"):format(sign, aim)
+    local text, met = aims.judge(row, row.of_best, ours / peer)
+    return text .. " x the best",
+      ("%s: %.2f x"):format(met and "met" or "short", ours / peer), met
   elseif row.aim then
-    reached, aim = ours, row.aim
-    text = ("%s %g"):format(sign, aim)
-  else
-    return "", ""
+    local text, met = aims.judge(row, row.aim, ours)
+    return text, met and "met" or "short", met
   end
-  local met
-  if row.more then
-    met = reached >= aim
-  else
-    met = reached <= aim
-  end
-  local word = met and "met" or "short"
-  return text, row.of_best and ("%s: %.2f x"):format(word, reached) or word
+  return "", ""
 end
 
 local function line(cells)
   return "| " .. table.concat(cells, " | ") .. " |"
 end
 
+local function title_of(row, sizes)
+  return (row.title:gsub("{(%w+)}", function(size)
+    return number("%d", sizes[size])
+  end))
+end
+
+local function head_of(systems, names)
+  local head, rule = { "measure" }, { "---" }
+  for i, system in ipairs(systems) do
+    names[i] = system.name
+    table.insert(head, system.name .. " " .. system.version)
+  end
+  table.insert(head, "to reach")
+  table.insert(head, "verdict")
+  for i = 2, #head do
+    rule[i] = "---"
+  end
+  return { line(head), line(rule) }
+end
+
 --- The table.
 -- @tparam table measured `systems`, ours first, each with name and version;
 -- `samples` by row and system
 -- @treturn string
+-- @treturn {table,...} the aims, see @{bench.aim}
 function report.markdown(measured)
-  local names, head, rule = {}, { "measure" }, { "---" }
-  for i, system in ipairs(measured.systems) do
-    names[i] = system.name
-    table.insert(head, system.name .. " " .. system.version)
-    table.insert(rule, "---")
-  end
-  for _, title in ipairs({ "to reach", "verdict" }) do
-    table.insert(head, title)
-    table.insert(rule, "---")
-  end
-  local lines = { line(head), line(rule) }
+  local names, judged = {}, {}
+  local lines = head_of(measured.systems, names)
+  local above -- what "the same" is of
   for _, row in ipairs(rows) do
     local samples = measured.samples[row.key] or {}
     if samples[names[1]] then
-      local cells = { (row.title:gsub("{(%w+)}", function(size)
-        return number("%d", measured.sizes[size])
-      end)) }
+      local title = title_of(row, measured.sizes)
+      local cells = { title }
       for _, name in ipairs(names) do
         table.insert(cells, cell(row, samples[name]))
       end
-      local aim, verdict = report.verdict(row, samples, names)
+      local aim, verdict, met = report.verdict(row, samples, names)
       table.insert(cells, aim)
       table.insert(cells, verdict)
       table.insert(lines, line(cells))
+      local rest = title:match("^the same(.*)")
+      above = rest and above or title
+      if met ~= nil then
+        table.insert(judged, { title = rest and above .. rest or title,
+          aim = aim, found = verdict:match("[%d.]+ x") or cells[2], met = met })
+      end
     end
   end
-  return table.concat(lines, "\n")
+  return table.concat(lines, "\n"), judged
 end
 
 if arg and arg[0]:find("peers/table%.lua$") then
   local json = require("taskengine.core").json
   local path = arg[1] or "build/bench-peers.json"
   local file <close> = assert(io.open(path))
-  print(report.markdown(assert(json.decode(file:read("a")))))
+  print((report.markdown(assert(json.decode(file:read("a"))))))
 end
 
 return report

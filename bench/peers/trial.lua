@@ -6,6 +6,9 @@ local setup = require("bench.setup")
 
 local trial = {}
 
+-- Of a processor, from one look to the next: timers tick.
+local IDLE_SHARE <const>, LOOK_MS <const> = 0.05, 200
+
 --- Tasks that a worker has done before it is asked.
 trial.WARM = 1000
 
@@ -55,6 +58,23 @@ function trial.wait_done(bench, system, sent, wanted, pause_ms)
     return done >= wanted
   end, ("%s: %d tasks"):format(system.name, wanted), pause_ms)
   return done
+end
+
+--- Waits until its processes do nothing any more: each has been started, has
+-- done what it was sent, and waits.
+-- @tparam table system
+-- @tparam {Process,...} workers
+function trial.wait_idle(system, workers)
+  local before, at
+  setup.wait(function()
+    local cpu, now = 0, setup.now()
+    for _, worker in ipairs(workers) do
+      cpu = cpu + setup.cpu_s(worker:family())
+    end
+    local is_idle = before and cpu - before < IDLE_SHARE * (now - at)
+    before, at = cpu, now
+    return is_idle
+  end, system.name .. " to have nothing to do", LOOK_MS)
 end
 
 --- Stops the workers; they must have done all that was sent.

@@ -32,7 +32,7 @@ function workflows.small(bench, system)
   trial.client(bench, system, "add", trial.WARM)
   local workers = trial.start(bench, system)
   trial.wait_done(bench, system, trial.WARM, trial.WARM)
-  setup.pause(1) -- a process may still be starting
+  trial.wait_idle(system, workers)
   local sent = trial.WARM
   for _, one in ipairs(SMALL) do
     local count = math.max(1, bench.sizes.calls // SHARE)

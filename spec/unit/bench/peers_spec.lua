@@ -1,8 +1,14 @@
+local aim = require("bench.aim")
+local core = require("taskengine.core")
+local files = require("spec.support.files")
 local process = require("bench.peers.process")
 local processes = require("spec.support.processes")
 local report = require("bench.peers.table")
 local rows = require("bench.peers.rows")
+local script = require("spec.support.script")
+local trial = require("bench.peers.trial")
 local wait = require("spec.support.wait")
+local wordcount = require("bench.wordcount")
 local workflows = require("bench.peers.workflows")
 
 describe("bench.peers.table", function()
@@ -16,22 +22,22 @@ describe("bench.peers.table", function()
   it("compares with the best median of the peers", function()
     local row = { of_best = 10, more = true }
     local samples = { ours = { 90, 110 }, one = { 1, 9, 99 }, two = { 10 } }
-    assert.same({ ">= 10 x the best", "met: 10.00 x" },
+    assert.same({ ">= 10 x the best", "met: 10.00 x", true },
       { report.verdict(row, samples, names) })
     samples.ours = { 99 }
-    assert.same({ ">= 10 x the best", "short: 9.90 x" },
+    assert.same({ ">= 10 x the best", "short: 9.90 x", false },
       { report.verdict(row, samples, names) })
   end)
 
   it("knows where less is better", function()
     local row = { of_best = 0.5 }
-    local samples = { ours = { 5 }, one = { 10 }, two = { 20 } }
-    assert.same({ "<= 0.5 x the best", "met: 0.50 x" },
+    local samples = { ours = { 5 }, one = { 20 }, two = { 10 } }
+    assert.same({ "<= 0.5 x the best", "met: 0.50 x", true },
       { report.verdict(row, samples, names) })
     samples.ours = { 6 }
-    assert.same({ "<= 0.5 x the best", "short: 0.60 x" },
+    assert.same({ "<= 0.5 x the best", "short: 0.60 x", false },
       { report.verdict(row, samples, names) })
-    assert.same({ "<= 5", "short" },
+    assert.same({ "<= 5", "short", false },
       { report.verdict({ aim = 5 }, samples, names) })
   end)
 
@@ -56,12 +62,92 @@ describe("bench.peers.table", function()
       "| --- | --- | --- | --- | --- |",
       "| Redis memory a queued add(x, y), bytes | 1,234,567 (12 to 2,000,000)"
         .. " |  | <= 150 | short |",
-    }, "\n"), report.markdown({
+    }, "\n"), (report.markdown({
       systems = {
         { name = "ours", version = "1" }, { name = "one", version = "2" },
       },
       samples = { queued_bytes = { ours = { 12, 2000000, 1234567 } } },
-    }))
+    })))
+  end)
+
+  it("lists the aims of the run, without those that need a peer", function()
+    local systems = { { name = "ours", version = "1" } }
+    local samples = {
+      start_ms = { ours = { 50 } }, queued_bytes = { ours = { 151, 152, 150 } },
+      chain_p50 = { ours = { 2 } }, primes_s = { ours = { 1 } },
+      words_mb_s = { ours = { 90 } }, words_ratio = { ours = { 3 } },
+    }
+    local function judged()
+      return select(2, report.markdown { systems = systems, samples = samples })
+    end
+    local words, queued, start = {
+      title = "word count, two processes, MB/s by one core of awk",
+      aim = ">= 3", found = "3.0", met = true,
+    }, {
+      title = "Redis memory a queued add(x, y), bytes", aim = "<= 150",
+      found = "151 (150 to 152)", met = false,
+    }, {
+      title = "start to first task done, ms", aim = "<= 60", found = "50",
+      met = true,
+    }
+    assert.same({ words, queued, start }, judged())
+    systems[2] = { name = "one", version = "2" }
+    samples.chain_p50.one = { 4 }
+    assert.same({ {
+      title = "chain of 3, idle worker, p50, ms", aim = "<= 0.25 x the best",
+      found = "0.50 x", met = false,
+    }, words, queued, start }, judged())
+  end)
+end)
+
+describe("bench.aim", function()
+  it("sums up what was missed", function()
+    local fine = { title = "a", aim = "<= 1", found = "1", met = true }
+    local short = { title = "b", aim = ">= 3", found = "2.5", met = false }
+    assert.same({ "aims: 0, all met", true }, { aim.sum_up {} })
+    assert.same({ "aims: 1, all met", true }, { aim.sum_up { fine } })
+    assert.same({ "aims: 3, missed: 2\n  b: 2.5, and not >= 3"
+      .. "\n  b: 2.5, and not >= 3", false },
+      { aim.sum_up { short, fine, short } })
+  end)
+end)
+
+describe("bench.peers.trial", function()
+  it("waits until all processes have nothing to do", function()
+    local folder <close> = script.folder {}
+    local path = folder.dir .. "/go"
+    local worker = process.start { "sh", "-c",
+      "(while ! [ -e " .. path .. " ]; do :; done; exec sleep 1000) &"
+        .. " exec sleep 1000" }
+    local is_over = false
+    core.loop.timer(500, function()
+      is_over = true
+      files.write(path, "")
+    end)
+    trial.wait_idle({ name = "one" }, { worker })
+    assert.is_true(is_over)
+    worker:stop()
+  end)
+end)
+
+describe("bench.wordcount", function()
+  it("takes another order and other columns for the same", function()
+    local folder <close> = script.folder {
+      ours = "      2 a\n     10 b c\n", theirs = "10 b c\n2 a\n",
+    }
+    wordcount.compare(folder.dir .. "/ours", folder.dir .. "/theirs")
+  end)
+
+  it("refuses another count, and another word", function()
+    local folder <close> = script.folder {
+      ours = "      2 a\n      1 b\n", count = "2 a\n2 b\n",
+      word = "2 a\n1 c\n", fewer = "2 a\n",
+    }
+    for _, name in ipairs { "count", "word", "fewer" } do
+      assert.error_matches(function()
+        wordcount.compare(folder.dir .. "/ours", folder.dir .. "/" .. name)
+      end, "not counted as awk does")
+    end
   end)
 end)
 
