@@ -16,11 +16,7 @@ local verdict = require("taskengine.verdict")
 
 local attempt = {}
 
-local random = math.random
-
-local function milliseconds(seconds)
-  return math.ceil(seconds * 1000)
-end
+local random, milliseconds = math.random, moment.milliseconds
 
 --- The task that runs and is meant.
 -- @tparam Self self

@@ -10,6 +10,7 @@
 -- once, and goes on there whatever becomes of who has sent it.
 -- @module taskengine.canvas
 
+local arguments = require("taskengine.arguments")
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local graph = require("taskengine.canvas.graph")
@@ -31,15 +32,9 @@ local function make(fields)
   return setmetatable(fields, Canvas)
 end
 
-local function is_task(value)
-  local metatable = debug.getmetatable(value)
-  return type(value) == "table" and type(metatable) == "table"
-    and metatable.__name == "taskengine.Task"
-end
-
 -- What was given instead of a canvas.
 local function describe(value)
-  if is_task(value) then
+  if require("taskengine.task").is(value) then
     return ("%s; a call of it is written %s:s(...)"):format(tostring(value),
       value.name)
   end
@@ -189,21 +184,14 @@ local function copy(self)
   return make(other)
 end
 
--- Two lists of arguments, one in front of the other.
-local function joined(front, args)
-  local n, m = front.n or #front, args.n or #args
-  local all = table.move(front, 1, n, 1, { n = n + m })
-  return table.move(args, 1, m, n + 1, all)
-end
-
 -- Puts arguments in front of those of all that runs first.
 local function fill(self, front)
   if self.kind == "task" then
     if not self.is_immutable then
-      self.args = joined(front, self.args)
+      self.args = arguments.join(front, self.args)
     end
   else
-    self.front = self.front and joined(front, self.front) or front
+    self.front = arguments.join(front, self.front)
   end
 end
 
@@ -236,7 +224,7 @@ function Canvas:clone(args, opts)
 end
 
 local function attach(self, field, what, given)
-  if type(given) ~= "table" or is_task(given) then
+  if type(given) ~= "table" then
     canvas.check(what, given)
   end
   local list = canvas.is(given) and { given } or list_of(what, given)

@@ -13,17 +13,13 @@ local check = {}
 -- check function to what it asks for
 local wanted = setmetatable({}, { __mode = "k" })
 
-local function make(text, accepts)
-  wanted[accepts] = text
-  return accepts
-end
-
 --- A check by a rule of its own.
 -- @tparam string text what it asks for
 -- @tparam function accepts takes a value and returns whether it will do
 -- @treturn function
 function check.rule(text, accepts)
-  return make(text, accepts)
+  wanted[accepts] = text
+  return accepts
 end
 
 --- What a check asks for, e.g. `"an integer from 0 to 9"`.
@@ -63,7 +59,8 @@ end
 -- @tparam int max
 -- @treturn function
 function check.integer(min, max)
-  return make(("an integer from %d to %d"):format(min, max), function(value)
+  local text = ("an integer from %d to %d"):format(min, max)
+  return check.rule(text, function(value)
     local whole = type(value) == "number" and math.tointeger(value)
     return whole and whole >= min and whole <= max or false
   end)
@@ -75,14 +72,14 @@ end
 -- @treturn function
 function check.seconds(min, max)
   local text = ("seconds from %.14g to %.14g"):format(min, max)
-  return make(text, function(value)
+  return check.rule(text, function(value)
     return type(value) == "number" and value >= min and value <= max
   end)
 end
 
 --- Takes shares of a whole.
 -- @function check.fraction
-check.fraction = make("a number from 0 to 1", function(value)
+check.fraction = check.rule("a number from 0 to 1", function(value)
   return type(value) == "number" and value >= 0 and value <= 1
 end)
 
@@ -92,7 +89,7 @@ end)
 -- @tparam string text both, for people
 -- @treturn function
 function check.size(min, max, text)
-  return make("an amount of memory such as 64M, from " .. text,
+  return check.rule("an amount of memory such as 64M, from " .. text,
     function(value)
       local bytes = size.bytes(value)
       return bytes ~= nil and bytes >= min and bytes <= max
@@ -108,13 +105,13 @@ function check.one_of(words)
     known[word] = true
   end
   local text = "one of " .. table.concat(words, ", ")
-  return make(text, function(value)
+  return check.rule(text, function(value)
     return known[value] == true
   end)
 end
 
 local function type_check(text, kind)
-  return make(text, function(value)
+  return check.rule(text, function(value)
     return type(value) == kind
   end)
 end
@@ -137,11 +134,12 @@ check.callable = type_check("a function", "function")
 
 --- Takes the names of @{taskengine.names}.
 -- @function check.name
-check.name = make("a name (" .. names.RULE .. ")", names.is_valid)
+check.name = check.rule("a name (" .. names.RULE .. ")", names.is_valid)
 
 --- Takes points in time.
 -- @function check.moment
-check.moment = make("seconds since 1970 or an ISO 8601 time with its zone",
+check.moment = check.rule(
+  "seconds since 1970 or an ISO 8601 time with its zone",
   function(value)
     return moment.seconds(value) ~= nil
   end)

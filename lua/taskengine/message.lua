@@ -9,15 +9,13 @@ local unique = require("taskengine.unique")
 
 local message = {}
 
+local milliseconds = moment.milliseconds
+
 --- What a serializer is called, and its flag.
 message.SERIALIZERS = { json = core.envelope.JSON, msgpack = 0 }
 
 -- Where a task goes that names no queue.
 message.QUEUE = "default"
-
-local function milliseconds(seconds)
-  return math.ceil(seconds * 1000)
-end
 
 -- A field of the call, else of the task.
 local function pick(name, options, task)

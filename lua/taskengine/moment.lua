@@ -91,4 +91,11 @@ function moment.seconds(value)
   end
 end
 
+--- A time as Redis and headers have it: whole, and no shorter.
+-- @tparam number seconds
+-- @treturn int milliseconds
+function moment.milliseconds(seconds)
+  return math.ceil(seconds * 1000)
+end
+
 return moment

@@ -6,6 +6,7 @@
 -- @module taskengine.canvas.compile
 
 local caller = require("taskengine.caller")
+local join = require("taskengine.arguments").join
 local merge = require("taskengine.options").merge
 local plan = require("taskengine.canvas.plan")
 
@@ -27,15 +28,6 @@ local function behind_first(options)
   end
   rest.countdown, rest.eta = nil, nil
   return rest
-end
-
-local function join_front(front, own)
-  if not front or not own then
-    return front or own
-  end
-  local n, m = front.n or #front, own.n or #own
-  local all = table.move(front, 1, n, 1, { n = n + m })
-  return table.move(own, 1, m, n + 1, all)
 end
 
 -- What is not defined here may be nowhere: see taskengine.canvas.known.
@@ -123,7 +115,7 @@ local function build_task(self, one, feed, front, options)
 end
 
 local function build_chain(self, one, feed, front, options)
-  front, options = join_front(front, one.front), merge(options, one.options)
+  front, options = join(front, one.front), merge(options, one.options)
   local outlet = compile_part(self, one.steps[1], feed, front, options)
   options = behind_first(options)
   for i = 2, one.count do
@@ -158,7 +150,7 @@ end
 
 local function build_group(self, one, feed, front, options)
   local members = one.members
-  front, options = join_front(front, one.front), merge(options, one.options)
+  front, options = join(front, one.front), merge(options, one.options)
   feed = spread(self, feed, #members)
   local list = {}
   for _, member in ipairs(members) do
@@ -181,7 +173,7 @@ local function build_chord(self, one, feed, front, options)
     caller.raise("a chord has no body yet: te.chord(header, body), or call it"
       .. " with one")
   end
-  front, options = join_front(front, one.front), merge(options, one.options)
+  front, options = join(front, one.front), merge(options, one.options)
   local outlet = compile_part(self, one.header, feed, front, options)
   return compile_part(self, one.body, feed_from(self, outlet), nil,
     behind_first(options))
@@ -197,7 +189,7 @@ local function feed_of(node, outlets)
 end
 
 local function build_flow(self, one, feed, front, options)
-  front, options = join_front(front, one.front), merge(options, one.options)
+  front, options = join(front, one.front), merge(options, one.options)
   feed = spread(self, feed, #one.nodes)
   local outlets, names, nodes, list = {}, {}, {}, {}
   for _, node in ipairs(one.nodes) do

@@ -41,7 +41,7 @@ local function read_after(where, after)
         tostring(key)), is_policy, value)
     else
       entry = { name = key, kind = graph.POLICIES[value],
-        place = math.huge, is_named = true }
+        place = math.huge, policy = value }
     end
     if type(entry.name) ~= "string" then
       return nil, check.problem(where .. ": after: the name of a node",
@@ -186,7 +186,7 @@ end
 -- @tparam function describe what a value is that cannot
 -- @treturn[1] {table,...} the nodes, each behind what it waits for: `name`,
 -- `canvas`, `after` (a list of `name`, `kind`, a letter of
--- @{graph.POLICIES}, and `is_named`), `is_sink`
+-- @{graph.POLICIES}, and the `policy` where one is said), `is_sink`
 -- @return[2] nil
 -- @treturn[2] string what is wrong
 function graph.read(about, is_canvas, describe)

@@ -5,6 +5,7 @@
 -- nodes is never there twice.
 -- @module taskengine.canvas.pieces
 
+local arguments = require("taskengine.arguments")
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
@@ -150,15 +151,6 @@ function Pieces:call(node)
   return call
 end
 
-local function joined(front, args)
-  if not front then
-    return args
-  end
-  local n, m = front.n or #front, args.n or #args
-  local all = table.move(front, 1, n, 1, { n = n + m })
-  return table.move(args, 1, m, n + 1, all)
-end
-
 -- What goes into the body besides the arguments.
 local function extra_of(self, one, call, node)
   local shape = self.plan.shape[node]
@@ -178,7 +170,7 @@ local function extra_of(self, one, call, node)
 end
 
 local function body_of(self, one, call, node)
-  local args = joined(self.plan.front[node], one.args)
+  local args = arguments.join(self.plan.front[node], one.args)
   local envelope, why, code = core.envelope.pack(call.template, ANY_ID, args,
     extra_of(self, one, call, node), self.settings.message_bytes_max)
   if not envelope then

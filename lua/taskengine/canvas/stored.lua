@@ -40,14 +40,11 @@ local function read_args(args)
   return out
 end
 
-local POLICIES <const> = { f = "fail", c = "continue", i = "ignore" }
-
 -- In their order: a name alone, or a name and its policy.
 local function write_after(after)
   local out = {}
   for i, entry in ipairs(after) do
-    out[i] = entry.is_named and { entry.name, POLICIES[entry.kind] }
-      or entry.name
+    out[i] = entry.policy and { entry.name, entry.policy } or entry.name
   end
   return out
 end

@@ -51,7 +51,10 @@ describe("taskengine.canvas.known", function()
     add_worker({ queues = { "default" }, tasks = {} }, 999)
     add_worker(7)
     add_worker { queues = 1, tasks = "x" }
-    add_worker { queues = { 1, {}, 0 / 0 }, tasks = { [7] = 1, x = { queue = 2 } } }
+    add_worker {
+      queues = { 1, {}, 0 / 0 },
+      tasks = { [7] = 1, x = { queue = 2 } },
+    }
     assert.equal("default", check("add"))
   end)
 
