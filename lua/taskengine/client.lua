@@ -139,11 +139,12 @@ end
 --- Calls a function in Redis.
 -- @tparam string name a function that is harmless when repeated
 -- @tparam {string,...} args
+-- @tparam ?string id for an error: of the task or flow that it is about
 -- @return its reply
 -- @treturn ?table a problem, see @{taskengine.requests}
 -- @raise TaskError of kind BrokerUnavailable when the app was closed
-function Client:try(name, args)
-  check_open(self, { id = args[1] })
+function Client:try(name, args, id)
+  check_open(self, { id = id })
   return scheduler.await("a question to Redis", function(wake)
     self.requests:send(name, args, self.timeout_ms, wake)
   end, slot.REPLY)
@@ -152,12 +153,13 @@ end
 --- Asks Redis.
 -- @tparam string name a function that is harmless when repeated
 -- @tparam {string,...} args
+-- @tparam ?string id for an error: of the task or flow that it is about
 -- @return its reply
 -- @raise TaskError of kind BrokerUnavailable
-function Client:ask(name, args)
-  local reply, problem = self:try(name, args)
+function Client:ask(name, args, id)
+  local reply, problem = self:try(name, args, id)
   if problem then
-    errors.raise(errors.unavailable(problem, { id = args[1] }))
+    errors.raise(errors.unavailable(problem, { id = id }))
   end
   return reply
 end
@@ -168,7 +170,7 @@ end
 -- has left none; `?` when it was never enqueued
 -- @raise TaskError of kind BrokerUnavailable
 function Client:outcome(id)
-  return self:ask("te1_outcome", { id })[1]
+  return self:ask("te1_outcome", { id }, id)[1]
 end
 
 --- What is known of a task of long ago: with a look whether it is anywhere,
@@ -177,7 +179,7 @@ end
 -- @treturn string as for @{Client:outcome}; `-` when it has left no outcome
 -- @raise TaskError of kind BrokerUnavailable
 function Client:look(id)
-  local known = self:ask("te1_look", { id })[1]
+  local known = self:ask("te1_look", { id }, id)[1]
   return known == ">" and self:outcome(id) or known
 end
 

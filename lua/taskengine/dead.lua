@@ -61,7 +61,7 @@ end
 
 -- The whole entry, or nil when it is there no more.
 local function read_whole(client, id)
-  local row = client:ask("te1_dead_read", { "1", id })[1]
+  local row = client:ask("te1_dead_read", { "1", id }, id)[1]
   return type(row) == "table" and row or nil
 end
 

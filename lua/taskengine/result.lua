@@ -183,7 +183,7 @@ local function inspect(self, everywhere)
     return self.outcome
   end
   local known = self.client:ask("te1_state",
-    { everywhere and "1" or "0", self.engine_id })[1]
+    { everywhere and "1" or "0", self.engine_id }, self.id)[1]
   if type(known) == "table" then
     return nil, states.read(known, self.id, self.name)
   elseif known == ">" then
@@ -258,7 +258,8 @@ end
 -- @treturn {Event,...} see @{taskengine.history}
 -- @raise TaskError of kind BrokerUnavailable
 function Result:history()
-  return history.read(self.client:ask("te1_history", { self.engine_id }))
+  return history.read(self.client:ask("te1_history", { self.engine_id },
+    self.id))
 end
 
 --- What this task has sent, the first 1,000 of it, for as long as its outcome
@@ -269,7 +270,7 @@ end
 -- @treturn {Result,...}
 -- @raise TaskError of kind BrokerUnavailable
 function Result:children()
-  local ids = self.client:ask("te1_kin", { self.engine_id })
+  local ids = self.client:ask("te1_kin", { self.engine_id }, self.id)
   local children = {}
   for i = 2, #ids do
     local child = result.new(self.client, ids[i])
@@ -285,7 +286,7 @@ end
 -- @treturn ?Result nil when none has, or it is not known any more
 -- @raise TaskError of kind BrokerUnavailable
 function Result:parent()
-  local id = self.client:ask("te1_kin", { self.engine_id })[1]
+  local id = self.client:ask("te1_kin", { self.engine_id }, self.id)[1]
   return id ~= "" and result.new(self.client, id) or nil
 end
 
@@ -295,7 +296,7 @@ end
 -- @raise TaskError of kind BrokerUnavailable
 function Result:forget()
   self.outcome = nil
-  return self.client:ask("te1_forget", { self.engine_id }) == 1
+  return self.client:ask("te1_forget", { self.engine_id }, self.id) == 1
 end
 
 --- Revokes the task. If it still waits, it never runs. If it runs, it is asked

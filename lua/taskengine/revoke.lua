@@ -49,7 +49,7 @@ local IS_DONE <const> = { revoked = true, asked = true }
 function revoke.one(client, id, opts)
   local args = table.pack(head(client, opts))
   args[#args + 1] = id
-  local answer = client:ask("te1_revoke", args)[1]
+  local answer = client:ask("te1_revoke", args, id)[1]
   return IS_DONE[answer] or false, answer
 end
 
