@@ -78,6 +78,13 @@ describe("taskengine flow", function()
     }, all)
   end)
 
+  it("shows a name, and has no terminal obey it", function()
+    local r = te.flow { nodes = { one = { s("add", 1, 2) } } }()
+    site:key("HSET", "g:" .. r.id:sub(1, 12), "name", "a\27[2Jb\nc")
+    assert.equal(("a\\x1b[2Jb c  %s  running, 0 of 1 ended"):format(r.id),
+      shown(r.id):match("^[^\n]*"))
+  end)
+
   it("tells of queues that no worker serves, and of no other", function()
     site:worker({ "-P", "1" }, { file = "canvas" })
     local list = { s("add", 1, 2) }

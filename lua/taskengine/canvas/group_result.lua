@@ -189,10 +189,16 @@ end
 
 --- Revokes what has not ended of all that was sent with the group.
 -- @tparam[opt] table opts see @{taskengine.canvas.handle.Flow:revoke}
--- @treturn boolean whether there was anything left to revoke
+-- @treturn[1] boolean true
+-- @treturn[1] string `"revoked"`
+-- @treturn[2] boolean false
+-- @treturn[2] string why not
 -- @raise TaskError of kind BrokerUnavailable
 function GroupResult:revoke(opts)
-  return self.flow ~= nil and self.flow:revoke(opts)
+  if not self.flow then
+    return false, "finished"
+  end
+  return self.flow:revoke(opts)
 end
 
 --- Lets Redis forget the results of the group and of its members. While what
@@ -209,12 +215,13 @@ function GroupResult:forget()
   for i = 1, #self.members do
     ids[#ids + 1] = results.id(self.members, i)
     if #ids == FORGOTTEN_MAX then
-      forgotten = forgotten + client:ask("te1_forget", ids)
+      forgotten = forgotten + client:ask("te1_forget", ids, self.id)
       ids = {}
     end
   end
   self.whole.outcome = nil
-  return forgotten + (ids[1] and client:ask("te1_forget", ids) or 0)
+  return forgotten
+    + (ids[1] and client:ask("te1_forget", ids, self.id) or 0)
 end
 
 --- For people.

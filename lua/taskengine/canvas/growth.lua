@@ -6,31 +6,15 @@
 
 local completion = require("taskengine.completion")
 local core = require("taskengine.core")
+local flow_look = require("taskengine.canvas.flow_look")
 local results = require("taskengine.results")
 
 local growth = {}
 
--- In the replies of te1_flow_look, see docs/protocol.md.
-local NODES <const> = 3
-local INPUTS_AT <const>, INPUT_BYTES <const> = 11, 10
-local RELATIVE <const> = 1
-
-local function look(flow, what, from)
-  return flow.client:ask("te1_flow_look", { flow.producer, what, from, 1 })
-end
-
--- The entries of a node's inputs, as first and last node.
-local function inputs_of(flow, node)
-  local record = look(flow, "n", node)[1]
-  local k = record and string.unpack(">I4", record, INPUTS_AT) or 0
-  local bytes = k > 0 and look(flow, "i", k)[1] or ""
-  local ranges = {}
-  for at = 1, #bytes - INPUT_BYTES + 1, INPUT_BYTES do
-    local _, flags, low, high = string.unpack(">c1Bi4i4", bytes, at)
-    local from = flags & RELATIVE ~= 0 and node or 0
-    ranges[#ranges + 1] = { first = from + low, last = from + high }
-  end
-  return ranges
+-- What a node gathers, as ranges of nodes.
+local function gathered_by(look, node)
+  local inputs = look:piece("i", look:record(node).inputs)
+  return flow_look.sources(inputs, node)
 end
 
 -- Those behind the first `count` nodes.
@@ -52,14 +36,15 @@ end
 -- @raise TaskError of kind BrokerUnavailable
 function growth.see(group)
   local flow = group.flow
-  local nodes = flow and look(flow, "h", 0)[NODES]
-  if not nodes or nodes == group.nodes then
+  local look = flow and flow_look.new(flow.client, flow.id)
+  local head = look and look:head()
+  if not head or head.nodes == group.nodes then
     return false
   end
-  group.nodes = nodes
+  group.nodes = head.nodes
   local before = #group.members
   local gathers = core.envelope.seq(group.id)
-  for _, range in ipairs(behind(inputs_of(flow, gathers), before)) do
+  for _, range in ipairs(behind(gathered_by(look, gathers), before)) do
     table.insert(group.ranges, range)
     results.append(group.members, core.envelope.id(flow.producer, range.first),
       range.last - range.first + 1)

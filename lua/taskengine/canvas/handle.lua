@@ -4,16 +4,13 @@
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
-local options = require("taskengine.options")
-local record = require("taskengine.record")
+local flow_look = require("taskengine.canvas.flow_look")
+local revoke = require("taskengine.revoke")
 
 local handle = {}
 
--- In a cell of te1_flow_look, see docs/protocol.md.
-local CELL_BYTES <const> = 12
-local CELLS <const> = 4096 -- in one question
 local PRODUCER_BYTES <const> = 12
-local FLOW_NUMBER <const> = "00000000"
+-- By the letters of their states, see docs/protocol.md.
 local HAS_ENDED <const> = {
   d = true, f = true, n = true, R = true, s = true,
 }
@@ -31,7 +28,7 @@ Flow.__index = Flow
 -- @treturn Flow
 function handle.new(client, producer, base)
   return setmetatable({
-    id = producer .. FLOW_NUMBER,
+    id = core.envelope.id(producer, 0),
     producer = producer,
     base = base or 0,
     client = client,
@@ -55,52 +52,39 @@ local function raise_gone(self)
   })
 end
 
--- A page of cells.
-local function read_cells(self, page)
-  local cells = self.client:ask("te1_flow_look",
-    { self.producer, "c", page * CELLS + 1, CELLS })
-  if cells == "" then
-    self:info() -- raises when nothing is known of it
-  end
-  return cells
-end
-
 --- How many nodes have ended.
 -- @tparam {table,...} ranges each from `first` to `last`, counted from the
 -- flow's first node
 -- @treturn int
 -- @raise TaskError of kind BrokerUnavailable, Forgotten
 function Flow:ended(ranges)
-  local count, page, cells = 0, nil, nil
+  local look, count = flow_look.new(self.client, self.id), 0
   for _, range in ipairs(ranges) do
     for node = range.first, range.last do
-      if (node - 1) // CELLS ~= page then
-        page = (node - 1) // CELLS
-        cells = read_cells(self, page)
-      end
-      local at = (node - 1) % CELLS * CELL_BYTES + 1
-      count = count + (HAS_ENDED[cells:sub(at, at)] and 1 or 0)
+      count = count + (HAS_ENDED[look:cell(node)] and 1 or 0)
     end
+  end
+  if count == 0 then
+    self:info() -- raises when nothing is known of it
   end
   return count
 end
 
 --- What Redis knows of it.
 -- @treturn table `nodes`, how many; `left`, how many have not ended; `state`
--- RUNNING, DONE or REVOKED; `name`
+-- INCOMPLETE (not all of it was sent, so none has begun), RUNNING, DONE or
+-- REVOKED; `name`
 -- @raise TaskError of kind BrokerUnavailable, Forgotten
 function Flow:info()
-  local head = self.client:ask("te1_flow_look", { self.producer, "h", 0, 0 })
-  if not head[1] then
+  local head = flow_look.new(self.client, self.id):head()
+  if not head then
     raise_gone(self)
   end
-  local state = head[6]
   return {
-    nodes = head[3],
-    left = head[4],
-    state = state:sub(1, 1) == "R" and "REVOKED"
-      or state == "done" and "DONE" or "RUNNING",
-    name = head[7] ~= "" and head[7] or nil,
+    nodes = head.nodes,
+    left = head.left,
+    state = head.state:upper(),
+    name = head.name ~= "" and head.name or nil,
   }
 end
 
@@ -109,30 +93,30 @@ end
 -- @tparam[opt] table opts
 -- @tparam[opt] boolean opts.terminate what runs and does not end within a
 -- second is killed
--- @treturn boolean whether there was anything left to revoke, or to terminate
--- of what was asked to end before
+-- @treturn[1] boolean true
+-- @treturn[1] string `"revoked"`
+-- @treturn[2] boolean false
+-- @treturn[2] string why not: `"finished"`, it has ended or was revoked before;
+-- or `"unknown"`. To `terminate` what was asked to end before is to revoke it
 -- @raise TaskError of kind BrokerUnavailable
 function Flow:revoke(opts)
-  opts = options.check("revoke", options.REVOKE, opts)
-  local bytes = record.revocation {
-    kind = "Revoked",
-    message = "the flow was revoked",
-  }
-  return self.client:ask("te1_flow_revoke", { self.producer, bytes,
-    opts.terminate and "t" or "c" }) == 1
+  return revoke.one(self.client, self.id, revoke.options(opts))
 end
 
 --- Runs again what failed, and what failed because of that, once all of it has
 -- ended.
 -- @treturn[1] boolean true
 -- @treturn[2] boolean false
--- @treturn[2] string why not: `running`, `missing` or `nothing`, of which
--- failed
+-- @treturn[2] string why not: `"running"`, `"nothing"` of it has failed,
+-- `"incomplete"`: not all of it was sent; or `"missing"`
 -- @raise TaskError of kind BrokerUnavailable
 function Flow:retry()
-  local answer = self.client:ask("te1_flow_retry", { self.producer })
+  local answer = self.client:ask("te1_flow_retry", { self.producer }, self.id)
   if answer == "retried" then
     return true
+  elseif answer == "missing"
+    and flow_look.new(self.client, self.id):head() then
+    answer = "incomplete"
   end
   return false, answer
 end

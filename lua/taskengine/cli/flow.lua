@@ -66,16 +66,9 @@ local WHY_NOT <const> = {
   incomplete = "not all of it was sent yet",
 }
 
-local function is_there(way, one)
-  return way:ask("te1_flow_look", { one.producer, "h", 0, 0 })[1] ~= nil
-end
-
 local function retry(way, given)
   local one = handle.of(way, given[1])
   local ok, why = one:retry()
-  if why == "missing" and is_there(way, one) then
-    why = "incomplete"
-  end
   if why == "missing" then
     raise_unknown(given, { retried = false, reason = why })
   elseif given.json then
@@ -111,9 +104,14 @@ local function write_json(graph)
   }
 end
 
+-- What comes from Redis is not for a terminal to obey, nor to break a line.
+local function on_a_line(text)
+  return (say.clean(text):gsub("[\n\t]", " "))
+end
+
 local function write_lines(lines)
   for _, line in ipairs(lines) do
-    io.write((say.clean(line):gsub("[\n\t]", " ")), "\n")
+    io.write(on_a_line(line), "\n")
   end
 end
 
@@ -155,7 +153,8 @@ end
 local function write_tree(way, graph)
   local is_whole = graph.state ~= "incomplete"
   io.write(("%s%s  %s, %d of %d %s\n"):format(
-    graph.name ~= "" and graph.name .. "  " or "", graph.id, graph.state,
+    graph.name ~= "" and on_a_line(graph.name) .. "  " or "", graph.id,
+    graph.state,
     is_whole and graph.count - graph.left or graph.sent, graph.count,
     is_whole and "ended" or "sent"))
   if is_whole then

@@ -1,6 +1,7 @@
 --- Whose error it is when Redis refuses to answer.
 
 local canvas_site = require("spec.support.canvas_site")
+local te = require("taskengine")
 
 describe("An answer that Redis refuses", function()
   local site = canvas_site.for_each_spec()
@@ -33,6 +34,20 @@ describe("An answer that Redis refuses", function()
     local r = add:apply_async({ 1, 2 }, { task_id = "mine" })
     assert.equal("mine", blamed(r.state, r))
   end)
+
+  for _, name in ipairs { "info", "revoke", "retry" } do
+    it("has the flow's id in the " .. name .. " of a flow", function()
+      local flow = (add:s(1, 2) | add:s(3))().flow
+      assert.equal(flow.id, blamed(flow[name], flow))
+    end)
+  end
+
+  for _, name in ipairs { "forget", "completed_count" } do
+    it("has the id of the group, or its flow, in " .. name, function()
+      local group = te.group { add:s(1, 2), add:s(3, 4) }()
+      assert.equal(group.flow.id, blamed(group[name], group))
+    end)
+  end
 
   it("has none where many tasks are asked for", function()
     local many = site.app:enqueue_many("add", { { 1, 2 }, { 3, 4 } })
