@@ -1,6 +1,7 @@
 local core = require("taskengine.core")
 local program = require("spec.support.program")
 local redis_server = require("spec.support.redis_server")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
 describe("taskengine control", function()
@@ -28,6 +29,17 @@ describe("taskengine control", function()
         assert.equal(1, result.code)
         assert.matches("Revoked: it was revoked", result.stderr, 1, true)
       end
+    end)
+
+    it("tells workflows from tasks", function()
+      local app = te.app("x", { broker = server.url })
+      local function flow()
+        return (app:signature("any") | app:signature("any"))().flow.id
+      end
+      assert.equal("revoked 1 workflow\n", run("revoke", flow()).stdout)
+      assert.equal("revoked 1 task and 2 workflows\n",
+        run("revoke", flow(), send(), flow()).stdout)
+      app:close()
     end)
 
     it("says which have ended, and which there are not", function()

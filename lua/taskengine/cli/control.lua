@@ -3,6 +3,7 @@
 
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
 local link = require("taskengine.cli.link")
 local revoke = require("taskengine.revoke")
@@ -58,19 +59,32 @@ local REFUSED <const> = {
   unknown = "%s was never enqueued, or nothing is remembered of it",
 }
 
-local function counted(count)
-  return ("%d %s"):format(count, count == 1 and "task" or "tasks")
+local function counted(count, noun)
+  return ("%d %s%s"):format(count, noun, count == 1 and "" or "s")
+end
+
+-- A workflow is however many tasks.
+local function revoked(count, flows)
+  if flows == 0 then
+    return counted(count, "task")
+  end
+  local whole = counted(flows, "workflow")
+  return count == flows and whole
+    or counted(count - flows, "task") .. " and " .. whole
 end
 
 local function write(counts, answers)
+  local flows = 0
   for _, one in ipairs(answers) do
     if REFUSED[one.answer] then
       say.problem(REFUSED[one.answer]:format(one.id))
+    elseif core.envelope.seq(one.id) == 0 then
+      flows = flows + 1
     end
   end
-  io.write("revoked ", counted(counts.revoked), "\n")
+  io.write("revoked ", revoked(counts.revoked, flows), "\n")
   if counts.asked > 0 then
-    io.write("asked ", counted(counts.asked), " to end\n")
+    io.write("asked ", counted(counts.asked, "task"), " to end\n")
   end
 end
 
