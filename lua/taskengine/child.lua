@@ -5,6 +5,7 @@ local broker = require("taskengine.broker")
 local config = require("taskengine.config")
 local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
+local gather = require("taskengine.gather")
 local limits = require("taskengine.limits")
 local loader = require("taskengine.loader")
 local message = require("taskengine.message")
@@ -212,6 +213,9 @@ function child.prepare()
   broker.new_transport = transport_child.new
   function spawn.on_error(text)
     core.child.log("error", nil, text)
+  end
+  function gather.on_delay(text)
+    core.child.log("warn", scheduler.current().task.token, text)
   end
   return output.redirect(core.child.log)
 end

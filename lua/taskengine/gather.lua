@@ -44,14 +44,24 @@ function gather.take(bytes, at)
   return records, at
 end
 
+--- Gets a sentence when a task has to wait for its inputs, once; set by a
+-- worker's child.
+function gather.on_delay() end
+
+-- A task outlasts that Redis cannot be reached, but not that it refuses.
 local function ask(source, node, first)
+  local id = core.envelope.id(source.producer, node)
   while true do
     local reply, problem = source.client():try("te1_gather",
-      { source.producer, node, first, PAGE })
+      { source.producer, node, first, PAGE }, id)
     if reply then
       return reply
-    elseif not source.is_for_task then
-      errors.raise(errors.unavailable(problem, {}))
+    elseif problem.is_refusal or not source.is_for_task then
+      errors.raise(errors.unavailable(problem, { id = id }))
+    elseif not source.has_waited then
+      source.has_waited = true
+      gather.on_delay("it waits for results that it needs: "
+        .. problem.reason)
     end
   end
 end
@@ -151,14 +161,16 @@ end
 -- @tparam Source source
 -- @tparam string bytes
 -- @return the value
--- @raise TaskError of kind BrokerUnavailable or Forgotten
+-- @raise TaskError of kind BrokerUnavailable, or Forgotten: somebody has
+-- deleted it, or one of those that it gathers
 function gather.value(source, bytes)
   if gather.is(bytes) then
     return collect(source, open(source, bytes))
   end
   local outcome = record.read(bytes)
-  if source.is_for_task and bytes:sub(1, 1) == GONE then
-    errors.raise(gone(outcome.error.id))
+  if bytes:sub(1, 1) == GONE then
+    errors.raise(source.is_for_task and gone(outcome.error.id)
+      or outcome.error)
   end
   return outcome.error or outcome.value
 end
@@ -232,7 +244,7 @@ end
 -- @tparam string id of the flow, or of any of its nodes
 -- @tparam function client gives the client, when it is needed
 -- @tparam[opt] boolean is_for_task a task takes them: while Redis cannot
--- be reached it is asked again, and a result that is gone is an error
+-- be reached it is asked again
 -- @treturn Source
 function gather.source(id, client, is_for_task)
   return {

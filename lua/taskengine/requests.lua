@@ -7,6 +7,7 @@
 --
 --    reason   a sentence
 --    sent     it may have been carried out
+--    is_refusal  Redis has answered, with an error: it would again
 --
 -- A *transport* is the way to Redis: taskengine.transport_redis, or in a
 -- worker's child taskengine.transport_child. It has
@@ -73,6 +74,7 @@ local function transmit(self, request)
       finish(self, request, nil, {
         reason = refusal.sentence(why),
         sent = request.may_be_done or false, -- the first time, perhaps
+        is_refusal = true,
       })
     else
       request.under_way = false

@@ -61,17 +61,32 @@ end
 -- @treturn Outcome
 function Result:settle(bytes)
   local outcome = record.read(bytes, self.id, self.name)
-  if gather.is(bytes) then
-    outcome.value = gather.value(gather.source(self.engine_id, function()
-      return self.client
-    end), bytes)
-  end
+  outcome.gathers = gather.is(bytes) and bytes or nil
   -- What is unknown now may be known later.
   self.outcome = bytes ~= "?" and outcome or nil
   if tally.listener and self.outcome then
     tally.listener:ended()
   end
   return outcome
+end
+
+-- The value of a group is read when it is first asked for, perhaps in many
+-- pages. Nil and an error when one of those results is gone by then.
+local function value_of(self, outcome)
+  if not outcome.gathers then
+    return outcome.value
+  end
+  local ok, value = pcall(gather.value, gather.source(self.engine_id,
+    function()
+      return self.client
+    end), outcome.gathers)
+  if ok then
+    outcome.value, outcome.gathers = value, nil
+    return value
+  elseif not errors.is(value) or value.kind ~= "Forgotten" then
+    error(value, 0)
+  end
+  return nil, value
 end
 
 local function check_kept(self, what)
@@ -120,10 +135,13 @@ function Result:get(opts)
       id = self.id,
       name = self.name,
     })
-  elseif outcome.error then
-    errors.raise(outcome.error)
   end
-  return outcome.value
+  local value, problem = value_of(self, outcome)
+  problem = outcome.error or problem
+  if problem then
+    errors.raise(problem)
+  end
+  return value
 end
 
 --- Waits for the task without raising its error.
@@ -143,10 +161,13 @@ function Result:wait(timeout)
   local outcome = wait(self, timeout)
   if not outcome then
     return nil, "timeout"
-  elseif outcome.error then
-    return false, outcome.error
   end
-  return true, outcome.value
+  local value, problem = value_of(self, outcome)
+  problem = outcome.error or problem
+  if problem then
+    return false, problem
+  end
+  return true, value
 end
 
 --- Whether the task has ended, however it did.
@@ -212,10 +233,11 @@ end
 function Result:result()
   check_kept(self, "result")
   local outcome = look(self)
-  if outcome and outcome.error then
-    return outcome.error
+  if not outcome then
+    return nil
   end
-  return outcome and outcome.value
+  local value, problem = value_of(self, outcome)
+  return outcome.error or problem or value
 end
 
 --- The traceback of the failed task, cut to its own functions.
@@ -237,13 +259,16 @@ end
 -- @raise TaskError of kind BrokerUnavailable
 function Result:info()
   local outcome, standing = inspect(self, true)
-  local known = standing or outcome
+  local known, value, problem = standing or outcome, nil, nil
+  if outcome then
+    value, problem = value_of(self, outcome)
+  end
   return {
     id = self.id,
     name = self.name,
     state = known.state or "UNKNOWN",
-    value = known.value,
-    error = known.error,
+    value = value,
+    error = known.error or problem,
     meta = known.meta,
     since = known.since,
     place = known.place,

@@ -13,7 +13,8 @@ local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
 -- How many outcomes are read before it is known how large they are; what is
 -- small.
 local CHUNK, LOT_MIN, SMALL_BYTES = te.CHUNK_NODES, 8, 4096
--- In place of an outcome that somebody has deleted: this and the node's id.
+-- In place of an outcome that is gone: this and the node's id. One that was
+-- forgotten is kept as this alone.
 -- Inputs of these kinds may be failures, so it is one of them.
 local GONE, MAY_FAIL = "-", { c = true, i = true, e = true }
 
@@ -88,10 +89,12 @@ local function reader(f)
       lot = mean <= SMALL_BYTES and CHUNK or 1
       record = read[i]
     end
-    if record and byte(record) ~= 68 then
+    if record and record ~= GONE and byte(record) ~= 68 then
       return record -- as most are
+    elseif not record or record == GONE then
+      return GONE .. te.node_id(f.producer, i)
     end
-    return te.expanded(f.P, record or GONE .. te.node_id(f.producer, i))
+    return te.expanded(f.P, record)
   end
 end
 
