@@ -135,8 +135,10 @@ local function check_list(what, list)
 end
 
 --- A signature of one task that calls the function with each element of a list,
--- one after the other, and returns the list of what that returns.
--- @tparam[opt] table list without it, the result of what it waits for
+-- one after the other, and returns the list of what that returns: one value
+-- each, `te.null` in place of nil; one in the list is nil to the function.
+-- @tparam[opt] table list without it, the last of its arguments, such as the
+-- result of what it waits for; those ahead of that go in front of each element
 -- @treturn Canvas
 function Task:map(list)
   check_list("map: list", list)
