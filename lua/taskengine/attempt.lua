@@ -78,7 +78,9 @@ local function body_with(self, task, args)
   end
   local kept = {}
   for name, value in pairs(rawget(self, "_extra")) do
-    kept[name] = name ~= "i" and value or nil -- which of the old were inputs
+    if name ~= "i" then -- which of the old arguments were inputs
+      kept[name] = value
+    end
   end
   local body, why, code = core.envelope.body(task.envelope, args,
     next(kept) and kept, task.message_bytes_max)

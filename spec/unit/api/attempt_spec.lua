@@ -120,6 +120,17 @@ describe("an attempt", function()
       end
     end)
 
+    it("gives it other arguments, and what the call said of retries", function()
+      app:task("next", { bind = true, autoretry_for = true }, function(self)
+        self:retry { args = {}, max_retries = 1 }
+      end)
+      local verdict, bytes = run("next", {}, { extra = { t = false } })
+      local parts = envelope.read(bytes)
+      parts.body = read(verdict).body
+      assert.same({ ID, "next", { t = false } },
+        { core.envelope.open(envelope.new(parts)) })
+    end)
+
     it("fails at its own line when these cannot be sent", function()
       for kind, value in pairs { CannotTravel = print,
         TooLarge = ("x"):rep(100) } do
