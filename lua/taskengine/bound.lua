@@ -29,15 +29,25 @@ local is_level = check.one_of(LEVELS)
 -- @tfield ?string worker the name of the worker
 local Self = { __name = "taskengine.Self" }
 
+-- Kept for longer, a self would speak for the next task in the same fiber.
+local function check_speaks(self, what)
+  local task = rawget(self, "_task")
+  if task and task.token ~= rawget(self, "_token") then
+    caller.raise(what .. ": this task has ended, it says nothing any more")
+  end
+end
+
 --- Writes a line to the worker's log, with the task's id.
 -- @tparam string level debug, info, warn or error
 -- @tparam string text
+-- @raise when the task has ended
 function Self:log(level, text)
   if not is_level(level) then
     caller.raise(check.problem("log: level", is_level, level))
   elseif type(text) ~= "string" then
     caller.raise(check.problem("log: text", check.string, text))
   end
+  check_speaks(self, "log")
   rawget(self, "_write")(level, text)
 end
 
@@ -102,7 +112,8 @@ function Self:cancelled()
 end
 
 -- Says it to whoever asks; nobody does where the task was called as a function.
-local function say(self, state, meta)
+local function say(self, what, state, meta)
+  check_speaks(self, what)
   local bytes, why, code = states.encode(state, meta)
   if not bytes then
     errors.raise(errors.cannot_travel(why, code))
@@ -119,27 +130,27 @@ end
 -- @tparam string state a name of your own, e.g. `"LOADING"`
 -- @param[opt] meta what there is to say of it: anything that can travel, 16 KB
 -- at most
--- @raise TaskError of kind CannotTravel, TooLarge
+-- @raise TaskError of kind CannotTravel, TooLarge; when the task has ended
 function Self:update_state(state, meta)
   local problem = states.problem(state)
   if problem then
     caller.raise(problem)
   end
-  say(self, state, meta)
+  say(self, "update_state", state, meta)
 end
 
 --- Says how far the task is: its state is PROGRESS, with `{ fraction = ,
 -- text = }`.
 -- @tparam number fraction from 0 to 1
 -- @tparam[opt] string text what it is at
--- @raise TaskError of kind TooLarge
+-- @raise TaskError of kind TooLarge; when the task has ended
 function Self:progress(fraction, text)
   if not check.fraction(fraction) then
     caller.raise(check.problem("progress: fraction", check.fraction, fraction))
   elseif text ~= nil and type(text) ~= "string" then
     caller.raise(check.problem("progress: text", check.string, text))
   end
-  say(self, "PROGRESS", { fraction = fraction, text = text })
+  say(self, "progress", "PROGRESS", { fraction = fraction, text = text })
 end
 
 -- What the header says is read when somebody asks for it.

@@ -256,7 +256,7 @@ local function finish(self, task, outcome)
     spawn.end_with(task)
   end
   slot.finish(task)
-  task.envelope = nil
+  task.token, task.envelope = nil, nil
   self.begun[token] = nil
   self.count = self.count - 1
   if limits.is_broken() and self.retire then

@@ -267,6 +267,37 @@ describe("In a worker's child a task", function()
     begin(1, "plain", { track_started = true })
     assert.same({ { 1, { s = "STARTED" } }, "S\xc0" }, said)
   end)
+
+  it("says nothing once it has ended, and nothing for another", function()
+    local kept
+    app:task("keep", { bind = true }, function(self)
+      kept = self
+    end)
+    local function problems()
+      local list = {}
+      for i, ask in ipairs {
+        { "log", "info", "x" }, { "update_state", "X" }, { "progress", 1 },
+      } do
+        local ok, problem = pcall(kept[ask[1]], kept, ask[2], ask[3])
+        list[i] = not ok and problem:match("states_spec.lua:%d+: (.*)")
+      end
+      return list
+    end
+    local seen
+    app:task("next", function()
+      seen = problems()
+    end)
+    begin(1, "keep")
+    local refused = {
+      "log: this task has ended, it says nothing any more",
+      "update_state: this task has ended, it says nothing any more",
+      "progress: this task has ended, it says nothing any more",
+    }
+    assert.same(refused, problems())
+    begin(2, "next") -- in the same fiber
+    assert.same(refused, seen)
+    assert.same({ "S\xc0", "S\xc0" }, said)
+  end)
 end)
 
 describe("Kin", function()
