@@ -15,6 +15,8 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local graph = require("taskengine.canvas.graph")
 local options = require("taskengine.options")
+local send = require("taskengine.canvas.send")
+local stored = require("taskengine.canvas.stored")
 
 local canvas = {}
 
@@ -370,7 +372,7 @@ end
 -- @raise TaskError of kind CannotTravel, TooLarge, BrokerUnavailable,
 -- NotRegistered; an error when what it is made of does not fit together
 function Canvas:apply_async(args, opts)
-  return require("taskengine.canvas.send").send(self, args, opts)
+  return send.send(self, args, opts)
 end
 
 --- Sends it to the workers.
@@ -401,7 +403,7 @@ end
 -- canvas of that again.
 -- @treturn table
 function Canvas:to_table()
-  return require("taskengine.canvas.stored").write(self)
+  return stored.write(self)
 end
 
 local function count_of(self)

@@ -11,6 +11,7 @@ local canonical = require("taskengine.canonical")
 local canvas = require("taskengine.canvas")
 local core = require("taskengine.core")
 local inputs = require("taskengine.inputs")
+local send = require("taskengine.canvas.send")
 
 local grow = {}
 
@@ -38,7 +39,6 @@ function grow.add(self, one)
     caller.raise("add: the task was sent alone; only a member of a group can"
       .. " add to it")
   end
-  local send = require("taskengine.canvas.send")
   local id, added = task.envelope:sub(1, ID_BYTES), rawget(self, "_added") or {}
   local digest
   local r = send.beside(one, task.app, id, function()

@@ -7,6 +7,8 @@
 local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
 local canvas = require("taskengine.canvas")
+local scheduler = require("taskengine.scheduler")
+local send = require("taskengine.canvas.send")
 local verdict = require("taskengine.verdict")
 
 local replace = {}
@@ -21,8 +23,11 @@ function replace.with(self, one)
   if not task then
     caller.raise("replace: the task was called as a function; only one that a"
       .. " worker runs can be replaced")
+  elseif not scheduler.current().is_main then
+    -- What is sent would run though nobody hands its error on to the task.
+    caller.raise("replace: only the task's own function can ask for that, not"
+      .. " one that it has spawned")
   end
-  local send = require("taskengine.canvas.send")
   error(verdict.new {
     delegate = send.in_place_of(one, task.app, task.envelope:sub(1, 20)),
   }, 0)

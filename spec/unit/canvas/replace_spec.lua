@@ -81,7 +81,7 @@ describe("A task that is replaced", function()
     assert.equal(3, site:count("add"))
   end)
 
-  it("is refused what is no canvas, and where it does not run", function()
+  it("is refused what is no canvas, and one of another app", function()
     local other = te.app("other"):task("far", function() end)
     local problems = {}
     local try = site.app:task("try", { bind = true }, function(self, n)
@@ -96,6 +96,22 @@ describe("A task that is replaced", function()
         .. " add; a call of it is written add:s(...)",
       "replace: what stands in for a task of app spec is of app other",
     }, problems)
+  end)
+
+  it("is not replaced by a function that it has spawned", function()
+    local problem
+    site.app:task("try", { bind = true }, function(self)
+      local ok
+      ok, problem = te.spawn(self.replace, self, add:s(1, 1)):wait()
+      return ok
+    end)
+    assert.is_false(site.app.tasks.try:delay():get(SOON))
+    assert.matches("replace: only the task's own function can ask for that, not"
+      .. " one that it has spawned$", tostring(problem))
+    assert.equal(0, site:count("add"))
+  end)
+
+  it("is not replaced where it was called as a function", function()
     assert.error_matches(function()
       replaced_by(function()
         return add:s(1, 1)
