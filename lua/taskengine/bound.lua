@@ -79,7 +79,7 @@ end
 --- Ends this attempt and puts a canvas in the place of the task: its result, or
 -- its failure, becomes that of the task, for whoever waits for it and for what
 -- comes behind it in a workflow. It is not for catching: what it raises has to
--- leave the task.
+-- leave the task. A function that the task has spawned cannot ask for it.
 -- @tparam Canvas one
 -- @raise always; where the task was called as a function, an error that says so
 function Self:replace(one)
@@ -190,7 +190,7 @@ function bound.new(about, args)
     name = task.name,
     args = args,
     headers = extra.h or {},
-    root_id = extra.r or task.id,
+    root_id = task.root_id,
     parent_id = extra.p,
     worker = about.worker,
     _envelope = task.envelope,

@@ -115,61 +115,54 @@ local function values_of(source, node, records, shape, is_stream)
     is_stream)
 end
 
--- With what core.envelope.open says: what the task belongs to.
-local function add_root(flow, id, name, extra, ...)
-  if not id then
-    return nil, name
-  end
-  extra = extra or {}
-  extra.r = extra.r or flow .. FLOW_NUMBER
-  return id, name, extra, ...
-end
+--- What a task takes from others, as its envelope has it.
+-- @table Inputs
+-- @tfield string root the id of its flow
+-- @tfield int node which one of the flow it is
+-- @tfield ?{string,...} records the outcomes, where they came along
+-- @tfield ?boolean is_empty it takes nothing
 
--- With what core.envelope.open says.
-local function put_in_front(self, id, name, extra, ...)
-  local task = id and self.tasks[name]
-  if not task then
-    return id, name, extra, ...
-  end
-  local source = gather.source(self.flow, function()
-    return task.app:_client()
-  end, true)
-  local ok, values = pcall(values_of, source, self.node, self.records,
-    extra and extra.i, task.options.stream)
-  if not ok and errors.is(values) and values.kind == "Forgotten" then
-    return nil, values
-  elseif not ok then
-    error(values, 0)
-  end
-  local own = table.pack(...)
-  table.move(own, 1, own.n, values.n + 1, values)
-  return add_root(self.flow, id, name, extra,
-    table.unpack(values, 1, values.n + own.n))
-end
-
---- Opens the envelope of a node, as core.envelope.open does, with its inputs in
--- front of its arguments. It may wait for Redis.
+--- Opens the envelope of a node.
 -- @tparam string envelope
--- @tparam {[string]=Task,...} tasks by name
--- @return as core.envelope.open; nil and a TaskError of kind Forgotten when a
--- result that it needs is gone
-function inputs.open(envelope, tasks)
+-- @treturn Inputs for @{inputs.read}
+-- @return as core.envelope.open, with its own arguments
+function inputs.open(envelope)
   local queue, name, limit_key, alias = envelope:byte(LENGTHS_AT, NAMES_AT - 1)
   local at = NAMES_AT + queue + name + limit_key + alias
   local flow = envelope:sub(FLOW_AT, FLOW_AT + PRODUCER_BYTES - 1)
+  local self = { root = flow .. FLOW_NUMBER }
   if envelope:sub(at, at + #NONE - 1) == NONE then
-    return add_root(flow, core.envelope.open(envelope, #NONE))
+    self.is_empty = true
+    return self, core.envelope.open(envelope, #NONE)
   end
   local ok, records, behind = pcall(gather.take, envelope, at)
   if not ok then
-    return nil, "its inputs are cut off"
+    return self, nil, "its inputs are cut off"
   end
-  return put_in_front({
-    tasks = tasks,
-    flow = flow,
-    node = string.unpack(">I4", envelope, FLOW_AT + 20),
-    records = records,
-  }, core.envelope.open(envelope, behind - at))
+  self.node = string.unpack(">I4", envelope, FLOW_AT + 20)
+  self.records = records
+  return self, core.envelope.open(envelope, behind - at)
+end
+
+--- Reads what a task takes; it may wait for Redis.
+-- @tparam Inputs self
+-- @tparam App app of the task
+-- @param shape the field `i` of its body: what its inputs form
+-- @tparam ?boolean is_stream those that are one table are streamed
+-- @param ... its own arguments
+-- @return its inputs, and these behind them
+-- @raise TaskError of kind Forgotten when a result that it needs is gone
+function inputs.read(self, app, shape, is_stream, ...)
+  if self.is_empty then
+    return ...
+  end
+  local source = gather.source(self.root, function()
+    return app:_client()
+  end, true)
+  local values = values_of(source, self.node, self.records, shape, is_stream)
+  local own = table.pack(...)
+  table.move(own, 1, own.n, values.n + 1, values)
+  return table.unpack(values, 1, values.n + own.n)
 end
 
 return inputs

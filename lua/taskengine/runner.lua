@@ -200,31 +200,40 @@ local function is_tracked(task, one)
     or byte(task.envelope, FLAGS_AT) & TRACK_STARTED ~= 0
 end
 
--- Its arguments cannot be had: an error of what it takes, or the words of
--- whoever read them.
 local function failed_to_open(why)
-  return record.failure(errors.is(why)
-    and { kind = why.kind, message = why.message }
-    or {
-      kind = "Malformed",
-      message = "its arguments cannot be read: " .. errors.sentence(why),
-    })
+  return record.failure {
+    kind = "Malformed",
+    message = "its arguments cannot be read: " .. errors.sentence(why),
+  }
 end
 
--- With what core.envelope.open says.
-local function execute(self, task, id, name, extra, ...)
-  if not id then
-    return failed_to_open(name)
+-- Its arguments cannot be had. A result that it needs and that is gone does not
+-- come back: it is not run again for that.
+local function conclude_unread(self, task, problem)
+  if type(problem) == "table" and problem.kind == "Forgotten" then
+    return record.failure(problem)
   end
-  local one = self.tasks[name]
-  if not one then
-    return UNKNOWN
+  return conclude_raised(self, task, problem)
+end
+
+-- Calls its function; or why its arguments could not be read.
+local function call(self, task, one, extra, ok, ...)
+  if not ok then
+    return conclude_unread(self, task, (...))
   end
-  if byte(task.envelope, ALIAS_BYTES_AT) > 0 then
-    id = core.envelope.read(task.envelope).alias
+  local run = one.run
+  if extra and over.is(extra.m) then
+    run = over.each(run, extra.m)
   end
-  task.app = one.app
-  task.id, task.name, task.root_id = id, name, extra and extra.r or id
+  if one.options.bind then
+    return conclude(self, task, xpcall(run, describe,
+      self_of(self, task, extra, ...), ...))
+  end
+  return conclude(self, task, xpcall(run, describe, ...))
+end
+
+-- What holds from now on: its policy, its limits, its state.
+local function begin(self, task, one, extra)
   set_policy(self, task, one, extra)
   local soft_ms = soft_limit(self, task, one)
   if soft_ms > 0 then
@@ -237,15 +246,32 @@ local function execute(self, task, id, name, extra, ...)
   if is_tracked(task, one) then
     self.say(task.token, states.STARTED)
   end
-  local run = one.run
-  if extra and over.is(extra.m) then
-    run = over.each(run, extra.m)
+end
+
+-- With what it takes from others in its flow, if it is in one, and with what
+-- core.envelope.open says.
+local function execute(self, task, taken, id, name, extra, ...)
+  if not id then
+    return failed_to_open(name)
   end
-  if one.options.bind then
-    return conclude(self, task, xpcall(run, describe,
-      self_of(self, task, extra, ...), ...))
+  local one = self.tasks[name]
+  if not one then
+    return UNKNOWN
   end
-  return conclude(self, task, xpcall(run, describe, ...))
+  if byte(task.envelope, ALIAS_BYTES_AT) > 0 then
+    id = core.envelope.read(task.envelope).alias
+  end
+  task.app = one.app
+  task.id, task.name = id, name
+  task.root_id = extra and extra.r or taken and taken.root or id
+  begin(self, task, one, extra)
+  if taken then
+    -- A list that is gone through here is read as a whole.
+    local is_stream = one.options.stream and not (extra and extra.m)
+    return call(self, task, one, extra, xpcall(inputs.read, describe, taken,
+      one.app, extra and extra.i, is_stream, ...))
+  end
+  return call(self, task, one, extra, true, ...)
 end
 
 -- Ends a task: it has left its fiber.
@@ -286,9 +312,9 @@ local function run_to_end(self, task)
   local envelope = task.envelope
   local outcome
   if inputs.are_in(envelope) then
-    outcome = execute(self, task, inputs.open(envelope, self.tasks))
+    outcome = execute(self, task, inputs.open(envelope))
   else
-    outcome = execute(self, task, open_envelope(envelope))
+    outcome = execute(self, task, nil, open_envelope(envelope))
   end
   task.is_running = false
   return outcome

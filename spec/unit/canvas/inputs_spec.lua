@@ -44,11 +44,30 @@ describe("taskengine.inputs", function()
     assert.is_false(has_begun)
   end)
 
+  it("does not run that again, which would bring nothing back", function()
+    assert_forgotten(run_without_first(site.app:task("join",
+      { autoretry_for = true, retry_delay = 0 }, print)))
+  end)
+
   it("fails one that reads it while it runs", function()
     assert_forgotten(run_without_first(site.app:task("join",
       { stream = true }, function(parts)
         for _ in parts do -- luacheck: ignore 542
         end
       end)))
+  end)
+
+  it("reads all for a task that is called for each, streamed or not", function()
+    local add = site:tasks()
+    local twice = site.app:task("twice", { stream = true }, function(x)
+      return 2 * x
+    end)
+    local list = {}
+    for i = 1, MEMBERS do
+      list[i] = add:s(i, 0)
+    end
+    local values = (te.group(list) | twice:map())():get { timeout = SOON }
+    assert.same({ 2, 2 * MEMBERS, MEMBERS },
+      { values[1], values[MEMBERS], #values })
   end)
 end)
