@@ -140,6 +140,9 @@ end
 -- @tparam[opt] int|string opts.memory_limit
 -- @tparam[opt] boolean opts.ignore_result these as for
 -- @{taskengine.task.Task:apply_async}
+-- @tparam[opt=false] boolean opts.stream where it takes the results of a group
+-- it gets an iterator over them in place of a table: for i, value in it; `#` is
+-- how many
 -- @tparam[opt=false] boolean opts.track_started its state is STARTED from
 -- when it begins
 -- @tparam[opt=true] boolean opts.acks_late
@@ -298,7 +301,8 @@ end
 -- @tparam[opt] table args
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
 -- @treturn Canvas
--- @raise when that is none
+-- @raise when that is none. Sending it raises a TaskError of kind NotRegistered
+-- when workers serve its queue and none knows the task
 function App:signature(what, args, opts)
   if type(what) == "table" then
     return stored.read(maker(self), what):clone(args, opts)

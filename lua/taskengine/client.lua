@@ -122,7 +122,7 @@ end
 -- @tparam {table,...} list
 -- @tparam ?table extra
 -- @treturn {table,...} parts of the list: `from`, `to`, and the `id` of the
--- first task
+-- first task; `ids` where those of the others do not follow from that
 -- @raise TaskError as for @{Client:send}; its fields `accepted` and `unknown`
 -- list the parts that were accepted, and that may have been
 function Client:send_many(message, list, extra)
