@@ -397,6 +397,7 @@ te.register("leave", function(keys, args)
   end
   forget_worker(P, wid)
   call("UNLINK", P .. "cr:" .. wid)
+  te.go_on_with_flows(P)
   return 1
 end)
 
@@ -461,6 +462,7 @@ te.register("reap", function(keys, args)
   te.ring_all(P, counts)
   local order = in_order(fields_of(P, wid))
   forget_worker(P, wid)
+  te.pass_flows_on(P)
   for i = 1, #order do
     local env, request = take(state, order[i].field)
     if not env then

@@ -7,27 +7,34 @@ local SLACK_MS = 3600 * 1000
 -- More go than come, however many do.
 local DROPPED_WITH_EACH = 2
 
+-- An outcome's time to live takes Redis less than other steps.
+local EXPIRY_STEPS = 0.25
+
 -- All nodes have ended: from now on, and not before, the flow expires; or when
--- the one that holds it has ended, too.
+-- the one that holds it has ended, too. Its outcomes first, then what it holds,
+-- in portions; itself when that is done: until then it tells what there is.
 function te.set_flow_end(f)
-  local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
-  call("SREM", P .. "gc", f.producer)
-  if f.held then
-    return
+  call("SREM", f.P .. "gc", f.producer)
+  if not f.held then
+    te.add_flow_work(f.producer, "c", 0, 0)
   end
-  local keys = te.flow_keys(P, f.producer)
+end
+
+-- Whether it has ended and nothing holds it, still.
+function te.may_expire(f)
+  return f.state == "done" and not f.held
+end
+
+function te.expire_flow(f)
+  local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
+  local keys, now = te.flow_keys(P, f.producer), te.moment or te.now()
   for k = 1, #keys do
     call("PEXPIRE", keys[k], te.text(ttl_ms + SLACK_MS))
   end
   call("PEXPIRE", P .. "i:" .. f.producer,
     te.text(math.max(ttl_ms, te.KEPT_MS)))
-  call("ZADD", P .. "gx", te.text((te.moment or te.now()) + ttl_ms),
-    f.producer)
-  te.drop_flows(P, te.moment or te.now(), DROPPED_WITH_EACH)
-  te.add_flow_work(f.producer, "c", 0, 0)
-  if f.holds then
-    te.add_flow_work(f.producer, "h", 0, 0)
-  end
+  call("ZADD", P .. "gx", te.text(now + ttl_ms), f.producer)
+  te.drop_flows(P, now, DROPPED_WITH_EACH)
 end
 
 -- It has no end again.
@@ -47,7 +54,7 @@ end
 -- Outcomes of the nodes from a on are kept as long as the flow's; if that has
 -- not come to have no end again.
 function te.FLOW_WORK.c(f, item)
-  if f.held or f.state ~= "done" then
+  if not te.may_expire(f) then
     return true
   end
   local ttl_ms = te.text(f.ttl_s * 1000)
@@ -56,9 +63,14 @@ function te.FLOW_WORK.c(f, item)
       item.a = i
       return false
     end
-    te.steps = te.steps - 1
+    te.steps = te.steps - EXPIRY_STEPS
     local key = f.P .. "v:" .. sub(te.node_id(f.producer, i), 1, 19)
     call("PEXPIRE", key, ttl_ms)
+  end
+  if f.holds then
+    te.add_flow_work(f.producer, "h", 0, 0)
+  else
+    te.expire_flow(f)
   end
   return true
 end

@@ -69,13 +69,13 @@ local function each_held(f, item, visit)
   return false
 end
 
--- It has ended: what it holds may end, too. Here as below: unless it is not so
--- any more, when the work is come to.
+-- It has ended: what it holds may end, too, and then it may go itself. Here as
+-- below: unless it is not so any more, when the work is come to.
 function te.FLOW_WORK.h(f, item)
-  if f.held or f.state ~= "done" then
+  if not te.may_expire(f) then
     return true
   end
-  return each_held(f, item, function(other)
+  local is_over = each_held(f, item, function(other)
     other.held = nil
     call("HDEL", f.P .. "g:" .. other.producer, "held")
     keep_at_least(other, f.ttl_s)
@@ -83,11 +83,15 @@ function te.FLOW_WORK.h(f, item)
       te.set_flow_end(other)
     end
   end)
+  if is_over then
+    te.expire_flow(f)
+  end
+  return is_over
 end
 
 -- It goes on, or is held, having ended before.
 function te.FLOW_WORK.u(f, item)
-  if f.state == "done" and not f.held then
+  if te.may_expire(f) then
     return true
   end
   return each_held(f, item, hold)

@@ -56,7 +56,7 @@ local function put_off(P, item, command)
 end
 
 -- Does what is to be done now. What is too much for this call is left for
--- others, of whom one is woken.
+-- others, of whom some are woken.
 local function run(P)
   local work, at = te.work, 1
   while work[at] and te.steps > 0 and carry_out(P, work[at]) do
@@ -71,17 +71,25 @@ local function run(P)
   return is_left
 end
 
--- Somebody is to go on with what is left.
-local function wake_one(P)
-  local wid = call("ZRANGE", P .. "w", "-1", "-1")[1] -- the last heard of
-  if wid then
-    call("RPUSH", P .. "b:" .. wid, "")
+-- Somebody is to go on with what is left: the last who were heard of, two of
+-- them, because one may have died since.
+local function wake_others(P)
+  local wids = call("ZRANGE", P .. "w", "-2", "-1")
+  for k = 1, #wids do
+    call("RPUSH", P .. "b:" .. wids[k], "")
+  end
+end
+
+-- The one that was to go on is gone.
+function te.pass_flows_on(P)
+  if call("EXISTS", P .. "gq") == 1 then
+    wake_others(P)
   end
 end
 
 function te.advance_flows(P)
   if te.work[1] and run(P) then
-    wake_one(P)
+    wake_others(P)
   end
   te.send_released(P)
 end
@@ -110,9 +118,10 @@ function te.continue_flows(P)
   return call("EXISTS", gq) == 1
 end
 
--- The same for what a client has set off: at once, where that is enough.
+-- The same for what a client has set off, or as the last that a worker does: at
+-- once, where that is enough.
 function te.go_on_with_flows(P)
   if te.continue_flows(P) then
-    wake_one(P)
+    wake_others(P)
   end
 end

@@ -1,0 +1,54 @@
+-- Who goes on with what a call has left to be done for flows.
+
+local flow_plan = require("spec.support.flow_plan")
+local shard = require("spec.support.shard")
+
+local A <const>, B <const>, C <const> =
+  "workerAAAAAA", "workerBBBBBB", "workerCCCCCC"
+
+describe("Work that a call has left for others", function()
+  local s
+
+  before_each(function()
+    s = shard.new(1, { flow_steps_max = 2 })
+    for _, wid in ipairs { A, B, C } do
+      s:advance(1)
+      s:register(wid)
+    end
+    local plan = flow_plan.new("flow")
+    for _ = 1, 10 do
+      plan:node {}
+    end
+    assert.equal(0, plan:send(s)[2])
+    assert.equal(1, s:redis("EXISTS", "gq"))
+  end)
+
+  it("wakes the two workers that were last heard of", function()
+    assert.same({ {}, { "" }, { "" } },
+      { s:heard("b:" .. A), s:heard("b:" .. B), s:heard("b:" .. C) })
+  end)
+
+  it("wakes others when one of these is gone", function()
+    s:heard("b:" .. B)
+    s:call("reap", C, 1, "F\x80", "-")
+    assert.same({ { "" }, { "" } }, { s:heard("b:" .. A), s:heard("b:" .. B) })
+  end)
+
+  it("wakes others when one of these leaves, who does a part", function()
+    s:heard("b:" .. B)
+    local before = #s:ready("default")
+    assert.equal(1, s:call("leave", C))
+    assert.is_true(#s:ready("default") > before)
+    assert.same({ { "" }, { "" } }, { s:heard("b:" .. A), s:heard("b:" .. B) })
+  end)
+
+  it("is all done by the one that is there", function()
+    local calls = 0
+    while s:redis("EXISTS", "gq") == 1 do
+      calls = calls + 1
+      assert.is_true(calls <= 50)
+      s:call("promote", 1)
+    end
+    assert.equal(10, #s:ready("default"))
+  end)
+end)
