@@ -375,7 +375,8 @@ function App:revoke(ids, opts)
 end
 
 --- A flow that was sent by whomever.
--- @tparam string id its id, or that of any task in it
+-- @tparam string id its id, or that of any task in it. Redis is asked when the
+-- flow is: nothing is known of the flow of a task that was sent alone
 -- @treturn Flow see @{taskengine.canvas.handle}
 function App:flow(id)
   if type(id) ~= "string" or not core.envelope.seq(id) then

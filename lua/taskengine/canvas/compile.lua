@@ -192,19 +192,22 @@ local function build_flow(self, one, feed, front, options)
   front, options = join(front, one.front), merge(options, one.options)
   feed = spread(self, feed, #one.nodes)
   local outlets, names, nodes, list = {}, {}, {}, {}
+  local path = self.path
   for _, node in ipairs(one.nodes) do
     local is_first = #node.after == 0
+    self.path = path .. node.name .. "."
     local outlet = compile_part(self, node.canvas,
       is_first and feed or not is_first and feed_of(node, outlets) or nil,
       is_first and front or nil,
       is_first and options or behind_first(options))
     outlets[node.name] = self.plan:seal(outlet)
     nodes[node.name] = outlets[node.name].first
-    self.label(node.name, nodes[node.name])
+    self.labels[nodes[node.name]] = path .. node.name
     if node.is_sink then
       names[#names + 1] = node.name
     end
   end
+  self.path = path
   table.sort(names)
   for i, name in ipairs(names) do
     list[i] = nodes[name]
@@ -216,13 +219,6 @@ end
 
 build.task, build.chain, build.group = build_task, build_chain, build_group
 build.chord, build.flow = build_chord, build_flow
-
-local function add_label(self)
-  return function(name, node)
-    self.labels = self.labels or {}
-    self.labels[node] = self.labels[node] or name
-  end
-end
 
 -- What the result of the whole is. A flow's sinks are asked for one by one.
 local function add_result(self, one, outlet)
@@ -259,13 +255,13 @@ end
 -- there
 -- @treturn Plan with `app`; `foreign`, the names of tasks that are not defined
 -- here, to a set of their queues, or false for none; `labels`, node to the name
--- that a flow has for it; and `result`: `kind` (`one`, `group` or `flow`), its
--- `node`, the `outlet` with the members, their `names`, and of all nodes of a
--- flow name to node (`nodes`)
+-- that a flow has for it, behind that of the node in which the flow is and a
+-- dot; and `result`: `kind` (`one`, `group` or `flow`), its `node`, the
+-- `outlet` with the members, their `names`, and of all nodes of a flow name to
+-- node (`nodes`)
 -- @raise at the line of the caller's program when the parts do not fit
 function compile.plan(one, opts)
-  local self = { plan = plan.new(), depth = 0 }
-  self.label = add_label(self)
+  local self = { plan = plan.new(), depth = 0, labels = {}, path = "" }
   local outlet = compile_part(self, one)
   if opts and opts.delivers then
     outlet = self.plan:seal(outlet)
@@ -274,7 +270,8 @@ function compile.plan(one, opts)
     join_all(self, one, outlet)
   end
   add_result(self, one, outlet)
-  self.plan.app, self.plan.labels = self.app, self.labels
+  self.plan.app = self.app
+  self.plan.labels = next(self.labels) and self.labels or nil
   self.plan.foreign = self.foreign
   return self.plan
 end

@@ -50,11 +50,23 @@ local function state_of(word, sealed)
     or word == "done" and "done" or "running"
 end
 
+-- Node to name, as the sender noted it.
+local function read_labels(bytes, nodes)
+  local given, labels = core.codec.decode(bytes or ""), {}
+  for node, label in pairs(type(given) == "table" and given or {}) do
+    if math.type(node) == "integer" and node >= 1 and node <= nodes
+      and type(label) == "string" then
+      labels[node] = label
+    end
+  end
+  return labels
+end
+
 --- The flow itself.
 -- @treturn ?table nil when nothing is known of it; `nodes`, how many it has;
 -- `left`, how many have not ended; `state`: incomplete (not all of it was
 -- sent), running, done or revoked; `name`, which may be empty; `age` in
--- seconds; `labels`, node to name, as bytes
+-- seconds; `labels`, node to name
 -- @raise TaskError of kind BrokerUnavailable
 function Look:head()
   local now, made, nodes, left, sealed, state, name, _, labels =
@@ -65,7 +77,7 @@ function Look:head()
     state = state_of(state, sealed),
     name = name,
     age = (now - made) / 1000,
-    labels = labels or "",
+    labels = read_labels(labels, nodes),
   }
 end
 

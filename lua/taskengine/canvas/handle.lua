@@ -6,6 +6,7 @@ local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local flow_look = require("taskengine.canvas.flow_look")
 local revoke = require("taskengine.revoke")
+local suggest = require("taskengine.suggest")
 
 local handle = {}
 
@@ -48,7 +49,7 @@ local function raise_gone(self)
     kind = "Forgotten",
     id = self.id,
     message = "nothing is known of this flow: it has expired, or was never"
-      .. " sent",
+      .. " sent, or the id is that of a task in none",
   })
 end
 
@@ -126,6 +127,34 @@ end
 -- @treturn string
 function Flow:node_id(node)
   return core.envelope.id(self.producer, self.base + node)
+end
+
+--- The result of a node of @{taskengine.canvas.flow}, also in another program
+-- than the one that has sent it.
+-- @tparam string name; of a node in a flow that is itself a node: both names,
+-- with a dot between
+-- @treturn Result
+-- @raise when no node has that name, or several have; TaskError of kind
+-- BrokerUnavailable, Forgotten
+function Flow:node(name)
+  local head = flow_look.new(self.client, self.id):head() or raise_gone(self)
+  local nodes, names = {}, {}
+  for node, label in pairs(head.labels) do
+    names[#names + 1] = label
+    if label == name then
+      nodes[#nodes + 1] = node
+    end
+  end
+  if #nodes == 0 then
+    table.sort(names)
+    caller.raise(("node: the flow has no node '%s'%s"):format(tostring(name),
+      suggest.hint(tostring(name), names)))
+  elseif #nodes > 1 then
+    caller.raise(("node: %d nodes are called '%s'; app:result takes the id of"
+      .. " one, which taskengine flow --json shows"):format(#nodes, name))
+  end
+  local id = core.envelope.id(self.producer, nodes[1])
+  return require("taskengine.result").new(self.client, id)
 end
 
 --- For people.

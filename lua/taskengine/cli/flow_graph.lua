@@ -3,7 +3,6 @@
 -- What comes out of Redis is checked: a node's number has to be one.
 -- @module taskengine.cli.flow_graph
 
-local core = require("taskengine.core")
 local flow_look = require("taskengine.canvas.flow_look")
 
 local flow_graph = {}
@@ -81,15 +80,6 @@ local function read_records(look, graph)
   end
 end
 
-local function add_labels(graph, bytes)
-  local labels = bytes ~= "" and core.codec.decode(bytes)
-  for i, label in pairs(type(labels) == "table" and labels or {}) do
-    if graph.nodes[i] and type(label) == "string" then
-      graph.nodes[i].label = label
-    end
-  end
-end
-
 --- Reads a flow.
 -- @tparam Client way
 -- @tparam string id its id, or that of any of its nodes
@@ -116,7 +106,9 @@ function flow_graph.read(way, id)
     read_cell(graph.nodes[i], look:cell(i))
   end
   read_records(look, graph)
-  add_labels(graph, head.labels)
+  for i, label in pairs(head.labels) do
+    graph.nodes[i].label = label
+  end
   return graph
 end
 

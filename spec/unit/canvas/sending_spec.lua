@@ -1,4 +1,6 @@
 local canvas_site = require("spec.support.canvas_site")
+local core = require("taskengine.core")
+local misuse = require("spec.support.misuse")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -353,6 +355,40 @@ describe("A canvas that is sent", function()
     assert.error_matches(function()
       site.app:flow("mine")
     end, "flow: an id of the engine's expected, got \"mine\"", 1, true)
+  end)
+
+  it("is found again by the names of its nodes", function()
+    local inner = te.flow { nodes = { a = { add:s(3) } } }
+    local r = te.flow {
+      nodes = { a = { add:s(1, 2) }, b = { inner, after = { "a" } } },
+    }()
+    r:get(SOON)
+    local flow = site.app:flow(r.id)
+    assert.equal(3, flow:node("a"):get(SOON))
+    assert.equal(6, flow:node("b.a"):get(SOON))
+    assert.same({ a = 6 }, flow:node("b"):get(SOON))
+    assert.equal("node: the flow has no node 'b.b' (did you mean 'b.a'?)",
+      misuse(flow.node, flow, "b.b"))
+    flow = te.group { inner, inner }(1).flow
+    assert.equal("node: 2 nodes are called 'a'; app:result takes the id of one,"
+      .. " which taskengine flow --json shows", misuse(flow.node, flow, "a"))
+  end)
+
+  it("heeds no names that are none", function()
+    local r = te.flow { nodes = { a = { add:s(1, 2) } } }()
+    local labels = { [0] = "a", [1] = 7, [1.5] = "a", [2] = "a", x = "a" }
+    for _, bytes in ipairs { core.codec.encode(labels, "x"), "\255", "" } do
+      site.shard:redis("HSET", "g:" .. r.id:sub(1, 12), "x", bytes)
+      assert.equal("node: the flow has no node 'a'",
+        misuse(r.flow.node, r.flow, "a"))
+    end
+  end)
+
+  it("is not found by a task that was sent alone", function()
+    local flow = site.app:flow(add:delay(1, 1).id)
+    assert.matches("^Forgotten: .* or the id is that of a task in none ",
+      misuse(flow.node, flow, "a"))
+    assert.is_false(flow:revoke())
   end)
 
   it("forgets", function()
