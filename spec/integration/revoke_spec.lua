@@ -48,9 +48,8 @@ describe("Revoking", function()
       start("-P", "1")
       local r = begin("asks")
       assert.same({ true, "asked" }, { r:revoke() })
-      local found = r:get { timeout = SLACK_S }
-      assert.is_true(found.still)
-      assert.is_true(found.heard == nil or found.heard == "Revoked")
+      assert.same({ false, "Revoked", true }, r:get { timeout = SLACK_S })
+      assert.equal("SUCCESS", r:state())
     end)
 
     it("lets it catch the error, tidy up and return", function()

@@ -1,5 +1,6 @@
 local core = require("taskengine.core")
 local idle_loop = require("spec.support.idle_loop")
+local limits = require("taskengine.limits")
 local message = require("taskengine.message")
 local record = require("taskengine.record")
 local runner = require("taskengine.runner")
@@ -122,6 +123,21 @@ describe("A task that is revoked while it runs", function()
       return { self:cancelled(), kept:cancelled() }
     end)
     assert.same({ false, false }, outcome_of(begin("next")).value)
+  end)
+
+  it("knows it as soon as its process does", function()
+    local is_asked = limits.is_asked
+    finally(function()
+      limits.is_asked = is_asked
+    end)
+    app:task("look", { bind = true }, function(self)
+      local before = self:cancelled()
+      limits.is_asked = function(which)
+        return which == token
+      end
+      return { before, self:cancelled() }
+    end)
+    assert.same({ false, true }, outcome_of(begin("look")).value)
   end)
 
   it("is not asked where it was called as a function", function()
