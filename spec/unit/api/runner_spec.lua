@@ -6,7 +6,9 @@ local scheduler = require("taskengine.scheduler")
 local slot = require("taskengine.slot")
 local spawn = require("taskengine.spawn")
 local te = require("taskengine")
-local wait_until = require("spec.support.wait").wait_until
+local wait = require("spec.support.wait")
+
+local wait_until, wait_until_idle = wait.wait_until, wait.wait_until_idle
 
 local ID <const> = "Producer0001" .. "00000001"
 local SETTINGS <const> = { result_expires = 60, serializer = "msgpack" }
@@ -311,14 +313,14 @@ describe("taskengine.runner", function()
         local _ <close> = setmetatable({}, { __close = function()
           closed = true
         end })
-        te.sleep(0.005)
+        te.sleep(100)
         went_on = true
       end)
       local which = begin("nap")
       running:cancel(which)
       assert.equal("TimeLimitExceeded", outcome_of(which).error.kind)
       assert.is_true(closed)
-      te.sleep(0.01)
+      wait_until_idle()
       assert.is_nil(went_on)
       running:cancel(which) -- it has ended: nothing happens
     end)
@@ -329,7 +331,7 @@ describe("taskengine.runner", function()
       local went_on, begun
       app:task("leave", function()
         te.spawn(function()
-          te.sleep(0.005)
+          te.sleep(100)
           went_on = true
         end)
         te.spawn(function()
@@ -338,7 +340,7 @@ describe("taskengine.runner", function()
         return "left"
       end)
       assert.equal("left", run("leave").value)
-      te.sleep(0.01)
+      wait_until_idle()
       assert.is_nil(went_on)
       assert.is_nil(begun)
     end)
@@ -367,7 +369,7 @@ describe("taskengine.runner", function()
           for i = 1, 3 do
             kept[i] = spawn_failure("unseen " .. i)
           end
-          te.sleep(0.002)
+          te.sleep(0)
           collectgarbage()
           assert(#told == 0 and #kept == 3)
           return "done"
@@ -387,7 +389,7 @@ describe("taskengine.runner", function()
         local in_task
         app:task("forgetful", function()
           spawn_failure("dropped")
-          te.sleep(0.002)
+          te.sleep(0)
           collectgarbage()
           collectgarbage()
           in_task = #told
@@ -399,7 +401,7 @@ describe("taskengine.runner", function()
       it("keeps silent of what was asked for, however late", function()
         app:task("careful", function()
           local got, waited = spawn_failure("one"), spawn_failure("two")
-          te.sleep(0.002)
+          te.sleep(0)
           assert(not pcall(got.get, got))
           assert(waited:wait() == false)
         end)
@@ -428,7 +430,7 @@ describe("taskengine.runner", function()
           scheduler.await("x", function() end)
         end)
         local which = begin("slow")
-        te.sleep(0.002)
+        te.sleep(0)
         assert.same({}, told)
         running:cancel(which)
         assert.equal(1, #told)

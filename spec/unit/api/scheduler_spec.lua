@@ -372,7 +372,7 @@ describe("te.spawn", function()
       local function boom() error("unseen") end
       te.spawn(boom)
       local asked = te.spawn(boom)
-      te.sleep(0.01)
+      te.sleep(0)
       assert(not asked:wait())
     ]] }
     local _, err, code = script.run(folder.dir, "main.lua")
