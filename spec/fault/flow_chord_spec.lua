@@ -2,6 +2,8 @@
 -- die, with members that fail, nested, empty.
 
 local chaos = require("spec.support.chaos")
+local core = require("taskengine.core")
+local envelope = require("spec.support.envelope")
 local files = require("spec.support.files")
 local flow_watch = require("spec.support.flow_watch")
 local te = require("taskengine")
@@ -9,6 +11,7 @@ local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
 local MEMBERS <const> = chaos.size(2000, 100000)
+local EACH <const> = chaos.size(100, 1000) -- of them, in one hand
 local CHORDS <const>, CHORD_MEMBERS <const> = chaos.size(20, 1000), 100
 local MEMBER_S <const> = chaos.size(0.01, 0.001)
 local LIMIT <const> = { timeout = chaos.size(120, 1800) }
@@ -52,6 +55,60 @@ describe("A large chord", function()
     assert_counted(run, MEMBERS + 1)
     local found = run:report("F19", 0, flow_watch.slowest(run.site))
     assert.same({ 0, 0, 0 }, { found.lost, found.twice, found.unexpected })
+    assert.equal(1, callbacks(run))
+    assert.equal(0, run:stop().code)
+  end)
+
+  -- Workers that are given all members, and are thought dead at once: what
+  -- each has, in its words. All members are there already.
+  local function give_away(run)
+    local hands, site, given = {}, run.site, 0
+    while given < MEMBERS do
+      local wid, fields = ("dead%08d"):format(#hands + 1), {}
+      site:fcall("register", wid, 600000, "", "default")
+      while #fields < math.min(EACH, MEMBERS - given) do
+        local reply = site:fcall("fetch", wid, 1, EACH - #fields, 1, 0,
+          "default")
+        for i = 3, #reply do
+          fields[#fields + 1] = envelope.field(reply[i], 1)
+        end
+      end
+      hands[#hands + 1], given = { wid = wid, fields = fields }, given + #fields
+    end
+    return hands
+  end
+
+  -- They come back, and each says of what it had that it has ended. Nothing of
+  -- it is its own any more.
+  local function come_back(run, hands)
+    local site, wrong = run.site, "S" .. core.codec.encode(0)
+    for _, hand in ipairs(hands) do
+      wait_until(function()
+        return site:key("EXISTS", "f:" .. hand.wid) == 0
+      end, LIMIT.timeout, "another that takes what a dead one had")
+      local told = {}
+      for _, field in ipairs(hand.fields) do
+        table.move({ "o", field, wrong }, 1, 3, #told + 1, told)
+      end
+      site:fcall("register", hand.wid, 600000, "", "default")
+      assert.same({ 0 }, site:fcall("finish", hand.wid, 600000,
+        table.unpack(told)))
+      site:fcall("leave", hand.wid)
+    end
+  end
+
+  it("does so when each member is delivered twice, and ends twice", function()
+    local run <close> = chaos.run { concurrency = 10 }
+    run.sent = MEMBERS
+    local r = chord_of(run, MEMBERS, 0)()
+    local hands = give_away(run)
+    run:start()
+    come_back(run, hands)
+    assert.equal(MEMBERS, r:get(LIMIT))
+    assert_counted(run, MEMBERS + 1)
+    local found = run:report("F19, twice", 0)
+    assert.same({ 0, 0, 0 }, { found.lost, found.twice, found.unexpected })
+    assert.equal(MEMBERS, run.site:count("lost"))
     assert.equal(1, callbacks(run))
     assert.equal(0, run:stop().code)
   end)

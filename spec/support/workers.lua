@@ -173,6 +173,14 @@ function Site:key(command, key, ...)
   return self:call(command, workers.PREFIX .. key, ...)
 end
 
+--- Calls a function of the library.
+-- @tparam string name without its prefix
+-- @param ... arguments
+-- @return the reply
+function Site:fcall(name, ...)
+  return self:call("FCALL", "te1_" .. name, 1, workers.PREFIX, ...)
+end
+
 --- The commands that Redis has done so far, alone or in functions.
 -- @treturn int without the calls of functions, and of this one
 function Site:commands()
