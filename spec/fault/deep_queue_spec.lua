@@ -54,7 +54,7 @@ describe("Very much at a time", function()
   end
 
   local function fcall(name, ...)
-    return run.site:call("FCALL", "te1_" .. name, 1, "te:{default.0}:", ...)
+    return run.site:fcall(name, ...)
   end
 
   -- Milliseconds of a processor that Redis has used, in its main thread.

@@ -39,8 +39,7 @@ describe("A call for a large flow", function()
   end
 
   local function fcall(name, ...)
-    return measure("te1_" .. name, site.call, site, "FCALL", "te1_" .. name, 1,
-      workers.PREFIX, ...)
+    return measure("te1_" .. name, site.fcall, site, name, ...)
   end
 
   before_each(function()

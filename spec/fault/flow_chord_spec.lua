@@ -64,13 +64,14 @@ describe("A large chord", function()
   local function give_away(run)
     local hands, site, given = {}, run.site, 0
     while given < MEMBERS do
-      local wid, fields = ("dead%08d"):format(#hands + 1), {}
+      local wid, fields, number = ("dead%08d"):format(#hands + 1), {}, 0
       site:fcall("register", wid, 600000, "", "default")
       while #fields < math.min(EACH, MEMBERS - given) do
-        local reply = site:fcall("fetch", wid, 1, EACH - #fields, 1, 0,
+        number = number + 1
+        local reply = site:fcall("fetch", wid, 1, EACH - #fields, number, 0,
           "default")
         for i = 3, #reply do
-          fields[#fields + 1] = envelope.field(reply[i], 1)
+          fields[#fields + 1] = envelope.field(reply[i], number)
         end
       end
       hands[#hands + 1], given = { wid = wid, fields = fields }, given + #fields

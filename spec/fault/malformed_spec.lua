@@ -78,7 +78,7 @@ describe("Redis with what is no task among the tasks", function()
   end)
 
   local function fcall(name, ...)
-    return run.site:call("FCALL", "te1_" .. name, 1, workers.PREFIX, ...)
+    return run.site:fcall(name, ...)
   end
 
   -- Among those that wait for their turn.

@@ -52,85 +52,63 @@ describe("A worker whose Redis tells it nonsense", function()
       { env = { TASKENGINE_LEASE = tostring(LEASE_S) } })
   end
 
-  it("about another's lease waits, and asks no more often", function()
+  -- Tells a worker all that until it has called a function so often, and stops
+  -- it. Returns how often it called each, and how it ended.
+  local function tell(changes, name, count)
     local called = {}
-    local told = integers(math.mininteger, 0, 0, math.maxinteger, OTHER,
-      0)
-    local server <close> = listen({
-      te1_register = told,
-      te1_heartbeat = told,
-    }, called)
+    local server <close> = listen(changes, called)
     local place <close> = program.place { broker = server.url }
     local worker = start(place)
     wait_until(function()
-      return (called.te1_heartbeat or 0) >= 3
-    end, 20, "heartbeats")
-    assert.is_nil(called.te1_reap)
+      return (called[name] or 0) >= count
+    end, 20, ("%d calls of %s"):format(count, name))
     worker:kill("TERM")
-    assert.equal(0, worker:wait().code)
+    return called, worker:wait()
+  end
+
+  it("about another's lease waits, and asks no more often", function()
+    local told = integers(math.mininteger, 0, 0, math.maxinteger, OTHER,
+      0)
+    local called, ended = tell({
+      te1_register = told,
+      te1_heartbeat = told,
+    }, "te1_heartbeat", 3)
+    assert.is_nil(called.te1_reap)
+    assert.equal(0, ended.code)
   end)
 
   it("about what is due waits, and fetches no more often", function()
-    local called = {}
     local told = integers(math.mininteger, math.maxinteger, 0, 0, "",
       0)
-    local server <close> = listen({
+    local called, ended = tell({
       te1_register = told,
       te1_heartbeat = told,
       te1_fetch = integers(math.mininteger, math.maxinteger),
-    }, called)
-    local place <close> = program.place { broker = server.url }
-    local worker = start(place)
-    wait_until(function()
-      return (called.te1_heartbeat or 0) >= 3
-    end, 20, "heartbeats")
+    }, "te1_heartbeat", 3)
     assert.is_true(called.te1_fetch <= 3)
-    worker:kill("TERM")
-    assert.equal(0, worker:wait().code)
+    assert.equal(0, ended.code)
   end)
 
   it("instead of lists works on", function()
-    local called = {}
-    local server <close> = listen({
+    local _, ended = tell({
       te1_register = "*0\r\n",
       te1_heartbeat = integers("a", "b", "c", "d", 5, "e"),
       te1_fetch = "*2\r\n*0\r\n$-1\r\n",
-    }, called)
-    local place <close> = program.place { broker = server.url }
-    local worker = start(place)
-    wait_until(function()
-      return (called.te1_fetch or 0) >= 1
-    end, 20, "a fetch")
-    worker:kill("TERM")
-    assert.equal(0, worker:wait().code)
+    }, "te1_fetch", 1)
+    assert.equal(0, ended.code)
   end)
 
   it("of requests to end tasks works on", function()
-    local called = {}
     local told = "*7\r\n:1\r\n:0\r\n:0\r\n:0\r\n$0\r\n\r\n:0\r\n"
-    local server <close> = listen({
+    local _, ended = tell({
       te1_heartbeat = told .. "*4\r\n:1\r\n$-1\r\n*0\r\n"
         .. scripted_redis.bulk("c" .. ("x"):rep(24)),
-    }, called)
-    local place <close> = program.place { broker = server.url }
-    local worker = start(place)
-    wait_until(function()
-      return (called.te1_heartbeat or 0) >= 3
-    end, 20, "heartbeats")
-    worker:kill("TERM")
-    assert.equal(0, worker:wait().code)
+    }, "te1_heartbeat", 3)
+    assert.equal(0, ended.code)
   end)
 
   it("of its leaving nothing at all ends in time", function()
-    local called = {}
-    local server <close> = listen({ te1_leave = false }, called)
-    local place <close> = program.place { broker = server.url }
-    local worker = start(place)
-    wait_until(function()
-      return (called.te1_fetch or 0) >= 1
-    end, 20, "a fetch")
-    worker:kill("TERM")
-    local ended = worker:wait()
+    local called, ended = tell({ te1_leave = false }, "te1_fetch", 1)
     assert.equal(1, called.te1_leave)
     assert.same({ 0, 0 }, { ended.code, ended.signal })
     assert.matches("Redis could not be told that this worker has stopped",

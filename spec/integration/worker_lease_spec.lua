@@ -7,8 +7,7 @@ describe("A worker", function()
 
   describe("whose lease is taken from it", function()
     local function reap(wid)
-      return site:call("FCALL", "te1_reap", 1, workers.PREFIX, wid, "1",
-        "F\x80", "-")
+      return site:fcall("reap", wid, "1", "F\x80", "-")
     end
 
     -- What takes the lease away, by name.

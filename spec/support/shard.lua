@@ -61,6 +61,17 @@ function shard.new(seed, limits)
   }, Shard)
 end
 
+--- An empty shard with a worker, which serves `default`, and a client.
+-- @tparam string wid
+-- @treturn Shard
+-- @treturn Producer
+function shard.serving(wid)
+  local self = shard.new()
+  local producer = self:producer("p")
+  self:register(wid)
+  return self, producer
+end
+
 --- Calls a function of the library.
 -- @tparam string name without its prefix
 -- @param ... arguments, strings or integers

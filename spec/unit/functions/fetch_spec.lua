@@ -7,9 +7,7 @@ describe("te1_fetch", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   describe("hands out", function()

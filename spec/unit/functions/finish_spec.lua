@@ -9,9 +9,7 @@ describe("te1_finish", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   -- One task in flight at A: its id and field.

@@ -12,9 +12,7 @@ describe("A member of a group", function()
   local s, plan
 
   before_each(function()
-    s = shard.new()
-    s:register(A)
-    plan = flow_plan.new("flow")
+    s, plan = shard.serving(A), flow_plan.new("flow")
   end)
 
   local function addition(...)

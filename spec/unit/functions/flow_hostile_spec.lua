@@ -18,9 +18,7 @@ describe("The functions of flows", function()
 
   -- A flow that runs, and calls of its functions that are as they must be.
   local function begin()
-    s = shard.new()
-    s:register(A)
-    plan = flow_plan.new("flow")
+    s, plan = shard.serving(A), flow_plan.new("flow")
     plan:node {}
     plan:node {}
     plan:node { after = { { "f", 1 }, { "f", 2 } }, grows = true }

@@ -9,9 +9,7 @@ describe("A flow that is revoked", function()
   local s, plan
 
   before_each(function()
-    s = shard.new()
-    s:register(A)
-    plan = flow_plan.new("flow")
+    s, plan = shard.serving(A), flow_plan.new("flow")
   end)
 
   local function outcome(i)

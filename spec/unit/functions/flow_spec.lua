@@ -10,9 +10,7 @@ describe("A flow", function()
   local s, plan
 
   before_each(function()
-    s = shard.new()
-    s:register(A)
-    plan = flow_plan.new("flow")
+    s, plan = shard.serving(A), flow_plan.new("flow")
   end)
 
   local function outcome(i)

@@ -10,9 +10,7 @@ describe("Results:", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   local function outcome(id)

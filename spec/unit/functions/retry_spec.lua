@@ -12,9 +12,7 @@ describe("te1_finish of a task that is to run again", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   local function running(parts, opts)

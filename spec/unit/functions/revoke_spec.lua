@@ -9,9 +9,7 @@ describe("Revoking:", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   local function outcome(id)

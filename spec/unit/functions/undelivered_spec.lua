@@ -9,9 +9,7 @@ describe("te1_fetch, instead of handing it out,", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   describe("puts aside", function()

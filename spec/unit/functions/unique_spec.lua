@@ -11,9 +11,7 @@ describe("Of a unique task", function()
   local s, p
 
   before_each(function()
-    s = shard.new()
-    p = s:producer("p")
-    s:register(A)
+    s, p = shard.serving(A)
   end)
 
   local function add(opts, parts)
