@@ -85,6 +85,22 @@ function ShardTransport:restore()
   self.on_gap()
 end
 
+--- Breaks the connection at each of the next calls, for a millisecond.
+-- @tparam ?string name of the function; missing: of any
+-- @tparam {string,...} faults the verdicts on them, the last one first; they
+-- are taken out
+function ShardTransport:break_at(name, faults)
+  function self.decide(called)
+    local fault = (not name or called == name) and table.remove(faults)
+    if fault then
+      loop.timer(1, function()
+        self:restore()
+      end)
+    end
+    return fault or "done"
+  end
+end
+
 local function turn(self)
   local call = table.remove(self.under_way, 1)
   if not call then

@@ -1,7 +1,6 @@
 --- A canvas arrives once, whatever happens on the way.
 
 local canvas_site = require("spec.support.canvas_site")
-local core = require("taskengine.core")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -35,15 +34,7 @@ describe("A canvas on its way", function()
 
   -- Breaks the connection at each of the first calls of te1_flow.
   local function break_at(verdicts)
-    function site.transport.decide(name)
-      local verdict = name == "te1_flow" and table.remove(verdicts) or "done"
-      if verdict ~= "done" then
-        core.loop.timer(1, function()
-          site.transport:restore()
-        end)
-      end
-      return verdict
-    end
+    site.transport:break_at("te1_flow", verdicts)
   end
 
   it("is one call when it is small", function()
