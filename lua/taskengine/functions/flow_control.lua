@@ -19,10 +19,24 @@ function te.is_in_live_flow(P, id)
   return f ~= nil and (f.state ~= "done" or f.held)
 end
 
--- Whether it is a flow that goes on.
+-- Whether it is a flow that goes on, or is not sealed yet.
 local function is_live_flow(P, id)
-  local f = te.sequence(id) == 0 and te.flow(P, sub(id, 1, 12))
+  if te.sequence(id) ~= 0 then
+    return false
+  end
+  local f = te.flow(P, sub(id, 1, 12))
   return f and f.state ~= "done"
+    or not f and call("EXISTS", P .. "g:" .. sub(id, 1, 12)) == 1
+end
+
+-- Whether it is a flow, or a node of one, that has ended.
+function te.has_ended_in_flow(P, id)
+  if te.sequence(id) == 0 then
+    local f = te.flow(P, sub(id, 1, 12))
+    return f ~= nil and f.state == "done"
+  end
+  local f, i = te.flow_of_id(P, id)
+  return f ~= nil and not te.IS_OPEN[te.node_state(f, i)]
 end
 
 function te.waits_in_flow(P, id)

@@ -4,6 +4,10 @@
 -- How long what belongs to a flow stays behind its outcomes, for somebody to
 -- take it away.
 local SLACK_MS = 3600 * 1000
+-- Its producer stays for who did not hear that it was sealed and sends it
+-- again: for a day, the longest that a call may wait for Redis. That there was
+-- such a flow is all that is to be known then.
+local SENT_AGAIN_MS, WAS_SEALED = "86400000", "0"
 -- More go than come, however many do.
 local DROPPED_WITH_EACH = 2
 
@@ -31,8 +35,7 @@ function te.expire_flow(f)
   for k = 1, #keys do
     call("PEXPIRE", keys[k], te.text(ttl_ms + SLACK_MS))
   end
-  call("PEXPIRE", P .. "i:" .. f.producer,
-    te.text(math.max(ttl_ms, te.KEPT_MS)))
+  call("SET", P .. "i:" .. f.producer, WAS_SEALED, "PX", SENT_AGAIN_MS)
   call("ZADD", P .. "gx", te.text(now + ttl_ms), f.producer)
   te.drop_flows(P, now, DROPPED_WITH_EACH)
 end
@@ -44,7 +47,7 @@ function te.persist_flow(f)
   for k = 1, #keys do
     call("PERSIST", keys[k])
   end
-  call("PERSIST", P .. "i:" .. producer)
+  call("SET", P .. "i:" .. producer, te.text(f.n))
   call("ZREM", P .. "gx", producer)
   if f.holds then
     te.add_flow_work(producer, "u", 0, 0)

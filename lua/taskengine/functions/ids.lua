@@ -29,10 +29,25 @@ function te.producer_state(P, producer)
   return tonumber(string.match(v, "^%d+") or 0), sub(v, -1) == "!"
 end
 
--- Whether a task of this id was ever enqueued, as far as is remembered.
+-- Whether it is that of a flow, sealed or not. One that goes on and of which
+-- somebody has deleted all else has a producer without an end.
+local function is_of_flow(P, producer)
+  return call("EXISTS", P .. "g:" .. producer) == 1
+    or call("PTTL", P .. "i:" .. producer) == -1
+end
+
+local function has_given(P, producer, seq, id)
+  if seq == 0 then
+    return is_of_flow(P, producer)
+  end
+  return seq <= te.producer_state(P, producer) or te.flow_of_id(P, id) ~= nil
+end
+
+-- Whether a task of this id was ever enqueued, or there is a flow of this id,
+-- as far as is remembered.
 function te.was_enqueued(P, id)
   local seq = te.sequence(id)
-  return seq ~= nil and seq <= te.producer_state(P, sub(id, 1, 12))
+  return seq ~= nil and has_given(P, sub(id, 1, 12), seq, id)
     or call("HEXISTS", P .. "t", id) == 1
     or call("EXISTS", P .. "u:" .. id) == 1
 end

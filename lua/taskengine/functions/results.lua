@@ -59,10 +59,14 @@ local function is_waiting(P, id)
     or call("HEXISTS", P .. "t", id) == 1 and call("ZSCORE", P .. "z", id)
 end
 
--- Whether a task that was enqueued is nowhere any more. Nobody can tell
--- while there are ready lists, because no task is found in those, nor while
--- there is so much in flight that to look for it would hold Redis up.
+-- Whether a task that was enqueued is nowhere any more. But for what a flow
+-- knows nobody can tell while there are ready lists, because no task is found
+-- in those, nor while there is so much in flight that to look for it would hold
+-- Redis up.
 local function is_gone(P, id, seen)
+  if te.has_ended_in_flow(P, id) then
+    return true
+  end
   if seen.can_tell == nil then
     seen.can_tell = not te.any_ready(P) and te.is_few_in_flight(P, seen)
   end

@@ -67,7 +67,9 @@ end
 -- Where a task is that is not due and has not said that it runs, and at which
 -- worker; an empty place when nobody can tell, nil when it is nowhere.
 function te.place_of(P, id, seen)
-  if te.is_prioritised(P, id) then
+  if te.has_ended_in_flow(P, id) then
+    return nil
+  elseif te.is_prioritised(P, id) then
     return "prioritised"
   elseif te.waits_in_flow(P, id) then
     return "flow"

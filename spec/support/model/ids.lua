@@ -17,7 +17,7 @@ end
 function ids.was_enqueued(self, id)
   local number = envelope.number(id)
   local task = self.tasks[id]
-  return number and number <= ids.producer(self, id:sub(1, 12))
+  return number and number > 0 and number <= ids.producer(self, id:sub(1, 12))
     or task and queues.is_kept_by_id(task)
     or self.dead[id] ~= nil
     or state.kept(self, self.names, id) ~= nil
