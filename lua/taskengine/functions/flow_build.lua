@@ -14,10 +14,29 @@ local function is_template(bytes)
     and string.find(te.queue(env), "^[%w_.:-]+$") ~= nil
 end
 
+-- Whether no entry of kind `e` spans too many nodes to look for the one that
+-- failed. Where numbers are counted from the node both are.
+local function are_inputs(bytes)
+  local size = te.INPUT_BYTES
+  if #bytes == 0 or #bytes % size ~= 0 then
+    return false
+  elseif not string.find(bytes, "e", 1, true) then
+    return true -- as most are
+  end
+  for at = 1, #bytes, size do
+    local first = te.number_at(bytes, at + 2, 4)
+    local count = (te.number_at(bytes, at + 6, 4) - first) % 2 ^ 32 + 1
+    if sub(bytes, at, at) == "e" and count > te.ERRBACK_NODES_MAX then
+      return false
+    end
+  end
+  return true
+end
+
 local IS_SHARED = {
   t = is_template,
   o = function(bytes) return #bytes > 0 and #bytes % te.EDGE_BYTES == 0 end,
-  i = function(bytes) return #bytes > 0 and #bytes % te.INPUT_BYTES == 0 end,
+  i = are_inputs,
 }
 
 local function is_range(low, high, nodes)

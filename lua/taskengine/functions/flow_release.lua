@@ -45,9 +45,14 @@ local function ranges_of(f, i, record)
   return ranges, total
 end
 
--- The first of a range that has failed: what an errback is for.
+-- Nodes that are looked at in a step.
+local LOOKED_AT = 64
+
+-- The first of a range that has failed: what an errback is for. te1_flow lets
+-- none be longer.
 local function failed_one(f, range)
-  local last = math.min(range.last, range.first + GATHERED_MAX)
+  local last = math.min(range.last, range.first + te.ERRBACK_NODES_MAX - 1)
+  te.steps = te.steps - math.floor((last - range.first) / LOOKED_AT)
   for i = range.first, last do
     local state = te.node_state(f, i)
     if state == "f" or state == "n" or state == "R" then
@@ -130,10 +135,11 @@ end
 local function segment_of_one(f, i, kind)
   local id = te.node_id(f.producer, i)
   local record = te.raw_outcome(f.P, id)
-  if not record and not MAY_FAIL[kind] then
+  local is_gone = not record or record == GONE
+  if is_gone and not MAY_FAIL[kind] then
     return nil, id
   end
-  local outcome = te.expanded(f.P, record or GONE .. id)
+  local outcome = te.expanded(f.P, is_gone and GONE .. id or record)
   return #outcome <= INPUTS_BYTES_MAX
     and ONE .. te.bytes4(#outcome) .. outcome or FAR
 end

@@ -91,6 +91,35 @@ describe("A node that takes what somebody has deleted", function()
     end)
   end
 
+  describe("in a flow that is done again, for it was forgotten", function()
+    -- The last of three nodes fails; it takes what the first had, in this way.
+    local function run_again(kind, also)
+      plan:node {}
+      plan:node {}
+      plan:node { after = { { kind, 1 }, { also or "s", 2 } } }
+      plan:send(s)
+      for _, field in ipairs(s:take(A, 2)) do
+        s:finish(A, "o", field, "S\1")
+      end
+      s:finish(A, "o", s:take(A, 1)[1], "F\x80")
+      assert.equal(1, s:call("forget", plan:id(1)))
+      assert.equal("retried", s:call("flow_retry", plan.producer))
+    end
+
+    for also, what in pairs { s = "alone", f = "among others" } do
+      it("fails, " .. what, function()
+        run_again("f", also)
+        assert.same({}, s:fetch(A, 1))
+        assert.equal(gone(1), outcome(3))
+      end)
+
+      it("gets that in place of it over an edge c, " .. what, function()
+        run_again("c", also)
+        assert.equal("-" .. plan:id(1), inputs()[1])
+      end)
+    end
+  end)
+
   it("is told which, where it reads what it takes", function()
     local after = {}
     for i = 1, 130 do

@@ -163,6 +163,41 @@ describe("A flow", function()
     assert.equal("S" .. after_b, outcome(after_b))
   end)
 
+  -- An errback for whichever of so many nodes fails, as one input.
+  local function send_errback(count)
+    local after = {}
+    for i = 1, count do
+      after[i] = { "e", plan:node {} }
+    end
+    plan:node { after = after }
+    local pieces = plan:pieces()
+    for k, piece in ipairs(pieces) do
+      if piece == "i" then
+        pieces[k + 2] = string.pack(">c1BI4I4", "e", 0, 1, count)
+      end
+    end
+    return s:try("flow", plan.producer, 3, count + 1, 60, "", "", "",
+      table.unpack(pieces))
+  end
+
+  it("finds the failure among a thousand that an errback is for", function()
+    send_errback(1000)
+    local field
+    repeat
+      local fields = s:take(A, 1000)
+      field = fields[#fields]
+    until field:sub(1, 20) == plan:id(1000)
+    s:finish(A, "o", field, "F\x80")
+    local e = envelope.read(s:fetch(A, 1)[1])
+    assert.same({ 1001, string.pack(">I4s4", 1, "F\x80") .. "\x91\x90" },
+      { e.node, e.body })
+  end)
+
+  it("takes no errback for more", function()
+    local _, problem = send_errback(1001)
+    assert.matches("not well%-formed", problem)
+  end)
+
   it("gathers what needs no task, and passes over what failed", function()
     local a, b = plan:node {}, plan:node {}
     local all = plan:node { virtual = true, body = "shape",
