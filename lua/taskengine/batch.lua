@@ -5,12 +5,12 @@
 -- @module taskengine.batch
 
 local core = require("taskengine.core")
+local header = require("taskengine.header")
 
 local batch = {}
 
 local TASKS_MAX <const> = 1000
 local BYTES_MAX <const> = 4 * 1024 * 1024
-local ID_BYTES <const> = 20
 
 --- A batch.
 -- @type Batch
@@ -155,7 +155,7 @@ function Batch:renumber(producer, first)
   args[1], args[2], args[3] = producer, first, first + self.count - 1
   each_numbered(self, function(place, index)
     args[place] = core.envelope.id(producer, first + index)
-      .. args[place]:sub(ID_BYTES + 1)
+      .. args[place]:sub(header.ID_BYTES + 1)
   end)
 end
 

@@ -6,11 +6,12 @@
 
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local header = require("taskengine.header")
 local record = require("taskengine.record")
 
 local gather = {}
 
-local PRODUCER_BYTES <const>, ID_BYTES <const> = 12, 20
+local ID_BYTES <const> = header.ID_BYTES
 -- Stands in place of their number when they do not come along.
 local PAGED <const> = 0xffffffff
 -- Outcomes in one call. Redis sends fewer when they are large.
@@ -248,7 +249,7 @@ end
 -- @treturn Source
 function gather.source(id, client, is_for_task)
   return {
-    producer = id:sub(1, PRODUCER_BYTES),
+    producer = header.producer(id),
     client = client,
     is_for_task = is_for_task,
   }

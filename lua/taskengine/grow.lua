@@ -10,12 +10,13 @@ local caller = require("taskengine.caller")
 local canonical = require("taskengine.canonical")
 local canvas = require("taskengine.canvas")
 local core = require("taskengine.core")
+local header = require("taskengine.header")
 local inputs = require("taskengine.inputs")
 local send = require("taskengine.canvas.send")
 
 local grow = {}
 
-local ID_BYTES <const>, DIGEST_BYTES <const> = 20, 16
+local DIGEST_BYTES <const> = 16
 
 local function digest_of(one)
   local bytes = canonical.encode(one:to_table(), math.huge)
@@ -39,7 +40,7 @@ function grow.add(self, one)
     caller.raise("add: the task was sent alone; only a member of a group can"
       .. " add to it")
   end
-  local id, added = task.envelope:sub(1, ID_BYTES), rawget(self, "_added") or {}
+  local id, added = header.id(task.envelope), rawget(self, "_added") or {}
   local digest
   local r = send.beside(one, task.app, id, function()
     digest = digest_of(one) -- it can travel

@@ -8,15 +8,13 @@
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local gather = require("taskengine.gather")
+local header = require("taskengine.header")
 local record = require("taskengine.record")
 
 local inputs = {}
 
--- In the envelope, 1-based.
-local FLOW_AT <const>, LENGTHS_AT <const>, NAMES_AT <const> = 59, 99, 103
-local PRODUCER_BYTES <const> = 12
--- Behind the producer, in the id of the flow itself.
-local FLOW_NUMBER <const> = "00000000"
+local LENGTHS_AT <const>, NAMES_AT <const> = header.LENGTHS_AT, header.NAMES_AT
+local FLOW_AT <const> = header.FLOW_AT
 -- In front of the body of a node that takes nothing: how many inputs.
 local NONE <const> = "\0\0\0\0"
 
@@ -129,8 +127,7 @@ end
 function inputs.open(envelope)
   local queue, name, limit_key, alias = envelope:byte(LENGTHS_AT, NAMES_AT - 1)
   local at = NAMES_AT + queue + name + limit_key + alias
-  local flow = envelope:sub(FLOW_AT, FLOW_AT + PRODUCER_BYTES - 1)
-  local self = { root = flow .. FLOW_NUMBER }
+  local self = { root = envelope:sub(FLOW_AT, FLOW_AT + header.ID_BYTES - 1) }
   if envelope:sub(at, at + #NONE - 1) == NONE then
     self.is_empty = true
     return self, core.envelope.open(envelope, #NONE)
@@ -139,7 +136,7 @@ function inputs.open(envelope)
   if not ok then
     return self, nil, "its inputs are cut off"
   end
-  self.node = string.unpack(">I4", envelope, FLOW_AT + 20)
+  self.node = string.unpack(">I4", envelope, header.NODE_AT)
   self.records = records
   return self, core.envelope.open(envelope, behind - at)
 end

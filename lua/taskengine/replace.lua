@@ -7,6 +7,7 @@
 local attempt = require("taskengine.attempt")
 local caller = require("taskengine.caller")
 local canvas = require("taskengine.canvas")
+local header = require("taskengine.header")
 local scheduler = require("taskengine.scheduler")
 local send = require("taskengine.canvas.send")
 local verdict = require("taskengine.verdict")
@@ -29,7 +30,7 @@ function replace.with(self, one)
       .. " one that it has spawned")
   end
   error(verdict.new {
-    delegate = send.in_place_of(one, task.app, task.envelope:sub(1, 20)),
+    delegate = send.in_place_of(one, task.app, header.id(task.envelope)),
   }, 0)
 end
 

@@ -6,12 +6,12 @@
 
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
+local header = require("taskengine.header")
 local result = require("taskengine.result")
 local revoke = require("taskengine.revoke")
 
 local results = {}
 
-local PRODUCER_BYTES <const> = 12
 
 --- An array of results (@{taskengine.result.Result}): `results[i]`, `#results`
 -- and `ipairs` work.
@@ -77,7 +77,7 @@ local function id_at(inside, i)
     return part.ids[i - part.from + 1]
   end
   local first = core.envelope.seq(part.id)
-  return core.envelope.id(part.id:sub(1, PRODUCER_BYTES),
+  return core.envelope.id(header.producer(part.id),
     first + i - part.from)
 end
 

@@ -10,6 +10,7 @@ local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
 local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
+local header = require("taskengine.header")
 local inputs = require("taskengine.inputs")
 local limits = require("taskengine.limits")
 local over = require("taskengine.over")
@@ -28,11 +29,7 @@ local runner = {}
 local UNKNOWN <const> = "N"
 -- nil as a result.
 local NOTHING <const> = "S\xc0"
--- In the envelope, 1-based.
-local FLAGS_AT <const> = 22
-local ATTEMPT_AT <const> = 23
-local SOFT_LIMIT_AT <const> = 51
-local ALIAS_BYTES_AT <const> = 102
+local FLAGS_AT <const>, ATTEMPT_AT <const> = header.FLAGS_AT, header.ATTEMPT_AT
 
 local NO_RESULT <const> = core.envelope.NO_RESULT
 local JSON <const> = core.envelope.JSON
@@ -163,7 +160,7 @@ end
 
 -- The call's, as the header has it, the task's or that of all.
 local function soft_limit(self, task, one)
-  local ms = unpack(">I4", task.envelope, SOFT_LIMIT_AT)
+  local ms = unpack(">I4", task.envelope, header.SOFT_TIME_LIMIT_AT)
   if ms > 0 then
     return ms
   end
@@ -258,7 +255,7 @@ local function execute(self, task, taken, id, name, extra, ...)
   if not one then
     return UNKNOWN
   end
-  if byte(task.envelope, ALIAS_BYTES_AT) > 0 then
+  if byte(task.envelope, header.ALIAS_LENGTH_AT) > 0 then
     id = core.envelope.read(task.envelope).alias
   end
   task.app = one.app

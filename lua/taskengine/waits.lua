@@ -7,6 +7,7 @@
 -- @module taskengine.waits
 
 local core = require("taskengine.core")
+local header = require("taskengine.header")
 local refusal = require("taskengine.refusal")
 local silence = require("taskengine.silence")
 
@@ -14,7 +15,6 @@ local waits = {}
 
 local IDS_MAX <const> = 1000 -- in one call
 local CALLS_MAX <const> = 4 -- under way
-local ID_BYTES <const> = 20
 local SILENCE_MS <const>, SILENCE_MS_MAX <const> = 2000, 60000
 local LOOK_MAX <const> = 250 -- ids in one question after a silence
 
@@ -343,7 +343,7 @@ end
 --- Takes an item from the inbox.
 -- @tparam string item an id, and the record or `>`
 function Waits:on_item(item)
-  local id, record = item:sub(1, ID_BYTES), item:sub(ID_BYTES + 1)
+  local id, record = header.id(item), item:sub(header.ID_BYTES + 1)
   if id == self.newest then
     self.early = record
   elseif self.ahead.count > 0 and not self.listeners[id] then

@@ -5,10 +5,10 @@
 -- @module taskengine.canvas.flow_look
 
 local core = require("taskengine.core")
+local header = require("taskengine.header")
 
 local flow_look = {}
 
-local PRODUCER_BYTES <const> = 12
 -- In one question.
 local CELLS_MAX <const>, PIECES_MAX <const> = 10000, 1000
 -- State, flags; when it was released and when it ended.
@@ -32,7 +32,7 @@ Look.__index = Look
 -- @tparam string id of the flow, or of any of its nodes
 -- @treturn Look
 function flow_look.new(client, id)
-  local producer = id:sub(1, PRODUCER_BYTES)
+  local producer = header.producer(id)
   return setmetatable({
     client = client,
     producer = producer,

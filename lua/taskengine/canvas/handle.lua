@@ -5,12 +5,12 @@ local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local flow_look = require("taskengine.canvas.flow_look")
+local header = require("taskengine.header")
 local revoke = require("taskengine.revoke")
 local suggest = require("taskengine.suggest")
 
 local handle = {}
 
-local PRODUCER_BYTES <const> = 12
 -- By the letters of their states, see docs/protocol.md.
 local HAS_ENDED <const> = {
   d = true, f = true, n = true, R = true, s = true,
@@ -41,7 +41,7 @@ end
 -- @tparam string id of the flow, or of any of its nodes
 -- @treturn Flow
 function handle.of(client, id)
-  return handle.new(client, id:sub(1, PRODUCER_BYTES))
+  return handle.new(client, header.producer(id))
 end
 
 local function raise_gone(self)

@@ -9,6 +9,7 @@ local arguments = require("taskengine.arguments")
 local caller = require("taskengine.caller")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
+local header = require("taskengine.header")
 local message = require("taskengine.message")
 local plan = require("taskengine.canvas.plan")
 
@@ -21,11 +22,12 @@ local LABELS_BYTES_MAX <const> = 65536
 local ARGS_MAX <const>, BYTES_MAX <const> = 1500, 512 * 1024
 local TEMPLATES_MAX <const> = 65535
 local DELAY_MS_MAX <const> = 4294967295
--- Behind the id, in a template: flags, and eight bytes of expiry.
-local FLAGS_AT <const>, EXPIRY_AT <const> = 2, 11
+-- In a template: flags, and eight bytes of expiry.
+local FLAGS_AT <const> = header.FLAGS_AT - header.ID_BYTES
+local EXPIRY_AT <const> = header.EXPIRY_AT - header.ID_BYTES
 local ERRBACK <const> = 0x80000000
 -- Only its length matters.
-local ANY_ID <const> = ("0"):rep(20)
+local ANY_ID <const> = ("0"):rep(header.ID_BYTES)
 local NOTHING <const> = {}
 
 --- Pieces under way.

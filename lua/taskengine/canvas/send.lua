@@ -11,6 +11,7 @@ local errors = require("taskengine.errors")
 local flow_result = require("taskengine.canvas.flow_result")
 local group_result = require("taskengine.canvas.group_result")
 local handle = require("taskengine.canvas.handle")
+local header = require("taskengine.header")
 local kin = require("taskengine.kin")
 local known = require("taskengine.canvas.known")
 local options = require("taskengine.options")
@@ -19,7 +20,6 @@ local result = require("taskengine.result")
 
 local send = {}
 
-local PRODUCER_BYTES <const> = 12
 -- Flags of te1_flow, and in its reply the verdict that nothing was done.
 local SEAL <const>, BEGIN <const> = 1, 2
 local VERDICT <const>, DONE <const>, GONE <const> = 2, 0, 2
@@ -44,7 +44,7 @@ local function producer_of(task_id)
       .. " have an id of the caller's own; here it is the id in the error of"
       .. " an earlier attempt")
   end
-  return task_id:sub(1, PRODUCER_BYTES)
+  return header.producer(task_id)
 end
 
 local function fail(problem, state)
@@ -183,7 +183,7 @@ local REFUSALS <const> = {
 
 -- Returns the number of nodes ahead of the new ones.
 local function transmit_addition(way, id, made, portion, name)
-  local args = { id:sub(1, PRODUCER_BYTES), core.envelope.seq(id), name,
+  local args = { header.producer(id), core.envelope.seq(id), name,
     made.count }
   table.move(portion, 1, #portion, #args + 1, args)
   local reply, problem = way:try("te1_flow_add", args)
@@ -229,7 +229,7 @@ function send.beside(one, app, id, name)
   return result_of {
     way = way,
     plan = made,
-    producer = id:sub(1, PRODUCER_BYTES),
+    producer = header.producer(id),
     base = transmit_addition(way, id, made, portion, name()),
     pieces = parts,
   }

@@ -10,6 +10,7 @@ local flow_graph = require("taskengine.cli.flow_graph")
 local flow_notes = require("taskengine.cli.flow_notes")
 local flow_tree = require("taskengine.cli.flow_tree")
 local handle = require("taskengine.canvas.handle")
+local header = require("taskengine.header")
 local link = require("taskengine.cli.link")
 local record = require("taskengine.record")
 local say = require("taskengine.cli.say")
@@ -17,7 +18,6 @@ local show = require("taskengine.cli.show")
 
 local flow = {}
 
-local PRODUCER_BYTES <const> = 12
 
 flow.spec = {
   name = "flow",
@@ -86,7 +86,7 @@ local function write_json(graph)
   local nodes = {}
   for i, node in ipairs(graph.nodes) do
     nodes[i] = {
-      id = core.envelope.id(graph.id:sub(1, PRODUCER_BYTES), i),
+      id = core.envelope.id(header.producer(graph.id), i),
       name = node.label,
       task = node.task,
       state = node.state,
@@ -136,7 +136,7 @@ local function failure_lines(way, graph)
   if count == 0 then
     nodes = { nodes_in(graph, "unmet")[1] }
   end
-  local producer, lines = graph.id:sub(1, PRODUCER_BYTES), {}
+  local producer, lines = header.producer(graph.id), {}
   for _, i in ipairs(nodes) do
     local id = core.envelope.id(producer, i)
     local e = record.read(way:outcome(id), id, graph.nodes[i].task).error

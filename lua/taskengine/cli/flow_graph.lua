@@ -4,11 +4,13 @@
 -- @module taskengine.cli.flow_graph
 
 local flow_look = require("taskengine.canvas.flow_look")
+local header = require("taskengine.header")
 
 local flow_graph = {}
 
--- In a template, 1-based: how long queue and name are; they follow.
-local LENGTHS_AT <const>, NAMES_AT <const> = 79, 83
+-- In a template: how long queue and name are; they follow.
+local LENGTHS_AT <const> = header.LENGTHS_AT - header.ID_BYTES
+local NAMES_AT <const> = header.NAMES_AT - header.ID_BYTES
 
 --- What a node's state is called.
 flow_graph.STATES = {
