@@ -77,7 +77,8 @@ function gather.pages(source, node)
   local function turn()
     page = ask(source, node, from)
     total = page[1]
-    if type(total) ~= "number" then
+    -- What is read in pages has inputs, unless its flow is no more.
+    if type(total) ~= "number" or total < 1 then
       errors.raise(errors.new {
         kind = "Forgotten",
         message = "the results of this group are gone: they have expired or"

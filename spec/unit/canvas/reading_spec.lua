@@ -4,6 +4,7 @@
 local canvas_site = require("spec.support.canvas_site")
 local core = require("taskengine.core")
 local limits = require("taskengine.limits")
+local record = require("taskengine.record")
 local scheduler = require("taskengine.scheduler")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
@@ -118,6 +119,23 @@ describe("A task that reads its inputs", function()
     local kind, e = kind_of(r)
     assert.same({ "Revoked", "revoked while it ran" }, { kind, e.message })
     assert.equal("REVOKED", r:state())
+  end)
+
+  it("fails when its flow is deleted meanwhile", function()
+    local r, token, held = begin_reading()
+    site.shard:redis("DEL", "g:" .. r.flow.id:sub(1, 12))
+    local outcome
+    local finish = site.running.done
+    function site.running.done(which, bytes)
+      outcome = which == token and record.read(bytes, r.id) or outcome
+      finish(which, bytes)
+    end
+    let_go(held)
+    wait_until(function()
+      return outcome
+    end)
+    assert.is_false(has_begun)
+    assert.equal("Forgotten", outcome.error.kind)
   end)
 
   it("says that it has begun", function()
