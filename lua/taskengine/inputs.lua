@@ -31,17 +31,30 @@ local function error_of(bytes, id)
   return outcome.error and errors.cause(outcome.error)
 end
 
+-- Its value; or nil and why there is none: its failure, or that it is gone.
+local function value_or_error(source, bytes, id)
+  local failed = error_of(bytes, id)
+  if failed then
+    return nil, failed
+  end
+  local ok, value = pcall(gather.value, source, bytes)
+  if ok then
+    return value
+  elseif errors.is(value) and value.kind == "Forgotten" then
+    return nil, value
+  end
+  error(value, 0)
+end
+
 -- What comes over an edge whose source may fail.
 local function read_policy(source, node, entry, bytes)
   local kind, before = entry[1], entry[2]
-  local failed = error_of(bytes,
+  local value, failed = value_or_error(source, bytes,
     core.envelope.id(source.producer, node - before))
-  if not failed then
-    return gather.value(source, bytes)
-  elseif kind == "i" then
-    return nil
+  if failed and kind ~= "i" then
+    return failed
   end
-  return failed
+  return value
 end
 
 -- One input that is an argument of its own.

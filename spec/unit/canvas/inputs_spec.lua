@@ -59,6 +59,64 @@ describe("taskengine.inputs", function()
       end)))
   end)
 
+  describe("where a policy says what a failure means", function()
+    local add, note, r, _
+
+    before_each(function()
+      add, _, _, note = site:tasks()
+      r = nil
+    end)
+
+    -- What a node gets, by a policy, of one in which the outcome of the first
+    -- task is deleted; and the id of that task.
+    local function get_over(policy, source)
+      local wipe = site.app:task("wipe", function()
+        while not r do
+          te.sleep(0.001)
+        end
+        local id = r.flow:node_id(1)
+        return site.shard:redis("HDEL", "v:" .. id:sub(1, 19), id:sub(20))
+      end)
+      r = te.flow { nodes = {
+        a = { source },
+        b = { wipe:si(), after = { "a" } },
+        c = { note:s(), after = { "b", a = policy } },
+      } }()
+      assert.same({ c = 2 }, r:get { timeout = SOON })
+      local deleted, got = table.unpack(site.noted[1], 1, 2)
+      assert.equal(1, deleted)
+      return got, r.flow:node_id(1)
+    end
+
+    local function group()
+      local list = {}
+      for i = 1, MEMBERS do
+        list[i] = add:s(i, i)
+      end
+      return te.group(list)
+    end
+
+    it("hands on, for continue, that it is gone", function()
+      local e, id = get_over("continue", add:s(1, 2))
+      assert.same({ "Forgotten", id }, { e.kind, e.id })
+    end)
+
+    it("hands on, for continue, that one of a group is gone", function()
+      local e, id = get_over("continue", group())
+      assert.equal("Forgotten", e.kind)
+      assert.matches(("the result of task %s, which it needs, is gone"):format(
+        id), e.message, 1, true)
+    end)
+
+    it("gives nil for ignore", function()
+      assert.is_nil((get_over("ignore", add:s(1, 2))))
+    end)
+
+    it("gives nil, for ignore, of a group of which one is gone", function()
+      assert.is_nil((get_over("ignore", group())))
+    end)
+  end)
+
   it("reads all for a task that is called for each, streamed or not", function()
     local add = site:tasks()
     local twice = site.app:task("twice", { stream = true }, function(x)
