@@ -268,16 +268,47 @@ describe("A task that is run again", function()
       start()
       local job = te.group {
         s("exceeds", "compute", 1):set { time_limit = 0.3 },
+        s("exceeds", "wait", 1):set { soft_time_limit = 0.3 },
         s("exceeds", "fill", 1):set { memory_limit = "16M" },
       }
-      assert.same({ 1, 1, n = 2 }, job():get(LIMIT))
-      assert.equal(2, site:count("retried"))
+      assert.same({ 1, 1, 1, n = 3 }, job():get(LIMIT))
+      assert.equal(3, site:count("retried"))
       local once = s("exceeds", "compute", 9)
         :set { time_limit = 0.3, retry = false }
       local ok, e = te.chain(once, s("adds_late"))():wait(30)
       assert.same({ false, "DependencyFailed", "TimeLimitExceeded" },
         { ok, e.kind, e.value.error.kind })
-      assert.equal(2, site:count("retried"))
+      assert.equal(3, site:count("retried"))
+    end)
+
+    it("has its place in a chord, also with other arguments", function()
+      start()
+      local members = {}
+      for i = 1, 20 do
+        members[i] = i % 2 == 0 and s("adds_other", i)
+          or te.chain(s("adds_late", i - 2), s("adds_other"))
+      end
+      local seen = te.chord(members, s("all_of"))():get(LIMIT)
+      local expected = { n = 20 }
+      for i = 1, 20 do
+        expected[i] = { i % 2 == 0 and i + 1 or i, 1 }
+      end
+      assert.same(expected, seen)
+      assert.equal(30, site:count("retried"))
+    end)
+
+    it("is run again where what it takes is beyond its memory", function()
+      start("--memory-limit", "24M")
+      local members = {}
+      for i = 1, 40 do
+        members[i] = s("text", 1)
+      end
+      local ok, e = te.chord(members, s("counts_all"))():wait(30)
+      assert.same({ false, "MaxRetriesExceeded", "MemoryLimitExceeded" },
+        { ok, e.kind, e.value.kind })
+      assert.equal(1, site:count("retried"))
+      assert.equal(40, te.chord(members, s("counts_all")
+        :set { memory_limit = "128M" })():get(LIMIT))
     end)
   end)
 

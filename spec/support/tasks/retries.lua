@@ -101,6 +101,20 @@ app:task("first_of_all", { bind = true }, function(self, parts)
   return { parts.n, parts[1], self.retries }
 end)
 
+app:task("all_of", function(parts)
+  return parts
+end)
+
+app:task("text", function(mib)
+  return ("x"):rep(mib << 20)
+end)
+
+app:task("counts_all", {
+  autoretry_for = true, retry_delay = 0.01, max_retries = 1,
+}, function(parts)
+  return #parts
+end)
+
 local ways = {
   compute = function()
     while true do
