@@ -2,7 +2,9 @@
 -- about nodes.
 
 local CELL_BYTES, CHUNK = te.CELL_BYTES, te.CHUNK_NODES
-local WAITS, DELEGATED, DONE = "\0", "g", "d"
+local WAITS, RELEASED, DELEGATED, DONE = "\0", "r", "g", "d"
+-- To look at a task in flight, and to ask for its end.
+local LOOK_STEPS, ASK_STEPS = 0.02, 1
 local HAS_FAILED = { f = true, n = true, R = true, s = true }
 local ERRBACK, EDGE_BYTES = te.ERRBACK, te.EDGE_BYTES
 local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
@@ -90,7 +92,7 @@ local function hasten(f, mode)
   end
   f.mode = mode
   call("HSET", f.P .. "g:" .. f.producer, "mode", mode)
-  te.add_flow_work(f.producer, "x", 1, 0)
+  te.add_flow_work(f.producer, "y", 0, 0)
   return true
 end
 
@@ -109,14 +111,48 @@ function te.revoke_flow(f, record, mode)
   return true
 end
 
--- What is in flight is seen once in a call.
-local function ask_to_end(f, i, id)
+-- Asks a worker to end what it has in hand of a flow.
+local function ask_worker(f, wid)
+  local all, fields = call("HKEYS", f.P .. "f:" .. wid), {}
+  for k = 1, #all do
+    if sub(all[k], 1, 12) == f.producer and #all[k] == te.FIELD_BYTES then
+      local i = te.node_of(all[k])
+      if i >= 1 and i <= f.n and te.node_state(f, i) == RELEASED then
+        fields[#fields + 1] = all[k]
+      end
+    end
+  end
+  te.steps = te.steps - 1 - #all * LOOK_STEPS - #fields * ASK_STEPS
+  te.request_ends(f.P, wid, fields, f.mode, f.revoked)
+end
+
+-- The same of one worker after the other, in the order of their ids, from the
+-- one behind that whose two halves stand in the item. They get none of this
+-- flow any more, so each is asked once.
+function te.FLOW_WORK.y(f, item)
+  local wids = call("ZRANGE", f.P .. "w", "0", "-1")
+  local last = te.bytes_of(item.a, 6) .. te.bytes_of(item.b, 6)
+  table.sort(wids)
+  for k = 1, #wids do
+    local wid = wids[k]
+    if #wid == 12 and wid > last then
+      if te.steps <= 0 then
+        return false
+      end
+      ask_worker(f, wid)
+      item.a, item.b = te.number_at(wid, 1, 6), te.number_at(wid, 7, 6)
+    end
+  end
+  return true
+end
+
+-- A task that is in no place where it could be: somebody has deleted it. That
+-- is not looked for where it would take Redis long.
+local function end_lost(f, i, id)
   te.seen = te.seen or {}
-  local place = te.place_in_flight(f.P, id, te.seen)
-  if place and f.mode ~= "w" then
-    te.request_end(f.P, place, f.mode, f.revoked)
-  elseif not place and te.is_no_list(f.P, te.seen) then
-    te.end_and_tell(f, i, f.revoked, "R") -- somebody has deleted it
+  if te.is_no_list(f.P, te.seen) and te.is_few_in_flight(f.P, te.seen)
+    and not te.place_in_flight(f.P, id, te.seen) then
+    te.end_and_tell(f, i, f.revoked, "R")
   end
 end
 
@@ -128,14 +164,14 @@ function te.revoke_node(f, i)
     end
   elseif state == DELEGATED then
     te.revoke_held_back(f.P, id, f.revoked, f.mode)
-  elseif state == "r" then
+  elseif state == RELEASED then
     local env = te.take_waiting(f.P, id)
     if env and te.is_sound(env, id) then
       te.settle(f.P, env, f.revoked, te.moment or te.now())
     elseif env then
       te.give_up(f.P, id, env, f.revoked)
     else
-      ask_to_end(f, i, id)
+      end_lost(f, i, id)
     end
   end
 end

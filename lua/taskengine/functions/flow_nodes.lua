@@ -25,13 +25,20 @@ local function note_end(f, i)
   end
 end
 
--- The same for what ends all that waits.
-function te.add_revocation(f)
+local function add_behind_passes(f, what, a)
   if f.passes then
-    te.put_behind(f, "x", 1, 0)
+    te.put_behind(f, what, a, 0)
   else
-    te.add_flow_work(f.producer, "x", 1, 0)
+    te.add_flow_work(f.producer, what, a, 0)
   end
+end
+
+-- The same for what asks all that runs to end, and then ends all that waits.
+function te.add_revocation(f)
+  if f.mode ~= "w" then
+    add_behind_passes(f, "y", 0)
+  end
+  add_behind_passes(f, "x", 1)
 end
 
 -- What the flow fails with is its first failure.

@@ -6,7 +6,7 @@
 -- it never goes back to a queue.
 
 local TOMBSTONES_MAX = 1000000
--- Of requests that one heartbeat tells a worker.
+-- Of requests that one heartbeat tells a worker, or that are put up together.
 local REQUESTS_MAX = 1000
 
 -- What is asked of a task that runs: nothing, to end, or to end soon, after
@@ -37,19 +37,35 @@ function te.place_in_flight(P, id, seen)
   return places_in_flight(P, seen)[id]
 end
 
--- Asks the worker that has a task in hand to end it. The first outcome stays;
--- from then on the worker can only be asked to be quicker about it.
-function te.request_end(P, place, mode, record)
-  local key = P .. "cr:" .. place.wid
-  local before = call("HGET", key, place.field)
-  if before then
-    if mode ~= KILLING or sub(before, 1, 1) == KILLING then
-      return
-    end
-    record = sub(before, 2)
+-- What stands in `cr` of a task from now on; nil when that is there. The first
+-- outcome stays; then the worker can only be asked to be quicker about it.
+local function request_after(before, mode, record)
+  if not before then
+    return mode .. record
+  elseif mode == KILLING and sub(before, 1, 1) ~= KILLING then
+    return mode .. sub(before, 2)
   end
-  call("HSET", key, place.field, mode .. record)
-  call("RPUSH", P .. "b:" .. place.wid, REQUEST .. mode .. place.field)
+end
+
+-- Asks a worker to end what it has in hand.
+function te.request_ends(P, wid, fields, mode, record)
+  local key = P .. "cr:" .. wid
+  for from = 1, #fields, REQUESTS_MAX do
+    local last = math.min(from + REQUESTS_MAX - 1, #fields)
+    local before = call("HMGET", key, unpack(fields, from, last))
+    local requests, items = {}, {}
+    for k = from, last do
+      local request = request_after(before[k - from + 1], mode, record)
+      if request then
+        requests[#requests + 1], requests[#requests + 2] = fields[k], request
+        items[#items + 1] = REQUEST .. mode .. fields[k]
+      end
+    end
+    if items[1] then
+      call("HSET", key, unpack(requests))
+      call("RPUSH", P .. "b:" .. wid, unpack(items))
+    end
+  end
 end
 
 -- Whether any task of a worker is asked to end.
@@ -173,7 +189,8 @@ local function revoke(P, id, order, seen)
     if place and order.mode == ONLY_WAITING then
       return "running"
     elseif place then
-      te.request_end(P, place, order.mode, order.record)
+      te.request_ends(P, place.wid, { place.field }, order.mode,
+        order.record)
       return "asked"
     end
     answer = revoke_ready(P, id, order, seen)

@@ -3,7 +3,8 @@
 local flow_plan = require("spec.support.flow_plan")
 local shard = require("spec.support.shard")
 
-local A <const> = "workerAAAAAA"
+local A <const>, B <const>, C <const> =
+  "workerAAAAAA", "workerBBBBBB", "workerCCCCCC"
 
 describe("A flow that is revoked", function()
   local s, plan
@@ -72,5 +73,70 @@ describe("A flow that is revoked", function()
       table.unpack(plan:pieces()))
     assert.equal("revoked", revoke(plan:id(0)))
     assert.equal("unknown", revoke(plan:id(0)))
+  end)
+
+  describe("with many nodes that are ready", function()
+    local MANY <const> = 100
+
+    -- How often anybody looks through what is in flight.
+    local function count_looks()
+      local looks, execute = 0, s.fake.execute
+      function s.fake:execute(caller, ...)
+        local command, key = ...
+        if command == "HKEYS" and key:find(":f:", 1, true) then
+          looks = looks + 1
+        end
+        return execute(self, caller, ...)
+      end
+      return function()
+        return looks
+      end
+    end
+
+    local function go_on()
+      local calls = 0
+      while s:redis("EXISTS", "gq") == 1 do
+        calls = calls + 1
+        assert.is_true(calls <= 3 * MANY)
+        s:call("promote", 1)
+      end
+      return calls
+    end
+
+    before_each(function()
+      s = shard.new(1, { flow_steps_max = 10 })
+      for _, wid in ipairs { A, B, C } do
+        s:register(wid)
+      end
+      for _ = 1, MANY do
+        plan:node {}
+      end
+      plan:send(s)
+      go_on()
+    end)
+
+    it("looks at what each worker has in hand once", function()
+      local fields = {
+        [A] = s:take(A, 1)[1], [B] = s:take(B, 1)[1], [C] = s:take(C, 1)[1],
+      }
+      local looks = count_looks()
+      assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "c"))
+      assert.is_true(go_on() > 10)
+      assert.equal(3, looks())
+      for wid, field in pairs(fields) do
+        assert.equal("cR\x80", s:redis("HGET", "cr:" .. wid, field))
+        local heard = table.concat(s:heard("b:" .. wid))
+        assert.equal("~c" .. field, heard)
+      end
+    end)
+
+    it("looks at nothing there when only what waits is to end", function()
+      s:take(A, 1)
+      local looks = count_looks()
+      assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "w"))
+      go_on()
+      assert.equal(0, looks())
+      assert.equal(0, s:redis("EXISTS", "cr:" .. A))
+    end)
   end)
 end)
