@@ -91,6 +91,8 @@ local function instead_of_chance(command, reply)
   if command[1] == "SPOP" then
     rest[1] = "SREM"
     return rest, #members
+  elseif command[1] == "HRANDFIELD" then
+    return { "HEXISTS", command[2], members[1] }, 1
   end
   rest[1] = "SMISMEMBER"
   local all = {}
@@ -100,7 +102,9 @@ local function instead_of_chance(command, reply)
   return rest, all
 end
 
-local BY_CHANCE <const> = { SPOP = true, SRANDMEMBER = true }
+local BY_CHANCE <const> = {
+  HRANDFIELD = true, SPOP = true, SRANDMEMBER = true,
+}
 
 local function to_hex(text)
   return (text:gsub(".", function(byte)

@@ -12,7 +12,7 @@ HSET h f v f,v*            HSETNX h f v             HDEL h f f*
 HGET h f                   HMGET h f f*             HGETALL h
 HKEYS h                    HVALS h                  HLEN h
 HEXISTS h f                HINCRBY h n i            HSET h n i
-HSTRLEN h f
+HSTRLEN h f                HRANDFIELD h c
 ZADD z ?NX ?XX ?GT ?LT ?CH ?INCR s m                ZADD z s m s,m*
 ZADD z ?GT ?LT ?CH s m s,m*                         ZADD z s m s
 ZREM z m m*                ZSCORE z m               ZMSCORE z m m*

@@ -62,6 +62,18 @@ local function hkeys(keys, argv)
   return hash and hash:keys() or {}
 end
 
+-- Different fields for a positive count, any for a negative one.
+local function hrandfield(keys, argv)
+  local hash, count = keys:find(argv[1], "hash"), number.integer(argv[2])
+  local fields, picked = hash and hash:keys() or {}, {}
+  local most = count < 0 and -count or math.min(count, #fields)
+  for i = 1, fields[1] and most or 0 do
+    local k = keys.random:upto(#fields)
+    picked[i] = count < 0 and fields[k] or table.remove(fields, k)
+  end
+  return picked
+end
+
 local function hvals(keys, argv)
   local hash, values = keys:find(argv[1], "hash"), {}
   for i, field in ipairs(hash and hash:keys() or {}) do
@@ -101,6 +113,7 @@ return {
   HKEYS = { arity = 2, run = hkeys },
   HLEN = { arity = 2, run = hlen },
   HMGET = { arity = -3, run = hmget },
+  HRANDFIELD = { arity = 3, run = hrandfield },
   HSET = { arity = -4, run = hset, writes = true },
   HSETNX = { arity = 4, run = hsetnx, writes = true },
   HSTRLEN = { arity = 3, run = hstrlen },

@@ -7,6 +7,8 @@ local shard = require("spec.support.shard")
 local A <const> = "workerAAAAAA"
 local DAMAGED <const> = "F\x82\xa4kind\xa9Malformed\xa7message"
   .. "\xd9\x24its flow is damaged in Redis or gone"
+-- More tasks than one call ends.
+local MANY <const> = 90
 local LINE <const> = "flow %s could not go on: something of it in Redis was"
   .. " deleted or overwritten"
 
@@ -209,6 +211,33 @@ describe("A flow that cannot go on", function()
       finish(s:take(A, 1)[1])
       s:fetch(A, 1)
       assert.same({ id .. DAMAGED }, s:heard("a:him"))
+    end)
+
+    it("ends all such tasks, not all in one call", function()
+      s = shard.new(1, { flow_steps_max = 20 })
+      s:register(A)
+      local ids = s:producer("many"):plain(MANY)
+      local fields = s:take(A, MANY)
+      send()
+      local own = s:take(A, 4)
+      for _, delegating in ipairs(fields) do
+        assert.equal(1, s:finish(A, "w", delegating, plan.producer))
+      end
+      repeat
+        finish(table.remove(own))
+        table.move(s:take(A, 4), 1, 4, #own + 1, own)
+      until #own == 0
+      assert.equal(1, s:redis("EXISTS", key("gd:")))
+      local calls = 0
+      while s:redis("EXISTS", "gq") == 1 do
+        calls = calls + 1
+        assert.is_true(calls <= MANY)
+        s:call("promote", 1)
+      end
+      for _, ended in ipairs(ids) do
+        assert.equal(DAMAGED, s:call("outcome", ended)[1])
+      end
+      assert_leaves_nothing()
     end)
 
     it("sets aside what is no task in that one's place", function()
