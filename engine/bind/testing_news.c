@@ -172,11 +172,8 @@ static const luaL_Reg meta[] = {
 
 int te_bind_open_testing_news(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"new", news_new},
-      {"PAUSE_MS", NULL},
-      {"TASKS_MAX", NULL},
-      {"BYTES_MAX", NULL},
-      {NULL, NULL},
+      {"new", news_new},   {"PAUSE_MS", NULL}, {"TASKS_MAX", NULL},
+      {"BYTES_MAX", NULL}, {NULL, NULL},
   };
   te_bind_class(L, CLASS, methods, meta);
   luaL_newlib(L, functions);
