@@ -10,6 +10,8 @@ te.ERRBACK = 2 ^ 31
 te.ERRBACK_NODES_MAX = 1000 -- in an input of kind `e`
 te.NIL = "S\192" -- the outcome that is no value
 te.CHUNK_NODES = 62 -- whose outcomes are in one hash
+-- What is a field of such a hash when one of the outcomes is not small.
+te.SOME_LARGE, te.SMALL_BYTES_MAX = "+", 4096
 -- What the first byte of a cell may be: 0 and the letters r g d f n R s.
 te.IS_STATE = {
   [0] = true, [114] = true, [103] = true, [100] = true, [102] = true,

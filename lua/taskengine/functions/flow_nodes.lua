@@ -114,6 +114,9 @@ function te.keep_outcome(id, record)
   end
   local n = #chunk
   chunk[n + 1], chunk[n + 2] = sub(id, 20), record
+  if #record > te.SMALL_BYTES_MAX then
+    chunk[n + 3], chunk[n + 4] = te.SOME_LARGE, "1"
+  end
   te.pending[id] = record
 end
 

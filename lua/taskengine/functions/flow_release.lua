@@ -10,9 +10,7 @@ local NONE, ONE = "\0\0\0\0", "\0\0\0\1"
 local INPUT_BYTES = te.INPUT_BYTES
 local RELEASE_STEPS = 3
 local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
--- How many outcomes are read before it is known how large they are; what is
--- small.
-local CHUNK, LOT_MIN, SMALL_BYTES = te.CHUNK_NODES, 8, 4096
+local CHUNK = te.CHUNK_NODES
 -- In place of an outcome that is gone: this and the node's id. One that was
 -- forgotten is kept as this alone.
 -- Inputs of these kinds may be failures, so it is one of them.
@@ -62,63 +60,89 @@ local function failed_one(f, range)
   return range.first
 end
 
--- Outcomes of nodes from first to last; those of one chunk.
-local function read_outcomes(f, first, last)
-  local id = te.node_id(f.producer, first)
-  local key, fields = f.P .. "v:" .. sub(id, 1, 19), {}
-  local n = 0
+-- Outcomes of nodes from first to last; those of one chunk, which are small.
+local function read_small(f, key, first, last)
+  local fields, n = {}, 0
   for i = first, math.min(last, first - first % CHUNK + CHUNK - 1) do
     n = n + 1
     local digit = i % CHUNK + 1
     fields[n] = sub(DIGITS, digit, digit)
   end
-  local records, bytes, read = call("HMGET", key, unpack(fields)), 0, {}
+  local records, read = call("HMGET", key, unpack(fields)), {}
   for k = 1, n do
-    bytes = bytes + #(records[k] or "")
     read[first + k - 1] = records[k]
   end
-  return read, bytes / n
+  return read
 end
 
--- Gives outcomes of nodes, one after the other. Small ones are read together.
+-- The outcome as a node gets it that takes it.
+local function as_input(P, id, record)
+  if record and record ~= GONE then
+    return te.expanded(P, record)
+  end
+  return GONE .. id
+end
+
+-- Gives outcomes of nodes, one after the other; nil for one that is larger than
+-- there is room for. Small ones are read together; where there are others, the
+-- size is asked for first.
 local function reader(f)
-  local read, lot = {}, LOT_MIN
-  return function(i, last)
+  local read, large_key = {}, nil
+  local function read_from(i, last, room)
+    local id = te.node_id(f.producer, i)
+    local key = f.P .. "v:" .. sub(id, 1, 19)
+    if key ~= large_key and call("HEXISTS", key, te.SOME_LARGE) == 0 then
+      read = read_small(f, key, i, last)
+      return true
+    end
+    large_key = key
+    local is_fitting = call("HSTRLEN", key, sub(id, 20)) <= room
+    read = { [i] = is_fitting and call("HGET", key, sub(id, 20)) }
+    return is_fitting
+  end
+  return function(i, last, room)
     local record = read[i]
     if next(te.pending) then
       record = te.pending[te.node_id(f.producer, i)] or record
     end
     if record == nil then
-      local mean
-      read, mean = read_outcomes(f, i, math.min(last, i + lot - 1))
-      lot = mean <= SMALL_BYTES and CHUNK or 1
+      if not read_from(i, last, room) then
+        return nil
+      end
       record = read[i]
     end
     if record and record ~= GONE and byte(record) ~= 68 then
       return record -- as most are
-    elseif not record or record == GONE then
-      return GONE .. te.node_id(f.producer, i)
     end
-    return te.expanded(f.P, record)
+    return as_input(f.P, te.node_id(f.producer, i), record)
   end
 end
 
--- Inputs from the first-th to the last-th of all, by visit(outcome).
-local function each_input(f, ranges, first, last, visit)
+-- Inputs from the first-th to the last-th of all, by visit(outcome, kind,
+-- node), until that returns true. Once they are larger than `room` together
+-- there is no outcome.
+local function each_input(f, ranges, first, last, room, visit)
   local before, outcome_of = 0, reader(f)
+  local function give(i, to, kind)
+    local outcome = outcome_of(i, to, room)
+    room = room - #(outcome or "")
+    return visit(outcome, kind, i)
+  end
   for k = 1, #ranges do
     local range = ranges[k]
     local size = range.last - range.first + 1
     if range.kind == "e" then
       if before + 1 >= first and before + 1 <= last then
         local failed = failed_one(f, range)
-        visit(outcome_of(failed, failed), "e")
+        if give(failed, failed, "e") then
+          return
+        end
       end
       size = 1
     else
       local to = range.first - 1 + math.min(last - before, size)
       for i = range.first - 1 + math.max(first - before, 1), to do
-        if visit(outcome_of(i, to), range.kind) then
+        if give(i, to, range.kind) then
           return
         end
       end
@@ -133,13 +157,15 @@ local function missing_one(outcome, kind)
 end
 
 local function segment_of_one(f, i, kind)
-  local id = te.node_id(f.producer, i)
-  local record = te.raw_outcome(f.P, id)
-  local is_gone = not record or record == GONE
-  if is_gone and not MAY_FAIL[kind] then
+  local P, id = f.P, te.node_id(f.producer, i)
+  if not te.pending[id] and call("HSTRLEN", P .. "v:" .. sub(id, 1, 19),
+    sub(id, 20)) > INPUTS_BYTES_MAX then
+    return FAR
+  end
+  local outcome = as_input(P, id, te.raw_outcome(P, id))
+  if missing_one(outcome, kind) then
     return nil, id
   end
-  local outcome = te.expanded(f.P, is_gone and GONE .. id or record)
   return #outcome <= INPUTS_BYTES_MAX
     and ONE .. te.bytes4(#outcome) .. outcome or FAR
 end
@@ -161,7 +187,11 @@ local function segment_of(f, i, record)
     return segment_of_one(f, ranges[1].first, ranges[1].kind)
   end
   local parts, bytes, missing = { te.bytes4(total) }, 0, nil
-  each_input(f, ranges, 1, total, function(outcome, kind)
+  each_input(f, ranges, 1, total, INPUTS_BYTES_MAX, function(outcome, kind)
+    if not outcome then
+      bytes = math.huge
+      return true
+    end
     missing = missing or missing_one(outcome, kind)
     bytes = bytes + #outcome
     parts[#parts + 1] = te.bytes4(#outcome)
@@ -464,12 +494,17 @@ te.register("gather", function(keys, args)
   local ranges, total = ranges_of(f, i, record)
   local out, bytes = { total }, 0
   count, first = math.min(count, GATHERED_MAX), math.max(first, 1)
-  each_input(f, ranges, first, first + count - 1, function(outcome)
-    bytes = bytes + #outcome
-    if bytes <= GATHERED_BYTES_MAX or #out == 1 then
-      out[#out + 1] = outcome
-    end
-    return bytes > GATHERED_BYTES_MAX
-  end)
+  each_input(f, ranges, first, first + count - 1, GATHERED_BYTES_MAX,
+    function(outcome, _, node)
+      if not outcome and #out == 1 then
+        local id = te.node_id(f.producer, node)
+        outcome = as_input(P, id, te.raw_outcome(P, id))
+      end
+      bytes = bytes + #(outcome or "")
+      if outcome and (bytes <= GATHERED_BYTES_MAX or #out == 1) then
+        out[#out + 1] = outcome
+      end
+      return not outcome or bytes > GATHERED_BYTES_MAX
+    end)
   return out
 end, { "no-writes" })
