@@ -116,15 +116,10 @@ local function script_of(blocks)
   return table.concat(lines, "\n") .. "\n", commands
 end
 
--- A private Redis ends with its last user: where a page starts no worker, the
--- next command has to find it all the same.
+-- A private Redis ends with its last user: where a page does not begin with a
+-- worker, the next command has to find it all the same.
 local function linger(commands)
-  for _, command in ipairs(commands) do
-    if command.text:find("&$") then
-      return "0"
-    end
-  end
-  return LINGER_S
+  return commands[1] and commands[1].text:find("&$") and "0" or LINGER_S
 end
 
 --- Does what a page says.
