@@ -194,18 +194,33 @@ function completion.as_completed(list, timeout)
   end, nil, nil, self
 end
 
+--- Visits results as their tasks end.
+-- @tparam Results|{Result,...} list
+-- @tparam ?number timeout in seconds, for all of them
+-- @tparam function visit gets a result; true ends it
+-- @treturn boolean false: the time is up
+function completion.each(list, timeout, visit)
+  local self <close> = new("wait", list, timeout)
+  while self.left > 0 do
+    if not await_ready(self, "wait") then
+      return false
+    elseif visit(take(self)) then
+      break
+    end
+  end
+  return true
+end
+
 --- Waits until all tasks have ended, or the time is up.
 -- @tparam Results|{Result,...} list
 -- @tparam ?number timeout in seconds
 -- @treturn {Result,...} those whose tasks have ended, in that order
 -- @treturn {Result,...} the others
 function completion.wait(list, timeout)
-  local self <close> = new("wait", list, timeout)
   local done, pending, ended = {}, {}, {}
-  while self.left > 0 and await_ready(self, "wait") do
-    local one = take(self)
+  completion.each(list, timeout, function(one)
     done[#done + 1], ended[one] = one, true
-  end
+  end)
   for i = 1, #list do
     if not ended[list[i]] then
       pending[#pending + 1] = list[i]

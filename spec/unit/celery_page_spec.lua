@@ -56,7 +56,7 @@ describe("the page for those who come from Celery", function()
     end
     assert.is_true(seen > 30)
     for _, name in ipairs { "get", "join", "ready", "successful", "failed",
-      "forget", "iter", "wait" } do
+      "forget", "iter", "wait", "children", "parent" } do
       assert.is_function(group_result.empty()[name], name)
     end
   end)

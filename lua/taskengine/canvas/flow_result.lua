@@ -30,8 +30,19 @@ function flow_result.new(flow, names, nodes)
     flow = flow,
     names = names,
     nodes = nodes,
-    made = {},
+    made = {}, -- name to result
+    names_of = {}, -- the other way round
   }, FlowResult)
+end
+
+-- The names of all nodes, in order.
+local function all_names(self)
+  local names = {}
+  for name in pairs(self.nodes) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
 end
 
 --- The result of a node.
@@ -41,17 +52,13 @@ end
 function FlowResult:node(name)
   local node = self.nodes[name]
   if not node then
-    local names = {}
-    for other in pairs(self.nodes) do
-      names[#names + 1] = other
-    end
-    table.sort(names)
     caller.raise(("node: the flow has no node '%s'%s"):format(
-      tostring(name), suggest.hint(tostring(name), names)))
+      tostring(name), suggest.hint(tostring(name), all_names(self))))
   end
   if not self.made[name] then
     local id = self.flow:node_id(node)
-    self.made[name] = result.new(self.flow.client, id, { engine_id = id })
+    local one = result.new(self.flow.client, id, { engine_id = id })
+    self.made[name], self.names_of[one] = one, name
   end
   return self.made[name]
 end
@@ -64,6 +71,38 @@ local function sinks(self)
   return list
 end
 
+-- Returns what wait does; asks only for what is known by now when there is no
+-- time.
+local function await(self, timeout)
+  local values, problem, is_over = {}, nil, true
+  local function visit(one)
+    local ok, value = one:wait(0)
+    if ok then
+      values[self.names_of[one]] = value
+    elseif ok == nil then
+      is_over = false
+    else
+      problem = errors.cause(value)
+    end
+    return problem ~= nil
+  end
+  if timeout == 0 then
+    for _, one in ipairs(sinks(self)) do
+      if visit(one) then
+        break
+      end
+    end
+  else
+    is_over = completion.each(sinks(self), timeout, visit)
+  end
+  if problem then
+    return false, problem
+  elseif not is_over then
+    return nil, "timeout"
+  end
+  return true, values
+end
+
 --- Waits for the nodes that no other waits for, and returns their values.
 -- @tparam[opt] table opts
 -- @tparam[opt] number opts.timeout in seconds, for all of them
@@ -72,17 +111,18 @@ end
 -- did; of kind Timeout, Forgotten, BrokerUnavailable
 function FlowResult:get(opts)
   local timeout = options.check("get", options.GET, opts).timeout
-  for one in completion.as_completed(sinks(self), timeout) do
-    local ok, problem = one:wait(0)
-    if not ok then
-      errors.raise(errors.cause(problem))
-    end
+  local ok, value = await(self, timeout)
+  if ok == nil then
+    errors.raise(errors.new {
+      kind = "Timeout",
+      id = self.id,
+      message = ("not finished within %.14g s; the flow goes on")
+        :format(timeout),
+    })
+  elseif not ok then
+    errors.raise(value)
   end
-  local values = {}
-  for _, name in ipairs(self.names) do
-    values[name] = self:node(name):get()
-  end
-  return values
+  return value
 end
 
 --- Waits for those nodes without raising an error.
@@ -99,30 +139,133 @@ function FlowResult:wait(timeout)
     caller.raise(check.problem("wait: timeout", options.GET.known.timeout,
       timeout))
   end
-  local ok, value = pcall(FlowResult.get, self, { timeout = timeout })
-  if ok then
-    return true, value
-  elseif not errors.is(value) or value.kind == "BrokerUnavailable" then
-    error(value, 0)
-  elseif value.kind == "Timeout" and not value.id then
-    return nil, "timeout"
-  end
-  return false, value
+  return await(self, timeout)
 end
 
---- Yields the results of those nodes as they end.
+--- Waits for each of those nodes, whether others fail or not, and returns their
+-- values.
+-- @tparam[opt] table opts
+-- @tparam[opt] number opts.timeout in seconds, for all of them
+-- @tparam[opt=true] boolean opts.propagate false: errors stand in the table
+-- where the values would
+-- @treturn table name to value
+-- @raise the TaskError of the first, by name, that failed; of kind Timeout,
+-- BrokerUnavailable
+function FlowResult:join(opts)
+  opts = options.check("join", options.JOIN, opts)
+  for _ in completion.as_completed(sinks(self), opts.timeout) do end
+  local values = {}
+  for _, name in ipairs(self.names) do
+    values[name] = self:node(name):settled(opts.propagate)
+  end
+  return values
+end
+
+--- Yields the results of those nodes as they end, and their names.
 -- @tparam[opt] number timeout in seconds, for all of them
--- @return an iterator for a generic `for`
+-- @return an iterator for a generic `for`: result, name
 -- @raise in the loop: TaskError of kind Timeout when the time is up
 function FlowResult:iter(timeout)
-  return completion.as_completed(sinks(self), timeout)
+  local next_one, _, _, closing = completion.as_completed(sinks(self), timeout)
+  return function()
+    local one = next_one()
+    return one, one and self.names_of[one]
+  end, nil, nil, closing
 end
 
---- Whether the whole flow has ended.
+local IS_END <const> = { SUCCESS = true, FAILURE = true, REVOKED = true }
+
+--- The state of the flow, by that of those nodes.
+-- @treturn string `SUCCESS` when all have returned a value; `FAILURE`,
+-- `REVOKED` or `UNKNOWN` when one of them is; `PENDING` otherwise
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:state()
+  local state = "SUCCESS"
+  for _, one in ipairs(sinks(self)) do
+    local other = one:state()
+    if other == "UNKNOWN" or IS_END[other] and other ~= "SUCCESS" then
+      return other
+    elseif other ~= "SUCCESS" then
+      state = "PENDING"
+    end
+  end
+  return state
+end
+
+--- Whether it is known how the flow ends: those nodes have returned a value, or
+-- one has failed, while others may go on. From then on `get` does not wait.
 -- @treturn boolean
--- @raise TaskError of kind BrokerUnavailable, Forgotten
+-- @raise TaskError of kind BrokerUnavailable
 function FlowResult:ready()
-  return self.flow:info().left == 0
+  return IS_END[self:state()] or false
+end
+
+--- Whether all of those nodes have returned a value.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:successful()
+  return self:state() == "SUCCESS"
+end
+
+--- Whether one of those nodes has failed or was revoked.
+-- @treturn boolean
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:failed()
+  local state = self:state()
+  return IS_END[state] and state ~= "SUCCESS" or false
+end
+
+--- The values, without waiting.
+-- @return as of @{FlowResult:get}; nil before it has ended; the TaskError when
+-- it failed
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:result()
+  local ok, value = await(self, 0)
+  return ok ~= nil and value or nil
+end
+
+--- All that is known of the flow as a whole, without waiting.
+-- @treturn table `id`, `state`, and `value` or `error` of one that has ended
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:info()
+  local ok, value = await(self, 0)
+  return {
+    id = self.id,
+    state = self:state(),
+    value = ok and value or nil,
+    error = ok == false and value or nil,
+  }
+end
+
+--- The results of all of its nodes, by name.
+-- @treturn {Result,...}
+function FlowResult:children()
+  local children = {}
+  for i, name in ipairs(all_names(self)) do
+    children[i] = self:node(name)
+  end
+  return children
+end
+
+--- The task that has sent the flow.
+-- @treturn ?Result nil when none has, or it is not known any more
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:parent()
+  return sinks(self)[1]:parent()
+end
+
+--- Lets Redis forget the results of its nodes. While the flow goes on, they are
+-- needed and stay.
+-- @treturn int how many there were
+-- @raise TaskError of kind BrokerUnavailable
+function FlowResult:forget()
+  local children = self:children()
+  for _, one in ipairs(children) do
+    one.outcome = nil
+  end
+  return self.flow:forget(#children, function(i)
+    return children[i].id
+  end)
 end
 
 --- How many of its nodes have ended.
@@ -135,7 +278,10 @@ end
 
 --- Revokes all of it that has not ended.
 -- @tparam[opt] table opts see @{taskengine.canvas.handle.Flow:revoke}
--- @treturn boolean whether there was anything left to revoke
+-- @treturn[1] boolean true
+-- @treturn[1] string `"revoked"`
+-- @treturn[2] boolean false
+-- @treturn[2] string why not
 -- @raise TaskError of kind BrokerUnavailable
 function FlowResult:revoke(opts)
   return self.flow:revoke(opts)

@@ -12,8 +12,6 @@ local results = require("taskengine.results")
 
 local group_result = {}
 
-local FORGOTTEN_MAX <const> = 1000 -- in one call
-
 --- The results of a group, an array: `group[i]`, `#group` and `ipairs` work,
 -- for the members that are known: those that were sent, and in the end those
 -- that tasks of the group have added.
@@ -123,14 +121,6 @@ function GroupResult:iter(timeout)
   return growth.iterate(self, timeout)
 end
 
-local function value_of(one, opts)
-  local ok, value = one:wait(0)
-  if not ok and opts.propagate ~= false then
-    errors.raise(errors.cause(value))
-  end
-  return value
-end
-
 --- Waits for every member, also those that were added, whether others fail or
 -- not, and returns their values in order.
 -- @tparam[opt] table opts
@@ -145,7 +135,7 @@ function GroupResult:join(opts)
   for _ in growth.iterate(self, opts.timeout) do end
   local out = { n = #self.members }
   for i = 1, out.n do
-    out[i] = value_of(self.members[i], opts)
+    out[i] = self.members[i]:settled(opts.propagate)
   end
   return out
 end
@@ -159,7 +149,8 @@ function GroupResult:completed_count()
   return self.flow and self.flow:ended(self.ranges) or 0
 end
 
---- Whether the group has ended: all have, or one has failed.
+--- Whether it is known how the group ends: all have returned a value, or one
+-- has failed, while others may go on. From then on `get` does not wait.
 -- @treturn boolean
 -- @raise TaskError of kind BrokerUnavailable
 function GroupResult:ready()
@@ -187,6 +178,40 @@ function GroupResult:state()
   return self.whole:state()
 end
 
+--- The values, without waiting.
+-- @return as of @{GroupResult:get}; nil before all have ended; the TaskError of
+-- the member that failed first
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:result()
+  local _, value = self:wait(0)
+  return value ~= "timeout" and value or nil
+end
+
+--- All that is known of the group as a whole, without waiting.
+-- @treturn table see @{taskengine.result.Result:info}: `id`, `state`, and
+-- `value` or `error` of one that has ended
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:info()
+  local info = self.whole:info()
+  info.error = info.error and errors.cause(info.error)
+  return info
+end
+
+--- Its members, also those that were added.
+-- @treturn {Result,...}
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:children()
+  growth.see(self)
+  return table.move(self, 1, #self, 1, {})
+end
+
+--- The task that has sent the group.
+-- @treturn ?Result nil when none has, or it is not known any more
+-- @raise TaskError of kind BrokerUnavailable
+function GroupResult:parent()
+  return self.flow and self.whole:parent()
+end
+
 --- Revokes what has not ended of all that was sent with the group.
 -- @tparam[opt] table opts see @{taskengine.canvas.handle.Flow:revoke}
 -- @treturn[1] boolean true
@@ -210,18 +235,10 @@ function GroupResult:forget()
     return 0
   end
   growth.see(self)
-  local client, forgotten = self.flow.client, 0
-  local ids = { self.id }
-  for i = 1, #self.members do
-    ids[#ids + 1] = results.id(self.members, i)
-    if #ids == FORGOTTEN_MAX then
-      forgotten = forgotten + client:ask("te1_forget", ids, self.id)
-      ids = {}
-    end
-  end
   self.whole.outcome = nil
-  return forgotten
-    + (ids[1] and client:ask("te1_forget", ids, self.id) or 0)
+  return self.flow:forget(#self.members + 1, function(i)
+    return i == 1 and self.id or results.id(self.members, i - 1)
+  end)
 end
 
 --- For people.

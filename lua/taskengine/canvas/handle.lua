@@ -11,6 +11,7 @@ local suggest = require("taskengine.suggest")
 
 local handle = {}
 
+local FORGOTTEN_MAX <const> = 1000 -- in one call
 -- By the letters of their states, see docs/protocol.md.
 local HAS_ENDED <const> = {
   d = true, f = true, n = true, R = true, s = true,
@@ -120,6 +121,24 @@ function Flow:retry()
     answer = "incomplete"
   end
   return false, answer
+end
+
+--- Lets Redis forget the results of some nodes. While the flow goes on, they
+-- are needed and stay.
+-- @tparam int count
+-- @tparam function id_at gets a number from 1; the id of that node
+-- @treturn int how many there were
+-- @raise TaskError of kind BrokerUnavailable
+function Flow:forget(count, id_at)
+  local forgotten = 0
+  for first = 1, count, FORGOTTEN_MAX do
+    local ids = {}
+    for i = first, math.min(first + FORGOTTEN_MAX - 1, count) do
+      ids[#ids + 1] = id_at(i)
+    end
+    forgotten = forgotten + self.client:ask("te1_forget", ids, self.id)
+  end
+  return forgotten
 end
 
 --- The id of a node.
