@@ -20,8 +20,8 @@ local PARTS = {
   "prelude", "ids", "envelope", "queues", "waits", "ends", "damage",
   "handover", "unique", "flow_layout", "flow_work", "flow_pieces",
   "flow_cells", "flow_nodes", "flow_edges", "flow", "flow_expiry",
-  "flow_release", "flow_build", "enqueue", "fetch", "finish", "retry",
-  "flow_hold", "flow_delegate", "flow_grow", "flow_mend", "workers",
+  "flow_inputs", "flow_release", "flow_build", "enqueue", "fetch", "finish",
+  "retry", "flow_hold", "flow_delegate", "flow_grow", "flow_mend", "workers",
   "results", "revoke", "flow_control", "survey", "purge", "dead", "states",
 }
 

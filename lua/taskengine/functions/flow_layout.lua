@@ -7,6 +7,8 @@ te.NO_CELL = "\0\0\0\0\0\0\0\0\0\0\0\0" -- of a node to which nothing came
 te.NODE_HEAD_BYTES = 18 -- of a record, ahead of its body
 te.NO_PIECE = "\0\0\0\0" -- the number of none
 te.ERRBACK = 2 ^ 31
+-- Ahead of a body, in place of inputs: there are none; they are too much.
+te.NO_INPUTS, te.FAR_INPUTS = "\0\0\0\0", "\255\255\255\255"
 te.ERRBACK_NODES_MAX = 1000 -- in an input of kind `e`
 te.NIL = "S\192" -- the outcome that is no value
 te.CHUNK_NODES = 62 -- whose outcomes are in one hash
