@@ -18,8 +18,6 @@ local PAGED <const> = 0xffffffff
 local PAGE <const> = 1000
 -- The letter of the outcome of a node that gathers.
 local GATHERED <const> = "G"
--- In place of an outcome that somebody has deleted.
-local GONE <const> = "-"
 
 --- Where results are from.
 -- @table Source
@@ -150,31 +148,33 @@ local function collect(source, names, next_one, count)
   return out
 end
 
-local function gone(id)
+-- Why a task has not got a result that it needs.
+local function missing(e)
   return errors.new {
-    kind = "Forgotten",
-    message = ("the result of task %s, which it needs, is gone"):format(
-      id or "?"),
+    kind = e.kind,
+    message = e.kind == "Forgotten"
+      and ("the result of task %s, which it needs, is gone"):format(e.id or "?")
+      or "a result that it needs cannot be read",
   }
 end
 
---- What an outcome says as a value: the task's, the table of a group; an error
--- where it failed.
+--- What an outcome says as a value: the task's, the table of a group. Who asks
+-- knows that there is one, unless somebody has deleted or damaged it.
 -- @tparam Source source
 -- @tparam string bytes
 -- @return the value
--- @raise TaskError of kind BrokerUnavailable, or Forgotten: somebody has
--- deleted it, or one of those that it gathers
+-- @raise TaskError of kind BrokerUnavailable; Forgotten or Malformed: it is no
+-- more, or one of those that it gathers
 function gather.value(source, bytes)
   if gather.is(bytes) then
     return collect(source, open(source, bytes))
   end
   local outcome = record.read(bytes)
-  if bytes:sub(1, 1) == GONE then
-    errors.raise(source.is_for_task and gone(outcome.error.id)
+  if outcome.error then
+    errors.raise(source.is_for_task and missing(outcome.error)
       or outcome.error)
   end
-  return outcome.error or outcome.value
+  return outcome.value
 end
 
 --- The table of some outcomes.

@@ -204,10 +204,10 @@ local function failed_to_open(why)
   }
 end
 
--- Its arguments cannot be had. A result that it needs and that is gone does not
--- come back: it is not run again for that.
+-- Its arguments cannot be had. It is not run again for a result that does not
+-- come back.
 local function conclude_unread(self, task, problem)
-  if type(problem) == "table" and problem.kind == "Forgotten" then
+  if inputs.is_lost(problem) then
     return record.failure(problem)
   end
   return conclude_raised(self, task, problem)

@@ -10,9 +10,9 @@ local SOON <const> = 20
 describe("taskengine.inputs", function()
   local site = canvas_site.for_each_spec()
 
-  -- Runs a chord in front of whose end the outcome of its first member is
-  -- deleted. Returns its result.
-  local function run_without_first(join)
+  -- Runs a chord in front of whose end a command has changed the outcome of its
+  -- first member. Returns its result.
+  local function run_changed(join, command, ...)
     local add, list = site:tasks(), {}
     for i = 1, MEMBERS do
       list[i] = add:s(i, i)
@@ -25,10 +25,15 @@ describe("taskengine.inputs", function()
     end, SOON, "the members")
     local id = r.flow:node_id(1)
     assert.equal(1,
-      site.shard:redis("HDEL", "v:" .. id:sub(1, 19), id:sub(20)))
+      site.shard:redis("HEXISTS", "v:" .. id:sub(1, 19), id:sub(20)))
+    site.shard:redis(command, "v:" .. id:sub(1, 19), id:sub(20), ...)
     site:finish(site.shard:take("w1", 1, { queues = { "elsewhere" } })[1],
       "S\x00")
     return r
+  end
+
+  local function run_without_first(join)
+    return run_changed(join, "HDEL")
   end
 
   local function assert_forgotten(r)
@@ -43,6 +48,17 @@ describe("taskengine.inputs", function()
     assert_forgotten(run_without_first(site.app:task("join", function()
       has_begun = true
     end)))
+    assert.is_false(has_begun)
+  end)
+
+  it("fails one that takes what somebody has damaged, at once", function()
+    local has_begun = false
+    local join = site.app:task("join", { autoretry_for = true }, function()
+      has_begun = true
+    end)
+    local ok, e = run_changed(join, "HSET", "S\xc1"):wait(SOON)
+    assert.same({ false, "Malformed", "a result that it needs cannot be read" },
+      { ok, e.kind, e.message })
     assert.is_false(has_begun)
   end)
 
