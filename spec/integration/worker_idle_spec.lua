@@ -1,5 +1,6 @@
 local core = require("taskengine.core")
 local program = require("spec.support.program")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -61,14 +62,20 @@ describe("A worker", function()
   describe("that is idle", function()
     local CALLS <const> = { "fcall", "blmpop", "ping" }
     local WATCHED_S <const> = 6
+    local HEARTBEAT_S <const>, SILENCE_S <const>, BLOCK_S <const> = 5, 2, 1
 
-    local function calls()
+    local function calls(...)
       local stats, sum = site.server:cli("INFO", "commandstats"), 0
-      for _, name in ipairs(CALLS) do
+      for _, name in ipairs { ... } do
         sum = sum + (tonumber(stats:match("cmdstat_" .. name .. ":calls=(%d+)"))
           or 0)
       end
       return sum
+    end
+
+    local function is_idle()
+      return site:key("SCARD", "sl:default") == 1
+        and site:key("HLEN", "hn") == 1
     end
 
     it("has two connections, for all of its children and queues", function()
@@ -85,14 +92,46 @@ describe("A worker", function()
     it("asks Redis at most once a second, and does not compute", function()
       local worker = site:worker { "-P", "2" }
       assert.same({ true, 3 }, { site:outcome("add", 1, 2) })
-      wait_until(function()
-        return site:key("SCARD", "sl:default") == 1
-          and site:key("HLEN", "hn") == 1
-      end)
-      local before = calls()
+      wait_until(is_idle)
+      local before = calls(table.unpack(CALLS))
       local ticks = ticks_while(worker, WATCHED_S)
-      assert.is_true(calls() - before <= WATCHED_S, calls() - before)
+      local after = calls(table.unpack(CALLS))
+      assert.is_true(after - before <= WATCHED_S, after - before)
       assert.is_true(ticks <= 10, ticks)
+    end)
+
+    it("asks no more while a retry, a chord and a client wait", function()
+      local function s(...)
+        return site.app:signature("asks", table.pack("notes", ...))
+      end
+      site:worker({ "-P", "2" }, { file = "retries" })
+      local retried = site:send("asks_at", 600)
+      local chord = te.chord({ s(0), s(0):set { countdown = 600 } }, s(0))()
+      wait_until(function()
+        local info = chord.flow:info()
+        return retried:state() == "RETRY" and info.nodes - info.left == 1
+          and is_idle()
+      end, 20)
+      local function questions()
+        return calls("fcall"), calls("blmpop")
+      end
+      local asked, blocked = questions()
+      local began = core.sys.monotonic()
+      assert.same({ n = 2, nil, "timeout" },
+        table.pack(chord:wait(WATCHED_S)))
+      local took = core.sys.monotonic() - began
+      local asked_then, blocked_then = questions()
+      -- Heartbeats; the client says what it waits for, and behind silences,
+      -- each twice as long, asks whether that is still there.
+      local bound = took // HEARTBEAT_S + 2
+      local silence = SILENCE_S
+      while took >= silence do
+        bound, silence = bound + 1, 2 * silence + SILENCE_S
+      end
+      assert.is_true(asked_then - asked <= bound, asked_then - asked)
+      -- The worker and the client have a connection each that blocks.
+      assert.is_true(blocked_then - blocked <= 2 * (took // BLOCK_S + 1),
+        blocked_then - blocked)
     end)
   end)
 end)
