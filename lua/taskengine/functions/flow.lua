@@ -18,7 +18,7 @@ function te.flow(P, producer)
   if f == nil then
     local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
       "state", "sealed", "root", "revoked", "mode", "held", "holds",
-      "passes", "out", "delegates")
+      "passes", "out", "delegates", "counted")
     f = false
     if v[6] then
       f = {
@@ -27,7 +27,7 @@ function te.flow(P, producer)
         state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
         written = v[2], held = v[10], holds = v[11], passes = v[12],
         out = tonumber(v[13] or 0), written_out = v[13] or "0",
-        delegates = v[14],
+        delegates = v[14], counted = tonumber(v[15] or nil),
         cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
         templates = {}, ends = {}, ends_read = 0, followed = 0,
       }

@@ -11,9 +11,6 @@ local SENT_AGAIN_MS, WAS_SEALED = "86400000", "0"
 -- More go than come, however many do.
 local DROPPED_WITH_EACH = 2
 
--- An outcome's time to live takes Redis less than other steps.
-local EXPIRY_STEPS = 0.25
-
 -- All nodes have ended: from now on, and not before, the flow expires; or when
 -- the one that holds it has ended, too. Its outcomes first, then what it holds,
 -- in portions; itself when that is done: until then it tells what there is.
@@ -66,7 +63,7 @@ function te.FLOW_WORK.c(f, item)
       item.a = i
       return false
     end
-    te.steps = te.steps - EXPIRY_STEPS
+    te.steps = te.steps - 1
     local key = f.P .. "v:" .. sub(te.node_id(f.producer, i), 1, 19)
     call("PEXPIRE", key, ttl_ms)
   end

@@ -12,7 +12,9 @@ local ENDED = { [100] = true, [102] = true, [110] = true, [82] = true,
   [115] = true }
 local ENDS_AS = { S = "d", J = "d", G = "d", R = "R", D = "n" }
 -- Of a flow that seems to have stopped: cells that are looked at.
-local CELLS_MAX = 20000
+local CELLS_MAX, CELLS_IN_STEP = 20000, 100
+-- To count one node.
+local COUNT_STEPS = 0.25
 
 local function is_within(v, least, most)
   return v and v >= least and v <= most
@@ -66,42 +68,57 @@ function te.is_broken(f)
   return f.revoked == te.FLOW_DAMAGED
 end
 
--- Counts what has not ended, and what is released. What is no cell becomes the
--- cell of a node that waits.
-local function count_cells(f)
-  local key = f.P .. "gs:" .. f.producer
-  te.write_cells(f)
-  local cells = call("GETRANGE", key, "0", te.text(f.n * CELL_BYTES - 1))
-  f.left, f.out = 0, 0
-  for i = 1, f.n do
-    local at = (i - 1) * CELL_BYTES + 1
-    local state = byte(cells, at)
-    if not ENDED[state] then
-      f.left = f.left + 1
-      if state == RELEASED or state == DELEGATED and te.is_away(f, i) then
-        f.out = f.out + 1
-      end
-      if state and not te.IS_STATE[state] then
-        call("SETRANGE", key, te.text(at - 1), "\0")
-      end
-    end
+-- Counts a node that has not ended, and one that is released. What was no cell
+-- is that of a node that waits.
+local function count_node(f, i)
+  local bytes = te.cell(f, i)
+  local state = byte(bytes)
+  if f.is_torn then
+    f.is_torn = nil
+    te.set_cell(f, i, bytes)
   end
-  if #cells < f.n * CELL_BYTES then
-    call("SETRANGE", key, te.text(f.n * CELL_BYTES - 1), "\0")
+  if not ENDED[state] then
+    f.left = f.left + 1
+    if state == RELEASED or state == DELEGATED and te.is_away(f, i) then
+      f.out = f.out + 1
+    end
   end
 end
 
--- It ends as if it had been revoked; what runs goes on.
+-- Counts all nodes, in portions. `counted` tells how many of them have been;
+-- the end of one behind these is not counted.
+function te.FLOW_WORK.n(f)
+  local g = f.P .. "g:" .. f.producer
+  while f.counted and f.counted < f.n do
+    if te.steps <= 0 then
+      call("HSET", g, "counted", te.text(f.counted))
+      return false
+    end
+    te.steps = te.steps - COUNT_STEPS
+    f.counted = f.counted + 1
+    count_node(f, f.counted)
+  end
+  if f.counted then
+    f.counted, f.left = nil, f.left - 1
+    call("HDEL", g, "counted")
+  end
+  return true
+end
+
+-- It ends as if it had been revoked; what runs goes on. Held open by one until
+-- its nodes are counted.
 local function break_flow(f)
   local g = f.P .. "g:" .. f.producer
-  count_cells(f)
   f.revoked, f.mode, f.state, f.passes = te.FLOW_DAMAGED, "w", "", nil
+  f.counted, f.left, f.out = 0, 1, 0
   call("HSET", g, "n", te.text(f.n), "made", te.text(f.made), "ttl",
-    te.text(f.ttl_s), "revoked", f.revoked, "mode", f.mode, "sealed", "1")
+    te.text(f.ttl_s), "revoked", f.revoked, "mode", f.mode, "sealed", "1",
+    "counted", "0")
   call("HDEL", g, "state", "passes")
   te.keep_malformed(f.P, "flow " .. te.node_id(f.producer, 0)
     .. " could not go on: something of it in Redis was deleted or overwritten")
   call("SADD", f.P .. "gc", f.producer)
+  te.add_flow_work(f.producer, "n", 0, 0)
   te.add_flow_work(f.producer, "x", 1, 0)
 end
 
@@ -125,7 +142,8 @@ end
 local function cannot_go_on(f)
   local is_damaged = f.is_damaged and not te.is_broken(f)
   f.is_damaged = nil
-  return not f.is_mended and (f.is_torn or is_damaged or is_stuck(f))
+  local is_torn = f.is_torn and not f.counted
+  return not f.is_mended and (is_torn or is_damaged or is_stuck(f))
 end
 
 -- At the end of a function: ends a flow that cannot go on, and tasks that it
@@ -178,22 +196,35 @@ local function is_somewhere(f, i, state, seen)
 end
 
 -- Whether of all that was released nothing is there any more, as far as that
--- can be told.
-local function is_lost(f, seen)
-  if not te.is_no_list(f.P, seen) or not te.is_few_in_flight(f.P, seen)
-    or call("EXISTS", f.P .. "gq") == 1 or f.n > CELLS_MAX then
+-- can be told and is not much to look at.
+local function find_lost(f, seen)
+  if f.n > CELLS_MAX or te.steps <= 0 or not te.is_no_list(f.P, seen)
+    or not te.is_few_in_flight(f.P, seen)
+    or call("EXISTS", f.P .. "gq") == 1 then
     return false
   end
+  te.steps = te.steps - f.n / CELLS_IN_STEP
   local cells = call("GETRANGE", f.P .. "gs:" .. f.producer, "0", "-1")
   local at = string.find(cells, "[rg]")
   while at do
     local i = (at - 1) / CELL_BYTES + 1
-    if i % 1 == 0 and is_somewhere(f, i, byte(cells, at), seen) then
-      return false
+    if i % 1 == 0 then
+      te.steps = te.steps - 1
+      if te.steps <= 0 or is_somewhere(f, i, byte(cells, at), seen) then
+        return false
+      end
     end
     at = string.find(cells, "[rg]", at + 1)
   end
   return true
+end
+
+-- The same, asked once in a call.
+local function is_lost(f, seen)
+  if f.is_lost == nil then
+    f.is_lost = find_lost(f, seen)
+  end
+  return f.is_lost
 end
 
 -- For somebody who waits for a task or a flow: whether that cannot end any

@@ -55,6 +55,14 @@ local function outside(f, i, state)
     or 0
 end
 
+-- A node has ended, or is about to. While the nodes of a damaged flow are
+-- counted one that was not come to is not among these yet.
+local function count_end(f, i, before)
+  if not f.counted or i <= f.counted then
+    f.left, f.out = f.left - 1, f.out - outside(f, i, before)
+  end
+end
+
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
 -- after the first end changes nothing: false. The node's id may be given, where
 -- it is at hand.
@@ -64,12 +72,11 @@ function te.end_node(f, i, record, state, attempt, id)
     return false
   end
   id = id or te.node_id(f.producer, i)
-  f.out = f.out - outside(f, i, sub(before, 1, 1))
+  count_end(f, i, sub(before, 1, 1))
   state = state or STATE_OF[sub(record, 1, 1)] or DONE
   set_cell(f, i, attempt and state .. attempt .. sub(before, 3, 7) .. f.stamp
     or state .. sub(before, 2, 7) .. f.stamp)
   te.keep_outcome(id, record)
-  f.left = f.left - 1
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
   end
@@ -142,8 +149,9 @@ end
 
 -- The end of a node, of which everybody knows.
 function te.put_end(f, i, state)
-  set_cell(f, i, state .. sub(cell(f, i), 2, 7) .. f.stamp)
-  f.left = f.left - 1
+  local before = cell(f, i)
+  count_end(f, i, sub(before, 1, 1))
+  set_cell(f, i, state .. sub(before, 2, 7) .. f.stamp)
 end
 
 function te.mark_released(f, i)

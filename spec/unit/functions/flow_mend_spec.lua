@@ -7,6 +7,8 @@ local shard = require("spec.support.shard")
 local A <const> = "workerAAAAAA"
 local DAMAGED <const> = "F\x82\xa4kind\xa9Malformed\xa7message"
   .. "\xd9\x24its flow is damaged in Redis or gone"
+-- Nodes; cells that are read together.
+local LARGE <const>, WINDOW_BYTES <const> = 300, 12 * 256
 -- More tasks than one call ends.
 local MANY <const> = 90
 local LINE <const> = "flow %s could not go on: something of it in Redis was"
@@ -172,6 +174,75 @@ describe("A flow that cannot go on", function()
     finish(fields[2])
     assert.equal("retried", s:call("flow_retry", plan.producer))
     assert.same({ DAMAGED, 0 }, { look(4), left() })
+  end)
+
+  it("ends in portions when it is large, with what ends meanwhile", function()
+    local fields, most, execute
+    s = shard.new(1, { flow_steps_max = 20 })
+    s:register(A)
+    for _ = 1, LARGE do
+      plan:node {}
+    end
+    send()
+    while s:redis("EXISTS", "gq") == 1 do
+      s:call("promote", 1)
+    end
+    fields = s:take(A, LARGE // 2)
+    most, execute = 0, s.fake.execute
+    function s.fake:execute(caller, ...)
+      local reply = execute(self, caller, ...)
+      if ... == "GETRANGE" then
+        most = math.max(most, #reply)
+      end
+      return reply
+    end
+    s:redis("HSET", key("g:"), "left", "junk")
+    s:redis("SETRANGE", key("gs:"), 12 * LARGE, "?")
+    for k = #fields, 1, -1 do
+      finish(fields[k])
+    end
+    while s:redis("EXISTS", "gq", shard.PREFIX .. "r:default") > 0 do
+      s:fetch(A, 10)
+    end
+    local ended, broken = 0, 0
+    for i = 1, #plan.nodes do
+      ended = ended + (look(i) == "S\x01" and 1 or 0)
+      broken = broken + (look(i) == DAMAGED and 1 or 0)
+    end
+    assert.same({ #fields, #plan.nodes - #fields, 0 },
+      { ended, broken, left() })
+    assert.is_true(most <= WINDOW_BYTES)
+    assert_leaves_nothing()
+  end)
+
+  it("is looked for once, whoever asks for however many of it", function()
+    send()
+    s:redis("DEL", "r:default")
+    local looks, execute = 0, s.fake.execute
+    function s.fake:execute(caller, ...)
+      local command, _, from, to = ...
+      if command == "GETRANGE" and from == "0" and to == "-1" then
+        looks = looks + 1
+      end
+      return execute(self, caller, ...)
+    end
+    assert.same({ DAMAGED, DAMAGED, DAMAGED },
+      s:call("look", plan:id(1), plan:id(3), plan:id(4)))
+    assert.equal(1, looks)
+  end)
+
+  it("is not found where that takes more than a call may", function()
+    s = shard.new(1, { flow_steps_max = LARGE })
+    s:register(A)
+    for _ = 1, 2 * LARGE do
+      plan:node {}
+    end
+    send()
+    while s:redis("EXISTS", "gq") == 1 do
+      s:call("promote", 1)
+    end
+    s:redis("DEL", "r:default")
+    assert.equal("=" .. plan:id(4), look(4))
   end)
 
   describe("and to which a task delegates", function()
