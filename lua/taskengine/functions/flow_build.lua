@@ -134,8 +134,9 @@ local ADD = {
     end
   end,
   s = function(to, args, at)
-    call("ZADD", to.P .. "gr:" .. to.producer, args[at + 1],
-      args[at + 1] .. " " .. args[at + 2])
+    local ranges = to.ranges
+    ranges[#ranges + 1], ranges[#ranges + 2] = args[at + 1],
+      args[at + 1] .. " " .. args[at + 2]
   end,
 }
 
@@ -151,17 +152,39 @@ local function note_last(to)
   end
 end
 
+-- A hash begins as a list, in which each new field is looked for from its front
+-- (up to 512 of them, as Redis is set by default). One that is to have more
+-- than so many is made a table first: by a value that is too long for a list.
+local LISTED_MAX, LONG = 128, "----------------------------------------"
+  .. "----------------------------------------"
+
+local function put_records(to)
+  local key = to.P .. "gn:" .. to.producer
+  local is_large = to.is_new and #to.nodes > 2 * LISTED_MAX
+  if is_large then
+    call("HSET", key, "-", LONG)
+  end
+  te.put_pairs(key, to.nodes)
+  if is_large then
+    call("HDEL", key, "-")
+  end
+end
+
 local function write_pieces(P, producer, args, starts, is_new)
   local to = {
     P = P, producer = producer, shared = {}, nodes = {}, records = {},
-    last = {}, is_new = is_new,
+    ranges = {}, last = {}, is_new = is_new,
   }
   for k = 1, #starts do
     ADD[args[starts[k]]](to, args, starts[k])
   end
   note_last(to)
   te.put_pairs(P .. "g:" .. producer, to.shared)
-  te.put_pairs(P .. "gn:" .. producer, to.nodes)
+  put_records(to)
+  for from = 1, #to.ranges, te.BATCH_MAX do
+    call("ZADD", P .. "gr:" .. producer, unpack(to.ranges, from,
+      math.min(from + te.BATCH_MAX - 1, #to.ranges)))
+  end
   return to
 end
 
