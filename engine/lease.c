@@ -102,8 +102,8 @@ int te_lease_check(te_lease *l, int status, const te_reply *reply) {
 static void on_promoted(void *arg, int status, const te_reply *reply) {
   te_lease *l = arg;
   if (l->state != TE_LEASE_HELD || te_lease_check(l, status, reply) < 0) return;
-  if (reply->type == TE_REPLY_ARRAY && reply->count == 2)
-    te_lease_note_due(l, reply->item[0]->integer, reply->item[1]->integer);
+  if (reply->type != TE_REPLY_ARRAY || reply->count != 2) return;
+  te_lease_note_due(l, reply->item[0]->integer, reply->item[1]->integer, false);
 }
 
 void te_lease_promote(te_lease *l) {
@@ -125,16 +125,18 @@ static uint64_t ms_until(int64_t then, int64_t now) {
   return then > now ? (uint64_t)then - (uint64_t)now : 0;
 }
 
-void te_lease_note_due(te_lease *l, int64_t now, int64_t due) {
+bool te_lease_note_due(te_lease *l, int64_t now, int64_t due, bool asks) {
   l->redis_ms = now;
   l->heard_ms = te_clock_ms();
-  if (due <= 0) {
+  bool is_asked_for = asks && due > 0 && due <= now;
+  if (due <= 0 || is_asked_for) {
     uv_timer_stop(&l->timers[TE_LEASE_DUE]);
-    return;
+    return is_asked_for;
   }
   uint64_t in_ms = ms_until(due, now);
   if (in_ms > WAIT_MS_MAX) in_ms = WAIT_MS_MAX;
   set_timer(l, TE_LEASE_DUE, in_ms + 1, on_due);
+  return false;
 }
 
 uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms) {
@@ -223,7 +225,7 @@ static void note_requests(te_lease *l, const te_reply *list) {
 static void note_report(te_lease *l, const te_reply *r) {
   if (r->type != TE_REPLY_ARRAY || r->count < 6) return;
   int64_t now = r->item[0]->integer;
-  te_lease_note_due(l, now, r->item[1]->integer);
+  te_lease_note_due(l, now, r->item[1]->integer, false);
   note_foreign(l, now, r->item[3]->integer, r->item[4]->text);
   set_timer(l, TE_LEASE_HEARTBEAT, l->ms / 3, on_heartbeat);
   if (r->item[2]->integer != 0) l->events.on_work(l->events.arg);

@@ -103,7 +103,8 @@ void te_lease_pause(te_lease *l);  // it is not
  * later. FENCED: on_lost was called.
  */
 int te_lease_check(te_lease *l, int status, const te_reply *reply);
-void te_lease_note_due(te_lease *l, int64_t now, int64_t due);
+// Sets a timer. True, and no timer, when it is due and who calls `asks` for it.
+bool te_lease_note_due(te_lease *l, int64_t now, int64_t due, bool asks);
 // Readies what is due and what flows have left to do, for those who have room.
 void te_lease_promote(te_lease *l);
 // When the clock of Redis is there (te_clock_ms), by what it said last.

@@ -153,9 +153,10 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
   if (rc == 0 && reply->type == TE_REPLY_ARRAY && reply->count >= 2) {
     size_t got = reply->count - 2;
     q->sleeps = got < q->wanted;
-    if (!q->sleeps) q->is_awake = true;
-    te_lease_note_due(&q->lease, reply->item[0]->integer,
-                      reply->item[1]->integer);
+    bool asks = !q->stops && q->events.room(q->events.arg) > got;
+    bool is_due = te_lease_note_due(&q->lease, reply->item[0]->integer,
+                                    reply->item[1]->integer, asks);
+    if (is_due || !q->sleeps) q->is_awake = true;
     hand_out(q, reply->item + 2, got);
   }
   end_round(q);

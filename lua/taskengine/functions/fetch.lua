@@ -5,6 +5,8 @@ local FETCH_MAX, PROMOTE_MAX = 1000, 100
 local SKIPPED_MAX = 1000
 -- Of envelopes in one reply; a single one may be larger.
 local FETCH_BYTES_MAX = 16 * 1024 * 1024
+-- With no more than these there is room for what flows release.
+local TAKING_BYTES_MAX = FETCH_BYTES_MAX - 1024 * 1024
 -- Tasks come out of a queue in lots that grow: what turns out to be too much
 -- goes back, and is not to be many times what the worker gets.
 local LOT_MIN, LOT_MAX = 8, 64
@@ -123,9 +125,6 @@ local function take(P, args, state)
   for i = 6, #args do
     drain(P, args[i], PLAIN, state)
   end
-  for i = 1, #state.newer do
-    te.make_ready(P, state.newer[i])
-  end
 end
 
 -- Of a fetch's fifth argument: the worker may be a sleeper; tasks may be handed
@@ -193,18 +192,25 @@ local function have_work(P, args)
   return false
 end
 
--- Goes on with what flows have left to be done, ahead of what is due: the
--- steps of a call bound it. What that releases is the worker's at once, unless
--- something waits in its queues. Returns whether there is more, what the worker
--- gets, and the bytes of that.
-local function release_more(P, args, number, want)
+-- Goes on with what flows have left to be done, once the queues have been
+-- looked at. What that releases is the worker's at once, where nothing waits
+-- there. Returns whether there is more, and the next due time.
+local function release_more(P, args, state, next_due)
   if call("EXISTS", P .. "gq") == 0 then
-    return false, {}, 0
-  elseif not have_work(P, args) then
-    te.begin_takes(args[1], number, want)
+    return false, next_due
+  end
+  if state.n < state.want and state.bytes <= TAKING_BYTES_MAX
+    and not have_work(P, args) then
+    te.begin_takes(args[1], tonumber(args[4]), state.want - state.n)
   end
   local is_more = te.continue_flows(P)
-  return is_more, te.end_takes()
+  local got, bytes = te.end_takes()
+  for k = 1, #got do
+    state.out[state.n + 2 + k] = got[k]
+  end
+  state.n, state.bytes = state.n + #got, state.bytes + bytes
+  take(P, args, state)
+  return is_more, te.next_due(P)
 end
 
 te.register("fetch", function(keys, args)
@@ -215,28 +221,32 @@ te.register("fetch", function(keys, args)
   elseif not te.advance(P, wid, number) then
     return redis.error_reply("ERR te1_fetch: its delivery number is past")
   end
-  local want = math.min(tonumber(args[3]), FETCH_MAX)
-  local is_more, got, bytes = release_more(P, args, number, want)
   local next_due, promoted = te.promote(P, now, PROMOTE_MAX)
-  te.note_timer(P, next_due)
   if may_sleep(args) then
     te.take_back_from_others(P, wid, promoted)
   end
   local state = {
     now = now,
-    want = want,
-    n = #got,
-    bytes = bytes,
+    want = math.min(tonumber(args[3]), FETCH_MAX),
+    n = 0,
+    bytes = 0,
     is_full = false,
     skipped = 0,
     newer = {},
-    out = { now, is_more and now or next_due, unpack(got) },
+    out = { now, 0 },
     pairs = {},
     delivery = te.bytes_of(number, 4),
     some_revoked = call("EXISTS", P .. "cx") == 1,
     some_flow_revoked = call("EXISTS", P .. "gc") == 1,
   }
   take(P, args, state)
+  local is_more
+  is_more, next_due = release_more(P, args, state, next_due)
+  te.note_timer(P, next_due)
+  state.out[2] = is_more and now or next_due
+  for i = 1, #state.newer do
+    te.make_ready(P, state.newer[i])
+  end
   if state.pairs[1] then
     call("HSET", P .. "f:" .. wid, unpack(state.pairs))
   end

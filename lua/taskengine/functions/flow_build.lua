@@ -6,6 +6,9 @@ local WORDS_BYTES_MAX = 65536
 local NUMBER_MAX = { t = 65535, o = 4294967295, i = 4294967295 }
 local UNSEALED_MS = "86400000"
 local SEAL, FIRST = 1, 2
+-- What the call that seals a flow does of it: enough to set workers going. The
+-- rest they have straight from their fetches.
+local FIRST_STEPS = 300
 
 local function is_template(bytes)
   local env = "--------------------" .. bytes .. "-"
@@ -235,6 +238,7 @@ local function seal(P, producer, nodes, brought)
   call("SET", P .. "i:" .. producer, te.text(nodes))
   te.note_flow_kin(P, producer)
   remember(te.flow(P, producer), brought)
+  te.steps = math.min(te.steps, FIRST_STEPS)
   te.add_flow_work(producer, "s", 0, 0)
 end
 
