@@ -12,6 +12,8 @@ local STATES <const> = {
   n = "needs", R = "revoked", s = "skipped",
 }
 local CELL <const> = ">c1BI5I5"
+-- In place of the end's time their cells have something else.
+local IS_OUT <const> = { r = true, g = true }
 local COUNTERS <const> = {
   "enqueued", "done", "failed", "revoked", "expired", "redelivered", "lost",
   "retried", "requeued",
@@ -63,7 +65,7 @@ local function read_flow(s, plan)
       (i - 1) * string.packsize(CELL) + 1)
     flow.nodes[i] = {
       state = STATES[state] or state, attempt = attempt, released = released,
-      ended = ended, outcome = outcome(s, plan:id(i)),
+      ended = IS_OUT[state] and 0 or ended, outcome = outcome(s, plan:id(i)),
     }
   end
   return flow

@@ -189,7 +189,20 @@ function te.OPERATIONS.s(state, args, i)
   return own
 end
 
--- The same of nodes of flows, which end with what that sets off.
+-- Ends a node with its value, once; or keeps that, when there is no flow.
+local function end_node(P, f, id, outcome, chunk, ttl_s)
+  if not f then
+    te.put_outcome(P, id, outcome, ttl_s * 1000)
+    return true
+  end
+  local node = te.node_of(id)
+  return node >= 1 and node <= f.n
+    and (te.end_released(f, node, outcome, id, chunk)
+      or te.end_node(f, node, outcome, nil, nil, id))
+end
+
+-- The same of nodes of flows, which end with what that sets off. Neighbours are
+-- of one flow, and have their outcomes in one chunk.
 function te.OPERATIONS.m(state, args, i)
   local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
   local own = take_all(state, args, first, last, 2)
@@ -197,16 +210,16 @@ function te.OPERATIONS.m(state, args, i)
     return 0
   end
   local waits, ttl_s = te.waited_for(P, own), tonumber(args[i + 2])
+  local front, f, chunk
   for k = first, last, 2 do
     local id, outcome = sub(args[k], 1, 20), args[k + 1]
-    local f, node = te.flow_or_remake(P, sub(id, 1, 12), ttl_s), te.node_of(id)
-    local ends = not f
-    if ends then
-      te.put_outcome(P, id, outcome, ttl_s * 1000)
-    elseif node >= 1 and node <= f.n then
-      ends = te.end_node(f, node, outcome, nil, nil, id)
+    local its_front = sub(id, 1, 19)
+    if its_front ~= front then
+      front, f = its_front, te.flow_or_remake(P, sub(id, 1, 12), ttl_s)
+      chunk = f and te.chunk(front)
     end
-    if ends and waits and (waits == true or waits[id]) then
+    if end_node(P, f, id, outcome, chunk, ttl_s)
+      and waits and (waits == true or waits[id]) then
       te.tell(P, id, outcome)
     end
   end

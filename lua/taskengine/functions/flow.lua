@@ -6,7 +6,7 @@
 -- should do goes into the list `gq` and is done by those that follow
 -- (flow_work.lua).
 
-local NIL, NO_STAMP = te.NIL, "\0\0\0\0\0"
+local NIL = te.NIL
 
 local function bytes5(v)
   return char(math.floor(v / 4294967296) % 256) .. te.bytes4(v % 4294967296)
@@ -28,12 +28,13 @@ function te.flow(P, producer)
         written = v[2], held = v[10], holds = v[11], passes = v[12],
         out = tonumber(v[13] or 0), written_out = v[13] or "0",
         delegates = v[14], counted = tonumber(v[15] or nil),
-        cells = {}, changed = {}, records = {}, pieces = {}, arrived = {},
-        templates = {}, ends = {}, ends_read = 0, followed = 0,
+        cells = {}, changed = {}, windows = {}, records = {}, pieces = {},
+        arrived = {}, templates = {}, endings = {}, leads = {}, ends = {},
+        ends_read = 0, followed = 0,
       }
       te.check_header(f)
       f.stamp = bytes5(math.max((te.moment or te.now()) - f.made, 1))
-      f.released = "r\0" .. f.stamp .. NO_STAMP
+      f.released = "r\0" .. f.stamp .. "\1"
       te.opened[#te.opened + 1] = f
     end
     te.flows[producer] = f
@@ -96,7 +97,9 @@ local function write_all(P)
     write(f)
   end
   for key, outcomes in pairs(te.chunks) do
-    call("HSET", P .. "v:" .. key, unpack(outcomes))
+    if outcomes[1] then
+      call("HSET", P .. "v:" .. key, unpack(outcomes))
+    end
   end
   te.chunks, te.pending = {}, {}
   for k = 1, #te.opened do

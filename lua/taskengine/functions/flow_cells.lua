@@ -7,15 +7,27 @@ local IS_STATE = te.IS_STATE
 -- many.
 local WINDOW, WIDE_WINDOW = 32, 256
 
+-- Lets f.window be one in which a cell is. Wide ones stay at hand.
+local function open_window(f, i)
+  local width = f.width and WIDE_WINDOW or WINDOW
+  local first = i - (i - 1) % width
+  local window = f.windows[first]
+  if not window then
+    local from = (first - 1) * CELL_BYTES
+    window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
+      te.text(from + width * CELL_BYTES - 1))
+  end
+  f.first, f.width, f.window = first, width, window
+  if width == WIDE_WINDOW then
+    f.windows[first] = window
+  end
+end
+
 -- Where in the window a cell begins; it may have to be read. What is none is
 -- that of a node that waits.
 local function find_cell(f, i)
   if not f.window or i < f.first or i >= f.first + f.width then
-    f.width = f.width and WIDE_WINDOW or WINDOW
-    f.first = i - (i - 1) % f.width
-    local from = (f.first - 1) * CELL_BYTES
-    f.window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
-      te.text(from + f.width * CELL_BYTES - 1))
+    open_window(f, i)
   end
   local at = (i - f.first) * CELL_BYTES + 1
   if not IS_STATE[byte(f.window, at)]
@@ -24,6 +36,9 @@ local function find_cell(f, i)
     f.window = sub(f.window, 1, at - 1)
       .. string.rep("\0", at - 1 - #f.window) .. NO_CELL
       .. sub(f.window, at + CELL_BYTES)
+    if f.width == WIDE_WINDOW then
+      f.windows[f.first] = f.window
+    end
   end
   return at
 end
@@ -46,51 +61,104 @@ function te.node_state(f, i)
   return sub(f.window, at, at)
 end
 
+-- Up to where nodes from i on wait, as far as the window says; i itself does.
+function te.waiting_to(f, i, last)
+  local at, cells = find_cell(f, i), f.cells
+  local other = string.find(f.window, "%Z", at) or #f.window + 1
+  last = math.min(last, i - 1 + math.floor((other - at) / CELL_BYTES))
+  local k = i + 1
+  while k <= last and not cells[k] do
+    k = k + 1
+  end
+  return k - 1
+end
+
+-- By window: the first and the last that has changed in it.
+local function note_change(f, first, last)
+  local window = first - (first - 1) % WIDE_WINDOW
+  local span = f.changed[window]
+  if not span then
+    f.changed[window] = { first = first, last = last }
+  else
+    span.first = math.min(span.first, first)
+    span.last = math.max(span.last, last)
+  end
+end
+
 function te.set_cell(f, i, bytes)
   if not f.cells[i] then
-    local changed = f.changed
-    local n = #changed
-    f.is_unsorted = f.is_unsorted or n > 0 and changed[n] > i
-    changed[n + 1] = i
+    note_change(f, i, i)
   end
   f.cells[i] = bytes
 end
 
+-- The same for several side by side.
+function te.set_cells(f, first, last, bytes)
+  local cells = f.cells
+  for i = first, last do
+    cells[i] = bytes
+  end
+  while first <= last do
+    local to = first - (first - 1) % WIDE_WINDOW + WIDE_WINDOW - 1
+    note_change(f, first, math.min(to, last))
+    first = to + 1
+  end
+end
+
 -- What stands between two cells that have changed is written with them, as it
--- is, where it is at hand.
+-- is, when it is little.
 local GAP_MAX = 32
 
-local function fill_gap(f, bytes, low, high)
-  if high - low > GAP_MAX or low < f.first or high > f.first + f.width - 1
-  then
-    return false
+-- The cells from low to high, none of which has changed; nil where that is not
+-- to be.
+local function gap_between(f, low, high)
+  if high - low >= GAP_MAX then
+    return nil
+  elseif not f.window or low < f.first or high >= f.first + f.width then
+    f.width = WIDE_WINDOW
+    open_window(f, low)
   end
   local at = (low - f.first) * CELL_BYTES
   local between = sub(f.window, at + 1, at + (high - low + 1) * CELL_BYTES)
-  if #between ~= (high - low + 1) * CELL_BYTES then
-    return false
+  return #between == (high - low + 1) * CELL_BYTES and between or nil
+end
+
+-- Those from a changed one on, up to where too many have not. Returns the next
+-- one that has changed.
+local function write_run(f, first, last)
+  local cells, parts, n, i = f.cells, {}, 0, first
+  while i <= last do
+    local bytes, behind = cells[i], i + 1
+    if not bytes then
+      while not cells[behind] do
+        behind = behind + 1
+      end
+      bytes = gap_between(f, i, behind - 1)
+      if not bytes then
+        i = behind
+        break
+      end
+    end
+    n = n + 1
+    parts[n], i = bytes, behind
   end
-  bytes[#bytes + 1] = between
-  return true
+  call("SETRANGE", f.P .. "gs:" .. f.producer,
+    te.text((first - 1) * CELL_BYTES), table.concat(parts))
+  return i
 end
 
 function te.write_cells(f)
-  local changed, cells, k = f.changed, f.cells, 1
-  if f.is_unsorted then
-    table.sort(changed)
-  end
-  while changed[k] do
-    local first, last = changed[k], changed[k]
-    local bytes = { cells[first] }
-    k = k + 1
-    while changed[k] == last + 1 or changed[k]
-      and fill_gap(f, bytes, last + 1, changed[k] - 1) do
-      last = changed[k]
-      bytes[#bytes + 1] = cells[last]
-      k = k + 1
+  for _, span in pairs(f.changed) do
+    local i = span.first
+    while i <= span.last do
+      i = write_run(f, i, span.last)
     end
-    call("SETRANGE", f.P .. "gs:" .. f.producer,
-      string.format("%.0f", (first - 1) * CELL_BYTES), table.concat(bytes))
   end
-  f.changed, f.cells, f.window, f.is_unsorted = {}, {}, nil, false
+  f.changed, f.cells = {}, {}
+  te.forget_cells(f)
+end
+
+-- What was read may not be so any more.
+function te.forget_cells(f)
+  f.window, f.windows = nil, {}
 end

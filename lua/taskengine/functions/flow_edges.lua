@@ -120,27 +120,33 @@ end
 -- How many of the ends from here on have such an edge and the same one, for
 -- which they are as one step.
 local function count_alike(f, o)
-  local ends, records, cells = f.ends, f.records, f.cells
-  local n, first = 0, f.followed + 1
-  repeat
+  local ends, leads = f.ends, f.leads
+  local n, first, most = 1, f.followed + 1, te.steps
+  while n < most and leads[ends[first + n]] == o do
     n = n + 1
-    local i = ends[first + n]
-    local record = i and records[i]
-  until not record or sub(record, 3, 6) ~= o
-    or sub(cells[i] or "", 1, 1) ~= DONE or n >= te.steps
+  end
   return n
+end
+
+-- The number of the out-edges of one that has succeeded in this call, if there
+-- are any.
+local function edges_of_ended(f, i)
+  local o = f.leads[i]
+  if not o then
+    if f.records[i] == nil and f.followed >= f.ends_read then
+      te.read_ended(f)
+    end
+    o = te.node_state(f, i) == DONE and te.edges_of(te.node_record(f, i))
+  end
+  return o ~= NONE and o
 end
 
 -- The next of those that end in this call, with others like it. True when all
 -- that they set off was done.
 local function follow_next(f, item)
   local i = f.ends[f.followed + 1]
-  if f.records[i] == nil and f.followed >= f.ends_read then
-    te.read_ended(f)
-  end
-  local o = te.edges_of(te.node_record(f, i))
-  local target = item.b == 1 and o ~= NONE
-    and te.node_state(f, i) == DONE and common_target(f, o)
+  local o = edges_of_ended(f, i)
+  local target = item.b == 1 and o and common_target(f, o)
   local n, stopped_at = 1, nil
   if target then
     n = count_alike(f, o)

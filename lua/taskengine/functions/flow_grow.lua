@@ -316,7 +316,7 @@ local function carry_out(growth, count, sources)
   write_pieces(growth)
   call("SETRANGE", f.P .. "gs:" .. f.producer,
     te.text(f.n * te.CELL_BYTES - 1), "\0")
-  f.window = nil
+  te.forget_cells(f)
   call("SET", f.P .. "i:" .. f.producer, te.text(f.n))
   for k = 1, #sources do
     te.add_flow_work(f.producer, "r", growth.base + sources[k].low,

@@ -63,6 +63,35 @@ local function count_end(f, i, before)
   end
 end
 
+-- What the cell of a node that has succeeded says, and the number of its
+-- out-edges, by what its cell has said. All that were released at once have the
+-- same one.
+local function ending_of(f, before)
+  local ending = {
+    cell = DONE .. sub(before, 2, 7) .. f.stamp,
+    edges = byte(before, 8) == 1 and sub(before, 9, 12) or nil,
+  }
+  f.endings[before] = ending
+  return ending
+end
+
+-- Ends a released node with its value; chunk is where that is kept. False when
+-- there is more to it.
+function te.end_released(f, i, record, id, chunk)
+  local before, letter = cell(f, i), byte(record)
+  if f.counted or byte(before) ~= 114 or (letter ~= 83 and letter ~= 74) then
+    return false
+  end
+  local ending, n = f.endings[before] or ending_of(f, before), #chunk
+  set_cell(f, i, ending.cell)
+  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
+  te.pending[id] = record
+  f.out, f.left = f.out - 1, f.left - 1
+  f.leads[i] = ending.edges
+  note_end(f, i)
+  return true
+end
+
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
 -- after the first end changes nothing: false. The node's id may be given, where
 -- it is at hand.
@@ -79,6 +108,8 @@ function te.end_node(f, i, record, state, attempt, id)
   te.keep_outcome(id, record)
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
+  elseif state == DONE and byte(before, 8) == 1 then
+    f.leads[i] = sub(before, 9, 12)
   end
   note_end(f, i)
   return true
@@ -111,14 +142,19 @@ function te.end_or_put(P, id, record, ttl_ms)
   end
 end
 
--- Outcomes of this call's nodes, until they are written.
-function te.keep_outcome(id, record)
-  local key = sub(id, 1, 19)
+-- Outcomes of this call's nodes, until they are written; by what the ids of
+-- those have in common that are kept in one hash.
+function te.chunk(key)
   local chunk = te.chunks[key]
   if not chunk then
     chunk = {}
     te.chunks[key] = chunk
   end
+  return chunk
+end
+
+function te.keep_outcome(id, record)
+  local chunk = te.chunk(sub(id, 1, 19))
   local n = #chunk
   chunk[n + 1], chunk[n + 2] = sub(id, 20), record
   if #record > te.SMALL_BYTES_MAX then
@@ -154,9 +190,11 @@ function te.put_end(f, i, state)
   set_cell(f, i, state .. sub(before, 2, 7) .. f.stamp)
 end
 
-function te.mark_released(f, i)
-  f.out = f.out + 1
-  set_cell(f, i, f.released)
+-- Nodes from first to last, with the same out-edges: their number stands where
+-- the time of the end will.
+function te.mark_released(f, first, last, record)
+  f.out = f.out + last - first + 1
+  te.set_cells(f, first, last, f.released .. te.edges_of(record))
 end
 
 -- To a node of its own flow, or to another, whose end is to come.

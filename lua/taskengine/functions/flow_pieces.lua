@@ -130,7 +130,8 @@ end
 
 -- All out-edges of a node.
 function te.out_edges(f, i)
-  local record = te.node_record(f, i)
-  local k = record and te.number_at(record, 3, 4) or 0
-  return k > 0 and te.flow_piece(f, "o" .. te.text(k), EDGE_BYTES) or ""
+  local o = f.leads[i] or te.edges_of(te.node_record(f, i))
+  return o ~= NONE
+    and te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)), EDGE_BYTES)
+    or ""
 end

@@ -1,7 +1,7 @@
 -- How a node of a flow becomes a task: its envelope, to which queue it goes, or
 -- straight to which worker. What it takes from others is of flow_inputs.lua.
 
-local WAITS, VIRTUAL = "\0", "\0\0"
+local VIRTUAL = "\0\0"
 local FAR, NONE = te.FAR_INPUTS, te.NO_INPUTS
 local RELEASE_STEPS = 3
 
@@ -98,14 +98,15 @@ local function are_for_caller(P, t)
 end
 
 -- They are in flight there.
-local function give_to_caller(P, envs, queue)
+local function give_to_caller(P, envs, ids, queue)
   local takes, n, pairs = te.takes, #envs, {}
-  local got, bytes = takes.got, takes.bytes
+  local got, bytes, number = takes.got, takes.bytes, takes.number
+  local before = #got
   for k = 1, n do
     local env = envs[k]
     bytes = bytes + #env
-    got[#got + 1] = env
-    pairs[2 * k - 1], pairs[2 * k] = sub(env, 1, 20) .. takes.number, env
+    got[before + k] = env
+    pairs[2 * k - 1], pairs[2 * k] = ids[k] .. number, env
   end
   takes.count, takes.bytes = takes.count - n, bytes
   takes.started[queue] = (takes.started[queue] or 0) + n
@@ -132,7 +133,7 @@ local function send(f, env, t, delay_ms)
     te.make_due(P, env, now + delay_ms, now)
   elseif are_for_caller(P, t)
     and te.takes.bytes + #env <= TAKEN_BYTES_MAX then
-    give_to_caller(P, { env }, t.queue)
+    give_to_caller(P, { env }, { sub(env, 1, 20) }, t.queue)
   else
     local list = released_to(t.queue)
     list[#list + 1] = env
@@ -174,7 +175,7 @@ function te.release_node(f, i)
   if not t then
     return te.end_and_tell(f, i, te.FLOW_DAMAGED, "f")
   end
-  te.mark_released(f, i)
+  te.mark_released(f, i, i, record)
   send(f, envelope_of(f, i, record, t, segment), t,
     te.number_at(record, 15, 4))
 end
@@ -182,29 +183,28 @@ end
 -- Of a record: no inputs, and no delay.
 local TAKES_NOTHING = NONE .. NONE
 
-local function is_common(record, template_bytes)
-  return record and sub(record, 11, 18) == TAKES_NOTHING
-    and sub(record, 1, 2) == template_bytes
-end
-
--- Adds the envelopes of nodes from i on to a list, while they are such: what
--- they have in common is put together once. Returns the node behind them.
-local function add_common(f, i, last, t, list, room, bytes)
-  local records, producer, n = f.records, f.producer, #list
-  local two, behind = sub(records[i], 1, 2), t.tail .. NONE
+-- Adds the envelopes of nodes from i on to a list, and their ids to another,
+-- while they are such as the first: what they have in common is put together
+-- once. Returns the node behind them.
+local function add_common(f, i, last, t, list, ids, room, bytes)
+  local records, producer, n, steps = f.records, f.producer, #list, te.steps
+  local common, behind = sub(records[i], 1, 18), t.tail .. NONE
   f.id = f.id or te.node_id(producer, 0)
-  local head = t.head .. f.id
-  while i <= last and te.steps > 0 and room > 0 and bytes > 0
-    and is_common(records[i], two) and te.node_state(f, i) == WAITS do
-    local env = te.node_id(producer, i) .. head .. te.bytes4(i) .. behind
-      .. sub(records[i], te.NODE_HEAD_BYTES + 1)
+  local head, node_id, bytes4 = t.head .. f.id, te.node_id, te.bytes4
+  local first, record = i, records[i]
+  last = te.waiting_to(f, i, last)
+  repeat
+    local id = node_id(producer, i)
+    local env = id .. head .. bytes4(i) .. behind .. sub(record, 19)
     n = n + 1
-    list[n] = env
-    room, bytes = room - 1, bytes - #env
-    te.mark_released(f, i)
-    te.steps = te.steps - RELEASE_STEPS
+    list[n], ids[n] = env, id
+    room, bytes, steps = room - 1, bytes - #env, steps - RELEASE_STEPS
     i = i + 1
-  end
+    record = records[i]
+  until i > last or steps <= 0 or room <= 0 or bytes <= 0
+    or not record or sub(record, 1, 18) ~= common
+  te.steps = steps
+  te.mark_released(f, first, i - 1, records[first])
   return i
 end
 
@@ -212,13 +212,13 @@ end
 -- kind, as most members of a group do. Returns the node behind them.
 local function release_common(f, i, last, t)
   if not are_for_caller(f.P, t) then
-    return add_common(f, i, last, t, released_to(t.queue), math.huge,
+    return add_common(f, i, last, t, released_to(t.queue), {}, math.huge,
       math.huge)
   end
-  local envs = {}
-  i = add_common(f, i, last, t, envs, te.takes.count,
+  local envs, ids = {}, {}
+  i = add_common(f, i, last, t, envs, ids, te.takes.count,
     TAKEN_BYTES_MAX - te.takes.bytes)
-  give_to_caller(f.P, envs, t.queue)
+  give_to_caller(f.P, envs, ids, t.queue)
   return i
 end
 
@@ -226,8 +226,8 @@ end
 -- behind those.
 function te.release_from(f, i, last)
   local record = f.records[i]
-  local two = record and sub(record, 1, 2) or VIRTUAL
-  if two ~= VIRTUAL and not f.revoked and is_common(record, two) then
+  if record and sub(record, 11, 18) == TAKES_NOTHING
+    and sub(record, 1, 2) ~= VIRTUAL and not f.revoked then
     local t = template(f, record)
     if t and t.lives_ms == 0 and t.priority == 0 then
       return release_common(f, i, last, t)
