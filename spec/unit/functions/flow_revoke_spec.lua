@@ -139,4 +139,22 @@ describe("A flow that is revoked", function()
       assert.equal(0, s:redis("EXISTS", "cr:" .. A))
     end)
   end)
+
+  it("takes a fetch no longer for what it does of that, too", function()
+    local COUNT <const>, DROPPED_MAX <const> = 1200, 150
+    for _ = 1, COUNT do
+      plan:node {}
+    end
+    plan:send(s)
+    for _ = 1, COUNT do
+      s:call("promote", 1)
+    end
+    s:call("flow_revoke", plan.producer, "R\x80", "w")
+    local before = #s:ready("default")
+    assert.equal(COUNT, before)
+    assert.same({}, s:fetch(A, 10))
+    assert.equal(1, s:redis("EXISTS", "gq"))
+    local dropped = before - #s:ready("default")
+    assert.is_true(dropped > 0 and dropped <= DROPPED_MAX)
+  end)
 end)
