@@ -64,7 +64,8 @@ end
 
 -- Different fields for a positive count, any for a negative one.
 local function hrandfield(keys, argv)
-  local hash, count = keys:find(argv[1], "hash"), number.integer(argv[2])
+  local count = number.integer(argv[2])
+  local hash = keys:find(argv[1], "hash")
   local fields, picked = hash and hash:keys() or {}, {}
   local most = count < 0 and -count or math.min(count, #fields)
   for i = 1, fields[1] and most or 0 do
