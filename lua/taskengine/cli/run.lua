@@ -175,6 +175,9 @@ local function start_worker(self)
   local settings = settings_of_apps()
   self.settings, self.broker = settings, settings.broker or broker.DEFAULT
   link.check_place(self.broker, settings.broker_timeout * 1000)
+  if not settings.broker then
+    self.outlook:note_leftovers(settings) -- before the worker ends them
+  end
   self.worker, problem = own_worker.start {
     file = given[1],
     broker = self.broker,
@@ -191,9 +194,6 @@ local function start_worker(self)
   }
   if not self.worker then
     exit.raise(exit.FAILED, "its worker cannot start: " .. problem)
-  end
-  if not settings.broker then
-    self.outlook:note_leftovers(settings)
   end
 end
 
