@@ -1,5 +1,6 @@
 --- Workflows on real workers and a real Redis.
 
+local core = require("taskengine.core")
 local files = require("spec.support.files")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
@@ -46,6 +47,30 @@ describe("A workflow with real workers", function()
     assert.same({ 1, 3000, 3000 }, { values[1], values[3000], values.n })
     assert.equal(4501500, (group | s("stream_sum"))():get(LIMIT))
     assert.equal(4501500, (group | s("sum"))():get(LIMIT))
+  end)
+
+  it("says when a task waits for results that Redis does not give", function()
+    local other = site:worker({ "-Q", "paused" }, { file = "canvas",
+      env = { TASKENGINE_BROKER_TIMEOUT = "0.05" } })
+    local list = {}
+    for i = 1, 2000 do
+      list[i] = s("add", i, 0)
+    end
+    local go, begun = site.dir .. "/go", site.dir .. "/begun"
+    local r = (te.group(list) | s("stream_with_pause", go, begun)
+      :set { queue = "paused" })()
+    wait_until(function()
+      return core.sys.stat(begun)
+    end, 30)
+    site.server:kill("STOP")
+    finally(function()
+      site.server:kill("CONT")
+    end)
+    files.write(go, "")
+    other:heard("stderr", "it waits for results that it needs: the broker did"
+      .. " not answer")
+    site.server:kill("CONT")
+    assert.equal(2001000, r:get(LIMIT))
   end)
 
   it("goes through a long chain", function()

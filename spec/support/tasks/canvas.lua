@@ -1,5 +1,6 @@
 --- Tasks for specs of workflows with real workers.
 
+local core = require("taskengine.core")
 local te = require("taskengine")
 
 local app = te.app("canvas")
@@ -22,6 +23,21 @@ app:task("stream_sum", { stream = true }, function(parts)
     total, last = total + value, i
   end
   assert(last == #parts)
+  return total
+end)
+
+-- Reads the next page when a file appears.
+app:task("stream_with_pause", { stream = true }, function(parts, path, notes)
+  local total = 0
+  for i, value in parts do
+    total = total + value
+    if i == 1 then
+      io.open(notes, "w"):close()
+      while not core.sys.stat(path) do
+        te.sleep(0.005)
+      end
+    end
+  end
   return total
 end)
 
