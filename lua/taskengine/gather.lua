@@ -18,6 +18,8 @@ local PAGED <const> = 0xffffffff
 local PAGE <const> = 1000
 -- The letter of the outcome of a node that gathers.
 local GATHERED <const> = "G"
+-- Most others begin with this one, a value in MessagePack: read at once.
+local PLAIN <const> = ("S"):byte()
 
 --- Where results are from.
 -- @table Source
@@ -166,7 +168,12 @@ end
 -- @raise TaskError of kind BrokerUnavailable; Forgotten or Malformed: it is no
 -- more, or one of those that it gathers
 function gather.value(source, bytes)
-  if gather.is(bytes) then
+  if bytes:byte() == PLAIN then
+    local value, behind = core.codec.decode(bytes, 2)
+    if behind == #bytes + 1 then
+      return value
+    end
+  elseif gather.is(bytes) then
     return collect(source, open(source, bytes))
   end
   local outcome = record.read(bytes)
