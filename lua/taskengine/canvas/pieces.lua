@@ -185,17 +185,11 @@ local function names_of(names)
   return names and assert(core.codec.encode(names, "names")) or ""
 end
 
-local function record_of(self, args, node)
-  local made = self.plan
-  local one, out = made.what[node], made:edges(node)
-  local number, delay = 0, 0
-  local body
-  if one == plan.JOIN then
-    body = names_of(made.names[node])
-  else
-    local call = self:call(node)
+local function new_head(self, args, node, call, out)
+  local made, number, delay = self.plan, 0, 0
+  if call then
     number = intern(self, args, "t", out and call.kept or call.template)
-    delay, body = call.delay, body_of(self, one, call, node)
+    delay = call.delay
   end
   if number > TEMPLATES_MAX then
     errors.raise(errors.new {
@@ -206,7 +200,32 @@ local function record_of(self, args, node)
   end
   local need = made.need[node] | (made.is_errback[node] and ERRBACK or 0)
   return string.pack(">I2I4I4I4I4", number, intern(self, args, "o", out), need,
-    intern(self, args, "i", made.inputs[node]), delay) .. body
+    intern(self, args, "i", made.inputs[node]), delay)
+end
+
+-- What a record begins with: most have the same as the one before.
+local function head_of(self, args, node, call)
+  local made, last = self.plan, self.last
+  local out, need, inputs = made:edges(node), made.need[node], made.inputs[node]
+  local is_errback = made.is_errback[node]
+  if not last or last.call ~= call or last.out ~= out or last.need ~= need
+    or last.inputs ~= inputs or last.is_errback ~= is_errback then
+    last = {
+      call = call, out = out, need = need, inputs = inputs,
+      is_errback = is_errback, head = new_head(self, args, node, call, out),
+    }
+    self.last = last
+  end
+  return last.head
+end
+
+local function record_of(self, args, node)
+  local one = self.plan.what[node]
+  if one == plan.JOIN then
+    return head_of(self, args, node) .. names_of(self.plan.names[node])
+  end
+  local call = self:call(node)
+  return head_of(self, args, node, call) .. body_of(self, one, call, node)
 end
 
 -- Runs of nodes that wait for nothing, among those from one on.
