@@ -221,6 +221,8 @@ describe("A worker", function()
         rest[i] = envelope.id
         assert.same({ 0, 0 }, { envelope.deaths, envelope.reaps })
       end
+      -- They go back in lots, of which each is in order.
+      table.sort(rest)
       assert.same(ids, rest)
       assert.is_true((table.remove(list):revoke()))
       site:worker { "-P", "1" }
@@ -228,11 +230,11 @@ describe("A worker", function()
         r:get()
       end
       assert.equal(2, #site:in_flight())
-      local lines = site:lines("short")
-      for i, line in ipairs(lines) do
-        assert.equal(tostring(i), line)
+      local seen, lines = {}, site:lines("short")
+      for _, line in ipairs(lines) do
+        seen[tonumber(line)] = true
       end
-      assert.equal(399, #lines)
+      assert.same({ 399, 399 }, { #lines, #seen })
       site.place:write("go", "")
       assert.equal(0, site:stop(worker).code)
       assert.same({ 901, 0, 0 }, { site:count("done"), site:count("lost"),
