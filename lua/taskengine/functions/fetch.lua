@@ -203,6 +203,7 @@ local function release_more(P, args, state, next_due)
     and not have_work(P, args) then
     te.begin_takes(args[1], tonumber(args[4]), state.want - state.n)
   end
+  te.steps = te.steps - state.skipped / 2 -- which took time, too
   local is_more = te.continue_flows(P)
   local got, bytes = te.end_takes()
   for k = 1, #got do
@@ -231,7 +232,7 @@ te.register("fetch", function(keys, args)
     n = 0,
     bytes = 0,
     is_full = false,
-    skipped = te.steps_taken() / 2, -- what flows took is time, too
+    skipped = 0,
     newer = {},
     out = { now, 0 },
     pairs = {},

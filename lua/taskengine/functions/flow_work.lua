@@ -12,11 +12,6 @@ function te.begin_work()
   te.steps = STEPS_MAX
 end
 
--- How many were taken in this call.
-function te.steps_taken()
-  return STEPS_MAX - te.steps
-end
-
 -- More to be done for a flow: what, and two numbers.
 function te.add_flow_work(producer, what, a, b)
   local work = te.work
