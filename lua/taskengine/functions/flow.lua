@@ -12,6 +12,27 @@ local function bytes5(v)
   return char(math.floor(v / 4294967296) % 256) .. te.bytes4(v % 4294967296)
 end
 
+-- One that a function sees for the first time, as its header says.
+local function open(P, producer, v)
+  local f = {
+    P = P, producer = producer, made = tonumber(v[3]),
+    n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
+    state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
+    written = v[2], held = v[10], holds = v[11], passes = v[12],
+    out = tonumber(v[13] or 0), written_out = v[13] or "0",
+    delegates = v[14], counted = tonumber(v[15] or nil),
+    cells = {}, changed = {}, windows = {}, records = {}, pieces = {},
+    arrived = {}, templates = {}, endings = {}, leads = {}, ends = {},
+    ends_read = 0, followed = 0,
+  }
+  te.check_header(f)
+  f.stamp = bytes5(math.max((te.moment or te.now()) - f.made, 1))
+  f.released = "r\0" .. f.stamp .. "\1"
+  te.opened[#te.opened + 1] = f
+  te.flows[producer] = f
+  return f
+end
+
 -- The flow of a producer, when it is sealed and still there; or nil.
 function te.flow(P, producer)
   local f = te.flows[producer]
@@ -19,27 +40,18 @@ function te.flow(P, producer)
     local v = call("HMGET", P .. "g:" .. producer, "n", "left", "made", "ttl",
       "state", "sealed", "root", "revoked", "mode", "held", "holds",
       "passes", "out", "delegates", "counted")
-    f = false
-    if v[6] then
-      f = {
-        P = P, producer = producer, made = tonumber(v[3]),
-        n = tonumber(v[1]), left = tonumber(v[2]), ttl_s = tonumber(v[4]),
-        state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
-        written = v[2], held = v[10], holds = v[11], passes = v[12],
-        out = tonumber(v[13] or 0), written_out = v[13] or "0",
-        delegates = v[14], counted = tonumber(v[15] or nil),
-        cells = {}, changed = {}, windows = {}, records = {}, pieces = {},
-        arrived = {}, templates = {}, endings = {}, leads = {}, ends = {},
-        ends_read = 0, followed = 0,
-      }
-      te.check_header(f)
-      f.stamp = bytes5(math.max((te.moment or te.now()) - f.made, 1))
-      f.released = "r\0" .. f.stamp .. "\1"
-      te.opened[#te.opened + 1] = f
-    end
+    f = v[6] and open(P, producer, v) or false
     te.flows[producer] = f
   end
   return f or nil
+end
+
+-- One that this call has made: none of it has to be read.
+function te.open_new_flow(P, producer, nodes, now, ttl_s)
+  local n = te.text(nodes)
+  local f = open(P, producer, { n, n, now, ttl_s })
+  te.begin_cells(f)
+  return f
 end
 
 -- The flow and the node of a task, when it has one.
@@ -71,10 +83,13 @@ local function write(f)
   end
   f.arrived = {}
   local left, out = te.text(f.left), te.text(f.out)
-  if left ~= f.written or out ~= f.written_out then
+  if f.is_new_end then
+    call("HSET", f.P .. "g:" .. f.producer, "left", left, "out", out,
+      "state", f.state)
+  elseif left ~= f.written or out ~= f.written_out then
     call("HSET", f.P .. "g:" .. f.producer, "left", left, "out", out)
-    f.written, f.written_out = left, out
   end
+  f.written, f.written_out = left, out
 end
 
 -- A flow ends with the outcome nil, or as its first failure.
@@ -82,7 +97,6 @@ local function end_flow(f)
   local id = te.node_id(f.producer, 0)
   local record = f.revoked or f.root and "D" .. f.root or NIL
   f.state = "done"
-  call("HSET", f.P .. "g:" .. f.producer, "state", "done")
   te.keep_outcome(id, record)
   te.tell(f.P, id, te.expanded(f.P, record))
 end

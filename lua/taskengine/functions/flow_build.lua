@@ -9,6 +9,8 @@ local SEAL, FIRST = 1, 2
 -- What the call that seals a flow does of it: enough to set workers going. The
 -- rest they have straight from their fetches.
 local FIRST_STEPS = 300
+-- Ranges of nodes that need nothing, which that call holds at once.
+local RANGES_MAX = 16
 
 local function is_template(bytes)
   local env = "--------------------" .. bytes .. "-"
@@ -132,14 +134,15 @@ local ADD = {
     local n = #nodes
     for k = 0, tonumber(args[at + 2]) - 1 do
       local record = args[at + 3 + k]
+      to.count = to.count + (records[first + k] and 0 or 1)
       nodes[n + 1], nodes[n + 2] = te.text(first + k), record
       records[first + k], n = record, n + 2
     end
   end,
   s = function(to, args, at)
     local ranges = to.ranges
-    ranges[#ranges + 1], ranges[#ranges + 2] = args[at + 1],
-      args[at + 1] .. " " .. args[at + 2]
+    ranges[#ranges + 1] =
+      { a = tonumber(args[at + 1]), b = tonumber(args[at + 2]) }
   end,
 }
 
@@ -173,35 +176,66 @@ local function put_records(to)
   end
 end
 
-local function write_pieces(P, producer, args, starts, is_new)
+-- What a call brings.
+local function read_pieces(P, args, starts, is_new)
   local to = {
-    P = P, producer = producer, shared = {}, nodes = {}, records = {},
-    ranges = {}, last = {}, is_new = is_new,
+    P = P, producer = args[1], shared = {}, nodes = {}, records = {},
+    ranges = {}, last = {}, count = 0, is_new = is_new,
   }
   for k = 1, #starts do
     ADD[args[starts[k]]](to, args, starts[k])
   end
   note_last(to)
-  te.put_pairs(P .. "g:" .. producer, to.shared)
-  put_records(to)
-  for from = 1, #to.ranges, te.BATCH_MAX do
-    call("ZADD", P .. "gr:" .. producer, unpack(to.ranges, from,
-      math.min(from + te.BATCH_MAX - 1, #to.ranges)))
-  end
   return to
 end
 
--- What this call has brought need not be read again to release it.
-local function remember(f, to)
-  f.records = to.records
-  for k = 1, #to.shared, 2 do
-    f.pieces[to.shared[k]] = to.shared[k + 1]
+local function put_ranges(to)
+  local pairs, ranges = {}, to.ranges
+  for k = 1, #ranges do
+    local low = te.text(ranges[k].a)
+    pairs[2 * k - 1], pairs[2 * k] = low, low .. " " .. te.text(ranges[k].b)
+  end
+  for from = 1, #pairs, te.BATCH_MAX do
+    call("ZADD", to.P .. "gr:" .. to.producer,
+      unpack(pairs, from, math.min(from + te.BATCH_MAX - 1, #pairs)))
   end
 end
 
--- Whether there is nothing of it yet, so nothing that is to expire.
+-- Writes a flow that comes whole, in one call. Few ranges are in nobody's way:
+-- they are released at once, and need not be written.
+local function write_whole(to, header, nodes)
+  local all, shared, n = header, to.shared, #header
+  all[n + 1], all[n + 2] = "sealed", "1"
+  all[n + 3], all[n + 4] = "left", te.text(nodes)
+  for k = 1, #shared do
+    all[n + 4 + k] = shared[k]
+  end
+  te.put_pairs(to.P .. "g:" .. to.producer, all)
+  put_records(to)
+  if #to.ranges > RANGES_MAX then
+    put_ranges(to)
+    to.ranges = nil
+  end
+end
+
+-- Writes what was brought. Returns how many nodes there are now.
+local function write_part(to, header)
+  local g = to.P .. "g:" .. to.producer
+  if call("HSETNX", g, header[1], header[2]) == 1 then
+    call("HSET", g, unpack(header, 3))
+  end
+  te.put_pairs(g, to.shared)
+  put_records(to)
+  put_ranges(to)
+  to.ranges = nil
+  return call("HLEN", to.P .. "gn:" .. to.producer)
+end
+
+-- Whether there is nothing of it yet, so nothing that is to expire either.
 local function is_new_flow(P, producer)
-  return call("EXISTS", unpack(te.flow_keys(P, producer))) == 0
+  local keys = te.flow_keys(P, producer)
+  keys[#keys + 1] = P .. "i:" .. producer
+  return call("EXISTS", unpack(keys)) == 0
 end
 
 -- 0: it can be added to; 1: it was sealed before; 2: it is not there.
@@ -223,32 +257,54 @@ local function expire(P, producer)
   end
 end
 
--- All its nodes are there: it starts, and is kept until it has ended.
-local function seal(P, producer, nodes, brought)
-  local g = P .. "g:" .. producer
-  call("HSET", g, "sealed", "1", "left", te.text(nodes))
-  call("SETRANGE", P .. "gs:" .. producer,
-    te.text(nodes * te.CELL_BYTES - 1), "\0")
-  if not brought.is_new then
-    local keys = te.flow_keys(P, producer)
-    for k = 1, #keys do
-      call("PERSIST", keys[k])
-    end
+-- It is kept until it has ended.
+local function persist(P, producer, nodes)
+  call("HSET", P .. "g:" .. producer, "sealed", "1", "left", nodes)
+  local keys = te.flow_keys(P, producer)
+  for k = 1, #keys do
+    call("PERSIST", keys[k])
   end
-  call("SET", P .. "i:" .. producer, te.text(nodes))
-  te.note_flow_kin(P, producer)
-  remember(te.flow(P, producer), brought)
-  te.steps = math.min(te.steps, FIRST_STEPS)
-  te.add_flow_work(producer, "s", 0, 0)
 end
 
-local function add(P, args, starts, nodes, now)
-  local producer, g = args[1], P .. "g:" .. args[1]
-  local is_new = is_new_flow(P, producer)
-  if call("HSETNX", g, "made", te.text(now)) == 1 then
-    call("HSET", g, "n", te.text(nodes), "ttl", args[4], "name", args[5])
+-- What this call has brought need not be read again to release it.
+local function remember(f, to)
+  f.records = to.records
+  for k = 1, #to.shared, 2 do
+    f.pieces[to.shared[k]] = to.shared[k + 1]
   end
-  return write_pieces(P, producer, args, starts, is_new)
+  if to.is_new then
+    te.know_pieces(f)
+  end
+end
+
+local function release_first(producer, ranges)
+  te.steps = math.min(te.steps, FIRST_STEPS)
+  if not ranges then
+    return te.add_flow_work(producer, "s", 0, 0)
+  end
+  for k = 1, #ranges do
+    te.add_flow_work(producer, "r", ranges[k].a, ranges[k].b)
+  end
+end
+
+-- All its nodes are there: it starts.
+local function seal(to, nodes, now, ttl)
+  local P, producer, n = to.P, to.producer, te.text(nodes)
+  call("SETRANGE", P .. "gs:" .. producer,
+    te.text(nodes * te.CELL_BYTES - 1), "\0")
+  call("SET", P .. "i:" .. producer, n)
+  if not to.is_new then
+    persist(P, producer, n)
+  end
+  local f = to.is_new and te.open_new_flow(P, producer, nodes, now, ttl)
+    or te.flow(P, producer)
+  remember(f, to)
+  local parent = f.pieces.parent
+    or not to.is_new and call("HGET", P .. "g:" .. producer, "parent")
+  if parent then
+    te.note_flow_kin(P, producer, parent, ttl * 1000)
+  end
+  release_first(producer, to.ranges)
 end
 
 -- args: producer, flags, nodes in all, seconds that outcomes are kept, name,
@@ -257,6 +313,26 @@ local function is_well_formed(args, flags, nodes, node)
   return flags and nodes and nodes > 0
     and te.is_producer(args[1]) and args[5] and te.natural(args[4], 2 ^ 32)
     and (args[6] == "" or string.find(args[6], "^a:%w+$") and node)
+end
+
+-- Takes what a call brings: how many nodes there are now, and it, when that is
+-- sealed; nil before there are all.
+local function take(P, args, starts, nodes, is_sealed, is_new)
+  local header = {
+    "made", te.text(te.moment), "n", te.text(nodes), "ttl", args[4],
+    "name", args[5],
+  }
+  local to = read_pieces(P, args, starts, is_new)
+  if is_new and is_sealed and to.count == nodes then
+    write_whole(to, header, nodes)
+    return nodes, to
+  end
+  local there = write_part(to, header)
+  if is_sealed and there == nodes then
+    return there, to
+  end
+  expire(P, args[1])
+  return there
 end
 
 te.register("flow", function(keys, args)
@@ -268,26 +344,22 @@ te.register("flow", function(keys, args)
   if not starts then
     return redis.error_reply("ERR te1_flow: a piece is not well-formed")
   end
-  local verdict = judge(P, producer, te.is_set(flags, FIRST))
+  local is_new, is_first = is_new_flow(P, producer), te.is_set(flags, FIRST)
+  local verdict = is_new and is_first and 0 or judge(P, producer, is_first)
   if verdict ~= 0 then
     return { now, verdict, call("HLEN", P .. "gn:" .. producer) }
   end
   te.forget_pieces(P, producer)
-  local brought = add(P, args, starts, nodes, now)
-  local there = call("HLEN", P .. "gn:" .. producer)
   local is_sealed = te.is_set(flags, SEAL)
-  if not is_sealed or there ~= nodes then
-    expire(P, producer)
-  end
-  if is_sealed then
-    if there ~= nodes then
-      return redis.error_reply(string.format(
-        "ERR te1_flow: it has %.0f nodes of %.0f", there, nodes))
-    end
+  local there, brought = take(P, args, starts, nodes, is_sealed, is_new)
+  if brought then
     if args[6] ~= "" then
       te.add_inbox(P, te.node_id(producer, node), args[6], now)
     end
-    seal(P, producer, nodes, brought)
+    seal(brought, nodes, now, tonumber(args[4]))
+  elseif is_sealed then
+    return redis.error_reply(string.format(
+      "ERR te1_flow: it has %.0f nodes of %.0f", there, nodes))
   end
   return { now, 0, there }
 end, {})

@@ -23,6 +23,12 @@ local function open_window(f, i)
   end
 end
 
+-- Of a new flow no cell says anything yet.
+function te.begin_cells(f)
+  f.first, f.width = 1, WINDOW
+  f.window = string.rep("\0", WINDOW * CELL_BYTES)
+end
+
 -- Where in the window a cell begins; it may have to be read. What is none is
 -- that of a node that waits.
 local function find_cell(f, i)

@@ -15,7 +15,9 @@ local DROPPED_WITH_EACH = 2
 -- the one that holds it has ended, too. Its outcomes first, then what it holds,
 -- in portions; itself when that is done: until then it tells what there is.
 function te.set_flow_end(f)
-  call("SREM", f.P .. "gc", f.producer)
+  if f.revoked then
+    call("SREM", f.P .. "gc", f.producer)
+  end
   if not f.held then
     te.add_flow_work(f.producer, "c", 0, 0)
   end
@@ -29,7 +31,11 @@ end
 function te.expire_flow(f)
   local P, ttl_ms = f.P, math.max(f.ttl_s * 1000, 1)
   local keys, now = te.flow_keys(P, f.producer), te.moment or te.now()
-  for k = 1, #keys do
+  local last = te.FLOW_KEYS_ALWAYS
+  if call("EXISTS", unpack(keys, last + 1)) > 0 then
+    last = #keys
+  end
+  for k = 1, last do
     call("PEXPIRE", keys[k], te.text(ttl_ms + SLACK_MS))
   end
   call("SET", P .. "i:" .. f.producer, WAS_SEALED, "PX", SENT_AGAIN_MS)
@@ -79,8 +85,17 @@ end
 function te.drop_flows(P, now, limit)
   local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
     "BYSCORE", "LIMIT", "0", te.text(limit))
-  for i = 1, #old do
-    call("UNLINK", unpack(te.flow_keys(P, old[i])))
-    call("ZREM", P .. "gx", old[i])
+  if not old[1] then
+    return
   end
+  local keys = {}
+  for i = 1, #old do
+    local of_flow = te.flow_keys(P, old[i])
+    for k = 1, #of_flow do
+      keys[#keys + 1] = of_flow[k]
+    end
+  end
+  call("UNLINK", unpack(keys))
+  call("SREM", P .. "gc", unpack(old)) -- where its header was damaged
+  call("ZREM", P .. "gx", unpack(old))
 end

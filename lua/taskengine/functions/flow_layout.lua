@@ -23,7 +23,9 @@ te.IS_STATE = {
 -- Of nodes that have not ended.
 te.IS_OPEN = { ["\0"] = true, r = true, g = true }
 
-local KEYS_OF_FLOW = { "g:", "gn:", "gw:", "gs:", "gd:", "gr:", "gh:" }
+-- The first three are there as long as the flow is, the others if need be.
+local KEYS_OF_FLOW = { "g:", "gn:", "gs:", "gw:", "gd:", "gr:", "gh:" }
+te.FLOW_KEYS_ALWAYS = 3
 
 -- All but that of its producer, which tells of it when these are gone.
 function te.flow_keys(P, producer)

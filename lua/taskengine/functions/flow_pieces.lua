@@ -4,6 +4,54 @@
 local NONE, EDGE_BYTES = te.NO_PIECE, te.EDGE_BYTES
 local LOT = 64 -- records that are read together
 
+-- Small pieces of the flows that were last worked on: most calls are about one
+-- of those. They change when something is added to the flow, or
+-- when it was deleted and is sent again, both by way of this Redis. One that
+-- was a replica meanwhile, and has missed that, was so for longer than they
+-- are kept.
+local known, known_count, known_until = {}, 0, 0
+local KNOWN_FLOWS_MAX, KNOWN_PIECES_MAX, KNOWN_BYTES_MAX = 64, 16, 512
+local KNOWN_MS = 1000
+
+local function known_piece(f, name)
+  local pieces = known[f.P .. f.producer]
+  if pieces and (te.moment or te.now()) < known_until then
+    return pieces[name]
+  end
+end
+
+local function begin_known(now)
+  known, known_count, known_until = {}, 0, now + KNOWN_MS
+end
+
+local function know(f, name, bytes)
+  if not bytes or #bytes > KNOWN_BYTES_MAX then
+    return
+  end
+  local key, now = f.P .. f.producer, te.moment or te.now()
+  if now >= known_until or now < known_until - KNOWN_MS then
+    begin_known(now)
+  end
+  local pieces = known[key]
+  if not pieces then
+    if known_count == KNOWN_FLOWS_MAX then
+      begin_known(now)
+    end
+    pieces = { count = 0 }
+    known[key], known_count = pieces, known_count + 1
+  end
+  if pieces.count < KNOWN_PIECES_MAX then
+    pieces[name], pieces.count = bytes, pieces.count + 1
+  end
+end
+
+-- What was sent of it is asked for by the next calls.
+function te.know_pieces(f)
+  for name, bytes in pairs(f.pieces) do
+    know(f, name, bytes)
+  end
+end
+
 function te.node_record(f, i)
   local record = f.records[i]
   if record == nil then
@@ -14,36 +62,6 @@ function te.node_record(f, i)
     return record
   end
   f.is_damaged = true -- each node of a sealed flow has one
-end
-
--- Small pieces of the flows that were last worked on: most calls are about one
--- of those. They change when something is added to the flow, or when it was
--- deleted and is sent again.
-local known, known_count = {}, 0
-local KNOWN_FLOWS_MAX, KNOWN_PIECES_MAX, KNOWN_BYTES_MAX = 64, 16, 512
-
-local function known_piece(f, name)
-  local pieces = known[f.P .. f.producer]
-  return pieces and pieces[name]
-end
-
-local function know_piece(f, name, bytes)
-  f.pieces[name] = bytes
-  if not bytes or #bytes > KNOWN_BYTES_MAX then
-    return
-  end
-  local key = f.P .. f.producer
-  local pieces = known[key]
-  if not pieces then
-    if known_count == KNOWN_FLOWS_MAX then
-      known, known_count = {}, 0
-    end
-    pieces = { count = 0 }
-    known[key], known_count = pieces, known_count + 1
-  end
-  if pieces.count < KNOWN_PIECES_MAX then
-    pieces[name], pieces.count = bytes, pieces.count + 1
-  end
 end
 
 -- Before they may change.
@@ -59,7 +77,8 @@ function te.flow_piece(f, name, entry_bytes)
   local bytes = f.pieces[name] or known_piece(f, name)
   if bytes == nil then
     bytes = call("HGET", f.P .. "g:" .. f.producer, name)
-    know_piece(f, name, bytes)
+    f.pieces[name] = bytes
+    know(f, name, bytes)
   end
   if bytes and #bytes % (entry_bytes or 1) == 0 then
     return bytes
@@ -123,7 +142,8 @@ function te.read_ended(f)
   if names[1] then
     local found = call("HMGET", f.P .. "g:" .. f.producer, unpack(names))
     for k = 1, #names do
-      know_piece(f, names[k], found[k])
+      pieces[names[k]] = found[k]
+      know(f, names[k], found[k])
     end
   end
 end

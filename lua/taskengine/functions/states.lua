@@ -167,11 +167,8 @@ end
 te.add_kin = add_kin
 
 -- A task has sent a flow, which knows by whom.
-function te.note_flow_kin(P, producer)
-  local v = call("HMGET", P .. "g:" .. producer, "parent", "ttl")
-  if v[1] then
-    add_children(P, v[1], { te.node_id(producer, 0) }, v[2] * 1000)
-  end
+function te.note_flow_kin(P, producer, parent, ttl_ms)
+  add_children(P, parent, { te.node_id(producer, 0) }, ttl_ms)
 end
 
 -- Of the groups of a te1_enqueue that was carried out, and its reply.
