@@ -56,7 +56,7 @@ static const function functions[] = {
     {"te1_requeue", false},     {"te1_delete", false},
     {"te1_flow", false},        {"te1_gather", false},
     {"te1_flow_look", false},   {"te1_flow_retry", false},
-    {"te1_flow_revoke", false}, {"te1_status", false},
+    {"te1_status", false},
     {"te1_history", false},     {"te1_state", false},
     {"te1_kin", false},         {"te1_flow_add", false},
 };

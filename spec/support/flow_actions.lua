@@ -259,8 +259,8 @@ function actions.revoke_flow(run)
   if plan and run:one_in(4) then
     local record = run:draw_record("R")
     local mode = run.chance:pick { "w", "c", "t" }
-    local reply = run:call("flow_revoke", plan.producer, record, mode)
-    run:check_reply("flow_revoke", reply,
+    local reply = run:call("revoke", record, 60, mode, plan:id(0))[1]
+    run:check_reply("revoke_flow", reply,
       run.model:revoke_flow(plan.producer, words(record), mode))
     run:compare()
   end

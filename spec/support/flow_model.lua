@@ -321,10 +321,10 @@ function Model:revoke(id, outcome, mode)
 end
 
 --- Somebody revokes a flow.
--- @treturn int the reply
+-- @treturn string the reply
 function Model:revoke_flow(producer, outcome, mode)
   return rules.revoke_flow(self, self.flows[producer], outcome, mode)
-    and 1 or 0
+    and "revoked" or "finished"
 end
 
 --- What did not go well is to be done again.

@@ -52,6 +52,14 @@ function Plan:node(node)
   return #self.nodes
 end
 
+--- Revokes the flow.
+-- @param shard
+-- @tparam string mode as of te1_revoke
+-- @treturn string the reply
+function Plan:revoke(shard, mode)
+  return shard:call("revoke", "R\x80", 60, mode, self:id(0))[1]
+end
+
 --- The id of a node's task; of the flow for 0.
 -- @tparam int i
 -- @treturn string

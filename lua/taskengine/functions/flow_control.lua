@@ -1,4 +1,4 @@
--- te1_flow_revoke, te1_flow_retry, te1_flow_look; what other functions ask
+-- te1_flow_retry, te1_flow_look; what other functions ask
 -- about nodes.
 
 local CELL_BYTES, CHUNK = te.CELL_BYTES, te.CHUNK_NODES
@@ -203,15 +203,6 @@ function te.revoke_whole(P, producer, record, mode)
   end
   return drop_unsealed(P, producer) or nil
 end
-
-te.register("flow_revoke", function(keys, args)
-  if args[3] ~= "w" and args[3] ~= "c" and args[3] ~= "t" then
-    return redis.error_reply("ERR te1_flow_revoke: not a mode")
-  elseif not te.is_producer(args[1]) or not string.find(args[2], "^[RF]") then
-    return redis.error_reply("ERR te1_flow_revoke: not a flow and an outcome")
-  end
-  return te.revoke_whole(keys[1], args[1], args[2], args[3]) and 1 or 0
-end)
 
 -- Of a flow that has ended: what failed, and what failed for it, is done
 -- again. Three passes over its nodes, in portions: the first takes back the

@@ -211,22 +211,24 @@ local function revoke_all(P, args, first, order)
   return out
 end
 
-local function ttl_ms_of(seconds)
-  return math.max(tonumber(seconds) * 1000, 1)
+local MODES = { [ONLY_WAITING] = true, [ENDING] = true, [KILLING] = true }
+
+-- For each id from an argument on: what has become of it.
+local function answer(name, keys, args, mode, first)
+  local seconds = te.natural(args[2], 2 ^ 32)
+  if not MODES[mode] or not seconds or not string.find(args[1], "^[RF]") then
+    return redis.error_reply("ERR te1_" .. name
+      .. ": not an outcome, a time and a mode")
+  end
+  return revoke_all(keys[1], args, first, {
+    record = args[1], ttl_ms = math.max(seconds * 1000, 1), mode = mode,
+  })
 end
 
 te.register("cancel", function(keys, args)
-  return revoke_all(keys[1], args, 3, {
-    record = args[1], ttl_ms = ttl_ms_of(args[2]), mode = ONLY_WAITING,
-  })
+  return answer("cancel", keys, args, ONLY_WAITING, 3)
 end)
 
 te.register("revoke", function(keys, args)
-  local mode = args[3]
-  if mode ~= ONLY_WAITING and mode ~= ENDING and mode ~= KILLING then
-    return redis.error_reply("ERR te1_revoke: not a mode")
-  end
-  return revoke_all(keys[1], args, 4, {
-    record = args[1], ttl_ms = ttl_ms_of(args[2]), mode = mode,
-  })
+  return answer("revoke", keys, args, args[3], 4)
 end)

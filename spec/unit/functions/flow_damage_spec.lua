@@ -100,7 +100,7 @@ describe("A flow of which something is damaged", function()
     end
     s:call("flow_retry", plan.producer)
     run(20)
-    s:call("flow_revoke", plan.producer, "R\x80", "c")
+    plan:revoke(s, "c")
     run(20)
   end
 

@@ -211,7 +211,7 @@ describe("A member of a group", function()
       s:finish(A, "o", field, "S1")
       assert.equal(IS_OVER, member():add_to(s, plan, 1, "x")[2])
       s:take(A, 1)
-      s:call("flow_revoke", plan.producer, "R\x80", "w")
+      plan:revoke(s, "w")
       assert.equal(IS_OVER, member():add_to(s, plan, 2, "x")[2])
     end)
 

@@ -35,7 +35,7 @@ describe("The functions of flows", function()
         table.unpack(addition:pieces()) },
       { "gather", plan.producer, 3, 1, 10 },
       { "flow_look", plan.producer, "c", 1, 10 },
-      { "flow_revoke", plan.producer, "R\x80", "w" },
+      { "revoke", "R\x80", 60, "w", plan:id(0) },
       { "flow_retry", plan.producer },
     }
   end

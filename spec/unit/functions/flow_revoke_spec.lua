@@ -1,4 +1,4 @@
--- Flows that are revoked, by te1_flow_revoke or by their ids.
+-- Flows that are revoked.
 
 local flow_plan = require("spec.support.flow_plan")
 local shard = require("spec.support.shard")
@@ -24,8 +24,8 @@ describe("A flow that is revoked", function()
     plan:node { delay_ms = 5000 }
     plan:send(s)
     local field = s:take(A, 1)[1]
-    assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "w"))
-    assert.equal(0, s:call("flow_revoke", plan.producer, "R\x80", "w"))
+    assert.equal("revoked", plan:revoke(s, "w"))
+    assert.equal("finished", plan:revoke(s, "w"))
     assert.same({}, s:fetch(A, 10))
     s:finish(A, "o", field, "S1")
     assert.same({ "S1", "R\x80", "R\x80", "R\x80", "R\x80" },
@@ -57,14 +57,14 @@ describe("A flow that is revoked", function()
     plan:send(s)
     local field = s:take(A, 1)[1]
     local function ask(mode)
-      local answer = s:call("flow_revoke", plan.producer, "R\x80", mode)
+      local answer = plan:revoke(s, mode)
       return { answer, s:redis("HGET", "cr:" .. A, field) }
     end
-    assert.same({ 1, "cR\x80" }, ask("c"))
-    assert.same({ 0, "cR\x80" }, ask("c"))
-    assert.same({ 1, "tR\x80" }, ask("t"))
-    assert.same({ 0, "tR\x80" }, ask("t"))
-    assert.same({ 0, "tR\x80" }, ask("c"))
+    assert.same({ "revoked", "cR\x80" }, ask("c"))
+    assert.same({ "finished", "cR\x80" }, ask("c"))
+    assert.same({ "revoked", "tR\x80" }, ask("t"))
+    assert.same({ "finished", "tR\x80" }, ask("t"))
+    assert.same({ "finished", "tR\x80" }, ask("c"))
   end)
 
   it("goes by its id before it is sealed", function()
@@ -120,7 +120,7 @@ describe("A flow that is revoked", function()
         [A] = s:take(A, 1)[1], [B] = s:take(B, 1)[1], [C] = s:take(C, 1)[1],
       }
       local looks = count_looks()
-      assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "c"))
+      assert.equal("revoked", plan:revoke(s, "c"))
       assert.is_true(go_on() > 10)
       assert.equal(3, looks())
       for wid, field in pairs(fields) do
@@ -133,7 +133,7 @@ describe("A flow that is revoked", function()
     it("looks at nothing there when only what waits is to end", function()
       s:take(A, 1)
       local looks = count_looks()
-      assert.equal(1, s:call("flow_revoke", plan.producer, "R\x80", "w"))
+      assert.equal("revoked", plan:revoke(s, "w"))
       go_on()
       assert.equal(0, looks())
       assert.equal(0, s:redis("EXISTS", "cr:" .. A))
@@ -153,7 +153,7 @@ describe("A flow that is revoked", function()
     local function node()
       return tonumber(s:redis("LINDEX", "gq", 0):match("x(%d+) 0$"))
     end
-    s:call("flow_revoke", plan.producer, "R\x80", "w")
+    plan:revoke(s, "w")
     local before = node()
     assert.equal(COUNT, #s:ready("default"))
     assert.same({}, s:fetch(A, 10))

@@ -317,12 +317,16 @@ describe("Revoking:", function()
       assert.equal(1000, #asked(A))
     end)
 
-    it("refuses what is no mode", function()
+    it("refuses what is no outcome, no time, or no mode", function()
       local id = running()
-      for _, mode in ipairs { "", "x", "ct" } do
+      for _, wrong in ipairs {
+        { REVOKED, 60, "" }, { REVOKED, 60, "x" }, { REVOKED, 60, "ct" },
+        { "S1", 60, "c" }, { "", 60, "c" }, { REVOKED, "soon", "c" },
+        { REVOKED, -1, "c" },
+      } do
         local before = s.fake:dump()
-        local _, problem = s:try("revoke", REVOKED, 60, mode, id)
-        assert.truthy(problem:find("not a mode", 1, true))
+        local _, problem = s:try("revoke", wrong[1], wrong[2], wrong[3], id)
+        assert.truthy(problem:find("not an outcome, a time and a mode", 1, true))
         assert.same(before, s.fake:dump())
       end
     end)
