@@ -148,12 +148,24 @@ function Flow:node_id(node)
   return core.envelope.id(self.producer, self.base + node)
 end
 
+local function raise_no_node(name, names)
+  if #names == 0 then
+    caller.raise("node: no names are kept of this flow: it is no te.flow, or"
+      .. " they take more than 64 KiB; app:result takes the id of a node, which"
+      .. " taskengine flow --json shows")
+  end
+  table.sort(names)
+  caller.raise(("node: the flow has no node '%s'%s"):format(tostring(name),
+    suggest.hint(tostring(name), names)))
+end
+
 --- The result of a node of @{taskengine.canvas.flow}, also in another program
--- than the one that has sent it.
+-- than the one that has sent it. The names of a flow are kept for this as long
+-- as they take no more than 64 KiB.
 -- @tparam string name; of a node in a flow that is itself a node: both names,
 -- with a dot between
 -- @treturn Result
--- @raise when no node has that name, or several have; TaskError of kind
+-- @raise when no node has that name, or several have, or no names are kept; TaskError of kind
 -- BrokerUnavailable, Forgotten
 function Flow:node(name)
   local head = flow_look.new(self.client, self.id):head() or raise_gone(self)
@@ -165,9 +177,7 @@ function Flow:node(name)
     end
   end
   if #nodes == 0 then
-    table.sort(names)
-    caller.raise(("node: the flow has no node '%s'%s"):format(tostring(name),
-      suggest.hint(tostring(name), names)))
+    raise_no_node(name, names)
   elseif #nodes > 1 then
     caller.raise(("node: %d nodes are called '%s'; app:result takes the id of"
       .. " one, which taskengine flow --json shows"):format(#nodes, name))

@@ -15,7 +15,8 @@ local plan = require("taskengine.canvas.plan")
 
 local pieces = {}
 
--- Names of a flow's nodes take no more; they are only to be shown.
+-- Names of a flow's nodes that take more are not sent: they are to be shown,
+-- and to find a node by (Flow:node).
 local LABELS_BYTES_MAX <const> = 65536
 -- Of one call, which is to take Redis a few milliseconds and to be enough for
 -- a thousand nodes. A record that is larger goes alone.

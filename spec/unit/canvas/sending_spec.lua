@@ -5,6 +5,9 @@ local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
 local SOON <const> = { timeout = 10 }
+local NO_NAMES <const> = "node: no names are kept of this flow: it is no te.flow,"
+  .. " or they take more than 64 KiB; app:result takes the id of a node, which"
+  .. " taskengine flow --json shows"
 
 describe("A canvas that is sent", function()
   local site = canvas_site.for_each_spec()
@@ -374,13 +377,24 @@ describe("A canvas that is sent", function()
       .. " which taskengine flow --json shows", misuse(flow.node, flow, "a"))
   end)
 
+  it("says what to do where the names of nodes are not kept", function()
+    site.is_resting = true
+    local nodes = {}
+    for i = 1, 70 do
+      nodes[("a"):rep(1000) .. i] = { add:s(i, i) }
+    end
+    local many, one = te.flow { nodes = nodes }().flow,
+      te.group { add:s(1, 2) }().flow
+    assert.equal(NO_NAMES, misuse(many.node, many, ("a"):rep(1000) .. 1))
+    assert.equal(NO_NAMES, misuse(one.node, one, "add"))
+  end)
+
   it("heeds no names that are none", function()
     local r = te.flow { nodes = { a = { add:s(1, 2) } } }()
     local labels = { [0] = "a", [1] = 7, [1.5] = "a", [2] = "a", x = "a" }
     for _, bytes in ipairs { core.codec.encode(labels, "x"), "\255", "" } do
       site.shard:redis("HSET", "g:" .. r.id:sub(1, 12), "x", bytes)
-      assert.equal("node: the flow has no node 'a'",
-        misuse(r.flow.node, r.flow, "a"))
+      assert.equal(NO_NAMES, misuse(r.flow.node, r.flow, "a"))
     end
   end)
 
