@@ -113,11 +113,10 @@ local function check_sleepers(c)
   end
 end
 
--- Whether a task lies in the bell, or is missed only at the next heartbeat.
-local function is_on_its_way(c, worker, field)
-  local number = string.unpack(">I4", field, 21)
-  return c.model.inboxes["b:" .. worker.wid] ~= nil
-    and number > worker.handed
+-- Whether a task lies in the bell; or did so, until that has expired, and is
+-- missed at the next heartbeat.
+local function is_on_its_way(worker, field)
+  return string.unpack(">I4", field, 21) > worker.handed
 end
 
 -- A worker that heard all answers knows of all that it has in flight.
@@ -126,7 +125,7 @@ local function check_stuck(c)
     local registered = c.model.workers[worker.wid]
     if worker.phase == "up" and registered then
       for field in pairs(registered.held) do
-        if not worker:knows(field) and not is_on_its_way(c, worker, field) then
+        if not worker:knows(field) and not is_on_its_way(worker, field) then
           error(("%s does not know of %q"):format(worker.wid, field), 0)
         end
       end

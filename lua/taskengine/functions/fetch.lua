@@ -145,7 +145,7 @@ end
 local function set_sleeping(P, args, state)
   local sleeps = state.n < state.want
   if sleeps and (state.is_full or state.skipped >= SKIPPED_MAX
-    and #state.newer < state.skipped) then
+    and state.too_new < state.skipped) then
     sleeps = false
     call("RPUSH", P .. "b:" .. args[1], "")
   end
@@ -192,6 +192,19 @@ local function have_work(P, args)
   return false
 end
 
+-- What was taken is in flight from then on, and what is for newer workers back
+-- in its queue: nothing is nowhere while other things are seen to.
+local function keep_taken(P, wid, state)
+  for i = 1, #state.newer do
+    te.make_ready(P, state.newer[i])
+  end
+  if state.pairs[1] then
+    call("HSET", P .. "f:" .. wid, unpack(state.pairs))
+  end
+  state.too_new = state.too_new + #state.newer
+  state.newer, state.pairs = {}, {}
+end
+
 -- Goes on with what flows have left to be done, once the queues have been
 -- looked at. What that releases is the worker's at once, where nothing waits
 -- there. Returns whether there is more, and the next due time.
@@ -210,7 +223,9 @@ local function release_more(P, args, state, next_due)
     state.out[state.n + 2 + k] = got[k]
   end
   state.n, state.bytes = state.n + #got, state.bytes + bytes
+  state.some_flow_revoked = call("EXISTS", P .. "gc") == 1
   take(P, args, state)
+  keep_taken(P, args[1], state)
   return is_more, te.next_due(P)
 end
 
@@ -233,6 +248,7 @@ te.register("fetch", function(keys, args)
     bytes = 0,
     is_full = false,
     skipped = 0,
+    too_new = 0,
     newer = {},
     out = { now, 0 },
     pairs = {},
@@ -241,16 +257,11 @@ te.register("fetch", function(keys, args)
     some_flow_revoked = call("EXISTS", P .. "gc") == 1,
   }
   take(P, args, state)
+  keep_taken(P, wid, state)
   local is_more
   is_more, next_due = release_more(P, args, state, next_due)
   te.note_timer(P, next_due)
   state.out[2] = is_more and now or next_due
-  for i = 1, #state.newer do
-    te.make_ready(P, state.newer[i])
-  end
-  if state.pairs[1] then
-    call("HSET", P .. "f:" .. wid, unpack(state.pairs))
-  end
   local sleeps = set_sleeping(P, args, state)
   wake_others(P, args, sleeps, promoted)
   if sleeps and not may_sleep(args) then

@@ -20,7 +20,7 @@ local function open(P, producer, v)
     state = v[5] or "", root = v[7], revoked = v[8], mode = v[9],
     written = v[2], held = v[10], holds = v[11], passes = v[12],
     out = tonumber(v[13] or 0), written_out = v[13] or "0",
-    delegates = v[14], counted = tonumber(v[15] or nil),
+    delegates = v[14], counted = te.natural(v[15] or nil, te.NODES_MAX),
     cells = {}, changed = {}, windows = {}, records = {}, pieces = {},
     arrived = {}, templates = {}, endings = {}, leads = {}, ends = {},
     ends_read = 0, followed = 0,

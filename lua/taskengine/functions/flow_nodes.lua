@@ -75,6 +75,16 @@ local function ending_of(f, before)
   return ending
 end
 
+-- An outcome of this call, until it is written.
+local function add_to_chunk(chunk, id, record)
+  local n = #chunk
+  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
+  if #record > te.SMALL_BYTES_MAX then
+    chunk[n + 3], chunk[n + 4] = te.SOME_LARGE, "1"
+  end
+  te.pending[id] = record
+end
+
 -- Ends a released node with its value; chunk is where that is kept. False when
 -- there is more to it.
 function te.end_released(f, i, record, id, chunk)
@@ -82,10 +92,9 @@ function te.end_released(f, i, record, id, chunk)
   if f.counted or byte(before) ~= 114 or (letter ~= 83 and letter ~= 74) then
     return false
   end
-  local ending, n = f.endings[before] or ending_of(f, before), #chunk
+  local ending = f.endings[before] or ending_of(f, before)
   set_cell(f, i, ending.cell)
-  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
-  te.pending[id] = record
+  add_to_chunk(chunk, id, record)
   f.out, f.left = f.out - 1, f.left - 1
   f.leads[i] = ending.edges
   note_end(f, i)
@@ -154,13 +163,7 @@ function te.chunk(key)
 end
 
 function te.keep_outcome(id, record)
-  local chunk = te.chunk(sub(id, 1, 19))
-  local n = #chunk
-  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
-  if #record > te.SMALL_BYTES_MAX then
-    chunk[n + 3], chunk[n + 4] = te.SOME_LARGE, "1"
-  end
-  te.pending[id] = record
+  add_to_chunk(te.chunk(sub(id, 1, 19)), id, record)
 end
 
 -- What a failure is to those that need what failed: the id of the cause alone

@@ -134,99 +134,109 @@ describe("A node that takes what somebody has deleted", function()
   end)
 end)
 
-describe("A node that takes large outcomes", function()
-  local LARGE <const> = "S" .. ("x"):rep(600000)
-  local MANY <const> = 20
-  local s, plan
+-- As a worker tells successes, and as it repeats them.
+for how, tell in pairs {
+  ["told at once"] = function(s, field, outcome)
+    return s:finish(A, "m", "default", 3600, 1, field, outcome)
+  end,
+  ["told again"] = function(s, field, outcome)
+    return s:finish(A, "o", field, outcome)
+  end,
+} do
+  describe("A node that takes large outcomes " .. how, function()
+    local LARGE <const> = "S" .. ("x"):rep(600000)
+    local MANY <const> = 20
+    local s, plan
 
-  -- Of many nodes some end, which is what those after them take.
-  before_each(function()
-    s = shard.new()
-    s:register(A)
-    plan = flow_plan.new("flow")
-  end)
+    -- Of many nodes some end, which is what those after them take.
+    before_each(function()
+      s = shard.new()
+      s:register(A)
+      plan = flow_plan.new("flow")
+    end)
 
-  -- How many bytes of outcomes a call reads at the most in one command.
-  local function watch()
-    local most, execute = 0, s.fake.execute
-    function s.fake:execute(caller, ...)
-      local command, key = ...
-      local reply = execute(self, caller, ...)
-      if key and key:find(":v:", 1, true) and command:find("^HM?GET$") then
-        local all = type(reply) == "table" and table.concat(reply) or reply
-        most = math.max(most, #(all or ""))
+    -- How many bytes of outcomes a call reads at the most in one command.
+    local function watch()
+      local most, execute = 0, s.fake.execute
+      function s.fake:execute(caller, ...)
+        local command, key = ...
+        local reply = execute(self, caller, ...)
+        if key and key:find(":v:", 1, true) and command:find("^HM?GET$") then
+          local all = type(reply) == "table" and table.concat(reply) or reply
+          most = math.max(most, #(all or ""))
+        end
+        return reply
       end
-      return reply
-    end
-    return function()
-      return most
-    end
-  end
-
-  local function run(kind, outcome)
-    local after = {}
-    for i = 1, MANY do
-      after[i] = { kind, plan:node {} }
-    end
-    plan:node { after = after }
-    assert.equal(0, plan:send(s)[2])
-    for k, field in ipairs(s:take(A, MANY)) do
-      s:finish(A, "o", field, outcome(k))
-    end
-  end
-
-  local function is_far()
-    local body = envelope.read(assert(s:fetch(A, 1)[1])).body
-    return body:sub(1, 4) == "\xff\xff\xff\xff"
-  end
-
-  it("gets none of them with it, and nobody reads them for that", function()
-    local most = watch()
-    run("f", function()
-      return LARGE
-    end)
-    assert.is_true(is_far())
-    assert.equal(0, most())
-  end)
-
-  it("gets them in pages, for which few are read", function()
-    run("f", function(k)
-      return k % 2 == 0 and LARGE or "S\x01"
-    end)
-    assert.is_true(is_far())
-    local most, at, pages = watch(), 1, 0
-    while at <= MANY do
-      local page = s:call("gather", plan.producer, MANY + 1, at, 1000)
-      for k = 2, #page do
-        assert.equal(at % 2 == 0 and LARGE or "S\x01", page[k])
-        at = at + 1
+      return function()
+        return most
       end
-      pages = pages + 1
-      assert.is_true(pages <= MANY)
     end
-    assert.equal(MANY // 2, pages)
-    assert.equal(#LARGE, most())
-  end)
 
-  it("gets small ones with it", function()
-    run("f", function(k)
-      return "S" .. ("y"):rep(k)
+    local function run(kind, outcome)
+      local after = {}
+      for i = 1, MANY do
+        after[i] = { kind, plan:node {} }
+      end
+      plan:node { after = after }
+      assert.equal(0, plan:send(s)[2])
+      for k, field in ipairs(s:take(A, MANY)) do
+        tell(s, field, outcome(k))
+      end
+    end
+
+    local function is_far()
+      local body = envelope.read(assert(s:fetch(A, 1)[1])).body
+      return body:sub(1, 4) == "\xff\xff\xff\xff"
+    end
+
+    it("gets none of them with it, and nobody reads them for that", function()
+      local most = watch()
+      run("f", function()
+        return LARGE
+      end)
+      assert.is_true(is_far())
+      assert.equal(0, most())
     end)
-    assert.is_false(is_far())
-  end)
 
-  it("gets no single one with it that it would not, either", function()
-    plan:node {}
-    plan:node {}
-    plan:node { after = { { "f", 1 }, { "s", 2 } } }
-    plan:send(s)
-    local fields = s:take(A, 2)
-    s:finish(A, "o", fields[1], LARGE)
-    local most = watch()
-    s:finish(A, "o", fields[2], "S\x01")
-    assert.is_true(is_far())
-    assert.equal(0, most())
-    local page = s:call("gather", plan.producer, 3, 1, 10)
-    assert.same({ 1, LARGE }, page)
+    it("gets them in pages, for which few are read", function()
+      run("f", function(k)
+        return k % 2 == 0 and LARGE or "S\x01"
+      end)
+      assert.is_true(is_far())
+      local most, at, pages = watch(), 1, 0
+      while at <= MANY do
+        local page = s:call("gather", plan.producer, MANY + 1, at, 1000)
+        for k = 2, #page do
+          assert.equal(at % 2 == 0 and LARGE or "S\x01", page[k])
+          at = at + 1
+        end
+        pages = pages + 1
+        assert.is_true(pages <= MANY)
+      end
+      assert.equal(MANY // 2, pages)
+      assert.equal(#LARGE, most())
+    end)
+
+    it("gets small ones with it", function()
+      run("f", function(k)
+        return "S" .. ("y"):rep(k)
+      end)
+      assert.is_false(is_far())
+    end)
+
+    it("gets no single one with it that it would not, either", function()
+      plan:node {}
+      plan:node {}
+      plan:node { after = { { "f", 1 }, { "s", 2 } } }
+      plan:send(s)
+      local fields = s:take(A, 2)
+      tell(s, fields[1], LARGE)
+      local most = watch()
+      tell(s, fields[2], "S\x01")
+      assert.is_true(is_far())
+      assert.equal(0, most())
+      local page = s:call("gather", plan.producer, 3, 1, 10)
+      assert.same({ 1, LARGE }, page)
+    end)
   end)
-end)
+end

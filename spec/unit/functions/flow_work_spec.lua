@@ -42,6 +42,20 @@ describe("Work that a call has left for others", function()
     assert.same({ { "" }, { "" } }, { s:heard("b:" .. A), s:heard("b:" .. B) })
   end)
 
+  it("is gone on with when what a worker takes is in flight", function()
+    assert.equal(1, #s:ready("default"))
+    local in_flight, execute = nil, s.fake.execute
+    function s.fake:execute(caller, ...)
+      local command, key = ...
+      if command == "LPOP" and key:find(":gq$") then
+        in_flight = in_flight or s:redis("HLEN", "f:" .. A)
+      end
+      return execute(self, caller, ...)
+    end
+    assert.equal(1, #s:fetch(A, 1))
+    assert.equal(1, in_flight)
+  end)
+
   it("is all done by the one that is there", function()
     local calls = 0
     while s:redis("EXISTS", "gq") == 1 do
