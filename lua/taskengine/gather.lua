@@ -8,6 +8,7 @@ local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local header = require("taskengine.header")
 local record = require("taskengine.record")
+local spawn = require("taskengine.spawn")
 
 local gather = {}
 
@@ -20,6 +21,8 @@ local PAGE <const> = 1000
 local GATHERED <const> = "G"
 -- Most others begin with this one, a value in MessagePack: read at once.
 local PLAIN <const> = ("S"):byte()
+-- Until what Redis answers at once is asked for again; it doubles.
+local PAUSE_S_MIN <const>, PAUSE_S_MAX <const> = 0.1, 1
 
 --- Where results are from.
 -- @table Source
@@ -49,9 +52,18 @@ end
 -- worker's child.
 function gather.on_delay() end
 
--- A task outlasts that Redis cannot be reached, but not that it refuses.
+-- A task waits: this is told once.
+local function note_delay(source, problem)
+  if not source.has_waited then
+    source.has_waited = true
+    gather.on_delay("it waits for results that it needs: " .. problem.reason)
+  end
+end
+
+-- A task outlasts that Redis cannot be reached or is busy, but not that it
+-- refuses.
 local function ask(source, node, first)
-  local id = core.envelope.id(source.producer, node)
+  local id, pause_s = core.envelope.id(source.producer, node), PAUSE_S_MIN
   while true do
     local reply, problem = source.client():try("te1_gather",
       { source.producer, node, first, PAGE }, id)
@@ -59,10 +71,11 @@ local function ask(source, node, first)
       return reply
     elseif problem.is_refusal or not source.is_for_task then
       errors.raise(errors.unavailable(problem, { id = id }))
-    elseif not source.has_waited then
-      source.has_waited = true
-      gather.on_delay("it waits for results that it needs: "
-        .. problem.reason)
+    end
+    note_delay(source, problem)
+    if problem.is_passing then -- the others have waited for their time
+      spawn.sleep(pause_s)
+      pause_s = math.min(2 * pause_s, PAUSE_S_MAX)
     end
   end
 end
@@ -253,7 +266,7 @@ end
 -- @tparam string id of the flow, or of any of its nodes
 -- @tparam function client gives the client, when it is needed
 -- @tparam[opt] boolean is_for_task a task takes them: while Redis cannot
--- be reached it is asked again
+-- be reached, or is busy, it is asked again
 -- @treturn Source
 function gather.source(id, client, is_for_task)
   return {

@@ -10,6 +10,24 @@ local REASONS <const> = {
   READONLY = "it is a read-only replica",
 }
 
+-- What passes by itself, or is past once another server is the master: to ask
+-- again helps.
+local PASSING <const> = {
+  BUSY = true, -- with somebody's script
+  CLUSTERDOWN = true,
+  LOADING = true,
+  MASTERDOWN = true,
+  READONLY = true,
+  TRYAGAIN = true,
+}
+
+--- Whether Redis may answer otherwise soon.
+-- @tparam string text the reply
+-- @treturn boolean
+function refusal.is_passing(text)
+  return PASSING[text:match("^%u+")] or false
+end
+
 --- A sentence on an error reply.
 -- @tparam string text the reply
 -- @treturn string

@@ -8,6 +8,7 @@
 --    reason   a sentence
 --    sent     it may have been carried out
 --    is_refusal  Redis has answered, with an error: it would again
+--    is_passing  with one that passes by itself: it may not again
 --
 -- A *transport* is the way to Redis: taskengine.transport_redis, or in a
 -- worker's child taskengine.transport_child. It has
@@ -71,10 +72,12 @@ local function transmit(self, request)
     elseif not code then
       finish(self, request, reply)
     elseif code == "EREPLY" then
+      local is_passing = refusal.is_passing(why)
       finish(self, request, nil, {
         reason = refusal.sentence(why),
         sent = request.may_be_done or false, -- the first time, perhaps
-        is_refusal = true,
+        is_refusal = not is_passing,
+        is_passing = is_passing,
       })
     else
       request.under_way = false

@@ -29,8 +29,9 @@ function shard_transport.new(shard)
   }, ShardTransport)
 end
 
---- Decides on the next call: `"done"`; `"refused"`, by Redis; `"lost"` with the
--- connection before it was carried out; `"answer lost"`, after that.
+--- Decides on the next call: `"done"`; `"refused"`, by Redis, for good, or
+-- `"busy"`, for now; `"lost"` with the connection before it was carried out;
+-- `"answer lost"`, after that.
 -- @tparam string name
 -- @tparam table args
 -- @treturn string
@@ -112,6 +113,8 @@ local function turn(self)
     self:deliver()
   elseif verdict == "refused" then
     call.callback(nil, "OOM command not allowed", "EREPLY")
+  elseif verdict == "busy" then
+    call.callback(nil, "BUSY Redis is busy running a script.", "EREPLY")
   else
     table.insert(self.under_way, 1, call)
     if verdict == "answer lost" then

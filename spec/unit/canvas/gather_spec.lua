@@ -2,6 +2,7 @@
 
 local canvas_site = require("spec.support.canvas_site")
 local gather = require("taskengine.gather")
+local spawn = require("taskengine.spawn")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -100,17 +101,50 @@ describe("The results of a large group", function()
       assert.same({ 1, false }, { pages_read(), begun })
     end)
 
+    -- What is told of a delay.
+    local function hear()
+      local told = {}
+      stub(gather, "on_delay", function(text)
+        told[#told + 1] = text
+      end)
+      finally(function()
+        gather.on_delay:revert()
+      end)
+      return told
+    end
+
+    it("are waited for, and this is told, while Redis is busy", function()
+      local told, asked = hear(), 0
+      function site.transport.decide(name)
+        asked = asked + (name == "te1_gather" and 1 or 0)
+        return name == "te1_gather" and asked <= 2 and "busy" or "done"
+      end
+      local r = te.chord(header, site.app.tasks.sum:s())()
+      assert.equal(MEMBERS * (MEMBERS + 1), r:get { timeout = SOON })
+      assert.same({ "it waits for results that it needs: Redis refused it:"
+        .. " BUSY Redis is busy running a script." }, told)
+    end)
+
+    it("are not asked for without a pause while Redis is busy", function()
+      local pauses = {}
+      stub(spawn, "sleep", function(seconds)
+        pauses[#pauses + 1] = seconds
+      end)
+      finally(function()
+        spawn.sleep:revert()
+      end)
+      function site.transport.decide(name)
+        return name == "te1_gather" and #pauses < 5 and "busy" or "done"
+      end
+      te.chord(header, site.app.tasks.sum:s())():get { timeout = SOON }
+      assert.same({ 0.1, 0.2, 0.4, 0.8, 1 }, pauses)
+    end)
+
     it("are waited for, and this is told, while Redis cannot be reached",
       function()
         site.app:close()
         site.app:configure { broker_timeout = 0.02 }
-        local told, asked = {}, 0
-        stub(gather, "on_delay", function(text)
-          told[#told + 1] = text
-        end)
-        finally(function()
-          gather.on_delay:revert()
-        end)
+        local told, asked = hear(), 0
         function site.transport.decide(name)
           asked = asked + (name == "te1_gather" and 1 or 0)
           return name == "te1_gather" and asked == 1 and "lost" or "done"
