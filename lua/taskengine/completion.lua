@@ -138,6 +138,7 @@ local function await_ready(self, what)
       local left_ms = math.max(self.deadline_ms - core.loop.now(), 0)
       self.timer = core.loop.timer(left_ms, wake)
     end
+    return self.timer -- an interrupted wait closes it
   end, slot.OUTCOME)
   self.wake = nil
   if self.timer then

@@ -361,6 +361,7 @@ function Waits:give_up(reason)
   for _, id in ipairs(ids_awaited(self)) do
     deliver(self, id, nil, { reason = reason, sent = false })
   end
+  self.to_end = {} -- Redis cannot be told any more
   self.silence:stop()
 end
 

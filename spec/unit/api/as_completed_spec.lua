@@ -1,4 +1,6 @@
+local core = require("taskengine.core")
 local misuse = require("spec.support.misuse")
+local scheduler = require("taskengine.scheduler")
 local shard_client = require("spec.support.shard_client")
 local te = require("taskengine")
 
@@ -51,6 +53,30 @@ describe("waiting for results in the order of their ends", function()
     for _ in te.as_completed {} do
       error("there is none")
     end
+  end)
+
+  it("leaves no timer behind where the wait is ended otherwise", function()
+    local r = site:send()
+    local start, is_open = core.loop.timer, nil
+    stub(core.loop, "timer", function(ms, ...)
+      if ms < 90 * 1000 then
+        return start(ms, ...)
+      end
+      is_open = true
+      return { close = function()
+        is_open = false
+      end }
+    end)
+    finally(function()
+      core.loop.timer:revert()
+    end)
+    local fiber = scheduler.fiber(function()
+      te.wait({ r }, 100)
+    end)
+    scheduler.go_on(fiber)
+    assert.is_true(is_open)
+    fiber:close()
+    assert.is_false(is_open)
   end)
 
   it("takes ids of the caller's", function()

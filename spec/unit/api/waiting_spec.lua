@@ -236,6 +236,13 @@ describe("waiting for results", function()
       { e.kind, e.message })
   end)
 
+  it("asks nothing more once the client is closed", function()
+    assert.is_nil((site:send():wait(0.001)))
+    site.way:close()
+    core.loop.run("nowait")
+    assert.is_nil(next(site.way.requests.pending))
+  end)
+
   it("says what Redis refuses", function()
     local r = site:send()
     function site.transport.decide(name)
