@@ -150,9 +150,9 @@ end
 
 local function raise_no_node(name, names)
   if #names == 0 then
-    caller.raise("node: no names are kept of this flow: it is no te.flow, or"
-      .. " they take more than 64 KiB; app:result takes the id of a node, which"
-      .. " taskengine flow --json shows")
+    caller.raise("node: no names are kept of this flow: it is no te.flow, "
+      .. "or they take more than 64 KiB; app:result takes the id of a node, "
+      .. "which taskengine flow --json shows")
   end
   table.sort(names)
   caller.raise(("node: the flow has no node '%s'%s"):format(tostring(name),
@@ -165,8 +165,8 @@ end
 -- @tparam string name; of a node in a flow that is itself a node: both names,
 -- with a dot between
 -- @treturn Result
--- @raise when no node has that name, or several have, or no names are kept; TaskError of kind
--- BrokerUnavailable, Forgotten
+-- @raise when no node has that name, or several have, or no names are kept;
+-- TaskError of kind BrokerUnavailable, Forgotten
 function Flow:node(name)
   local head = flow_look.new(self.client, self.id):head() or raise_gone(self)
   local nodes, names = {}, {}

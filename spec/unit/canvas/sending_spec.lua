@@ -5,9 +5,9 @@ local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
 local SOON <const> = { timeout = 10 }
-local NO_NAMES <const> = "node: no names are kept of this flow: it is no te.flow,"
-  .. " or they take more than 64 KiB; app:result takes the id of a node, which"
-  .. " taskengine flow --json shows"
+local NO_NAMES <const> = "node: no names are kept of this flow: it is no"
+  .. " te.flow, or they take more than 64 KiB; app:result takes the id of a"
+  .. " node, which taskengine flow --json shows"
 
 describe("A canvas that is sent", function()
   local site = canvas_site.for_each_spec()
