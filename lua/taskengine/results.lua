@@ -12,7 +12,6 @@ local revoke = require("taskengine.revoke")
 
 local results = {}
 
-
 --- An array of results (@{taskengine.result.Result}): `results[i]`, `#results`
 -- and `ipairs` work.
 -- @type Results

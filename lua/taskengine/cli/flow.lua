@@ -18,7 +18,6 @@ local show = require("taskengine.cli.show")
 
 local flow = {}
 
-
 flow.spec = {
   name = "flow",
   usage = "flow ID [OPTIONS]",
