@@ -5,9 +5,9 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local completion = require("taskengine.completion")
 local errors = require("taskengine.errors")
+local labels = require("taskengine.canvas.labels")
 local options = require("taskengine.options")
 local result = require("taskengine.result")
-local suggest = require("taskengine.suggest")
 
 local flow_result = {}
 
@@ -23,13 +23,16 @@ FlowResult.__index = FlowResult
 -- @tparam Flow flow
 -- @tparam {string,...} names of the sinks
 -- @tparam {[string]=int,...} nodes name to the node, of all
+-- @tparam {[int]=string,...} within node to name, also of those in flows that
+-- are nodes
 -- @treturn FlowResult
-function flow_result.new(flow, names, nodes)
+function flow_result.new(flow, names, nodes, within)
   return setmetatable({
     id = flow.id,
     flow = flow,
     names = names,
     nodes = nodes,
+    within = within,
     made = {}, -- name to result
     names_of = {}, -- the other way round
   }, FlowResult)
@@ -46,15 +49,12 @@ local function all_names(self)
 end
 
 --- The result of a node.
--- @tparam string name
+-- @tparam string name; of a node in a flow that is itself a node: both names,
+-- with a dot between
 -- @treturn Result
--- @raise when the flow has no such node
+-- @raise when the flow has no such node, or several in flows have that name
 function FlowResult:node(name)
-  local node = self.nodes[name]
-  if not node then
-    caller.raise(("node: the flow has no node '%s'%s"):format(
-      tostring(name), suggest.hint(tostring(name), all_names(self))))
-  end
+  local node = self.nodes[name] or labels.find(self.within, name)
   if not self.made[name] then
     local id = self.flow:node_id(node)
     local one = result.new(self.flow.client, id, { engine_id = id })

@@ -6,8 +6,8 @@ local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local flow_look = require("taskengine.canvas.flow_look")
 local header = require("taskengine.header")
+local labels = require("taskengine.canvas.labels")
 local revoke = require("taskengine.revoke")
-local suggest = require("taskengine.suggest")
 
 local handle = {}
 
@@ -148,17 +148,6 @@ function Flow:node_id(node)
   return core.envelope.id(self.producer, self.base + node)
 end
 
-local function raise_no_node(name, names)
-  if #names == 0 then
-    caller.raise("node: no names are kept of this flow: it is no te.flow, "
-      .. "or they take more than 64 KiB; app:result takes the id of a node, "
-      .. "which taskengine flow --json shows")
-  end
-  table.sort(names)
-  caller.raise(("node: the flow has no node '%s'%s"):format(tostring(name),
-    suggest.hint(tostring(name), names)))
-end
-
 --- The result of a node of @{taskengine.canvas.flow}, also in another program
 -- than the one that has sent it. The names of a flow are kept for this as long
 -- as they take no more than 64 KiB.
@@ -169,20 +158,7 @@ end
 -- TaskError of kind BrokerUnavailable, Forgotten
 function Flow:node(name)
   local head = flow_look.new(self.client, self.id):head() or raise_gone(self)
-  local nodes, names = {}, {}
-  for node, label in pairs(head.labels) do
-    names[#names + 1] = label
-    if label == name then
-      nodes[#nodes + 1] = node
-    end
-  end
-  if #nodes == 0 then
-    raise_no_node(name, names)
-  elseif #nodes > 1 then
-    caller.raise(("node: %d nodes are called '%s'; app:result takes the id of"
-      .. " one, which taskengine flow --json shows"):format(#nodes, name))
-  end
-  local id = core.envelope.id(self.producer, nodes[1])
+  local id = core.envelope.id(self.producer, labels.find(head.labels, name))
   return require("taskengine.result").new(self.client, id)
 end
 

@@ -115,7 +115,7 @@ local function result_of(state)
     return group_result.new(flow, whole.node, whole.outlet,
       flow.base + made.count)
   elseif whole.kind == "flow" then
-    return flow_result.new(flow, whole.names, whole.nodes)
+    return flow_result.new(flow, whole.names, whole.nodes, made.labels)
   end
   local id = flow:node_id(whole.node)
   local one = result.new(way, id, {

@@ -366,6 +366,9 @@ describe("A canvas that is sent", function()
       nodes = { a = { add:s(1, 2) }, b = { inner, after = { "a" } } },
     }()
     r:get(SOON)
+    assert.equal(6, r:node("b.a"):get(SOON))
+    assert.equal("node: the flow has no node 'b.b' (did you mean 'b.a'?)",
+      misuse(r.node, r, "b.b"))
     local flow = site.app:flow(r.id)
     assert.equal(3, flow:node("a"):get(SOON))
     assert.equal(6, flow:node("b.a"):get(SOON))
