@@ -15,6 +15,8 @@ local CELLS_MAX <const>, PIECES_MAX <const> = 10000, 1000
 local CELL <const> = ">c1BI5I5"
 local CELL_BYTES <const> = CELL:packsize()
 local NO_CELL <const> = ("\0"):rep(CELL_BYTES)
+-- Released, delegated: until such a node ends something else stands there.
+local UNENDED <const> = { r = true, g = true }
 -- Template, edges, how many it waits for, inputs; more follows.
 local RECORD <const> = ">I2I4I4I4"
 local EDGE <const>, INPUT <const> = ">c1Bi4", ">c1Bi4i4"
@@ -97,7 +99,7 @@ function Look:cell(node)
   local is_there = #self.cells >= at + CELL_BYTES - 1
   local state, _, released, ended = CELL:unpack(
     is_there and self.cells or NO_CELL, is_there and at or 1)
-  return state, released, ended
+  return state, released, UNENDED[state] and 0 or ended
 end
 
 --- A template, a list of edges or of inputs.

@@ -59,9 +59,7 @@ end
 local function read_cell(node, state, released, ended)
   node.state = flow_graph.STATES[state] or "unknown"
   node.released = released > 0 and released / 1000 or nil
-  -- Of one that was released something else stands there until it ends.
-  node.ended = state ~= "r" and state ~= "g" and ended > 0
-    and ended / 1000 or nil
+  node.ended = ended > 0 and ended / 1000 or nil
 end
 
 -- Lets each node know what its edges lead to.

@@ -1,6 +1,7 @@
 --- A flow by its id.
 
 local canvas_site = require("spec.support.canvas_site")
+local flow_look = require("taskengine.canvas.flow_look")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -53,6 +54,13 @@ describe("taskengine.canvas.handle", function()
     assert.equal("INCOMPLETE", flow:info().state)
     assert.same({ false, "incomplete" }, { flow:retry() })
     assert.equal(0, flow:ended { { first = 1, last = 9000 } })
+  end)
+
+  it("has no end of a node that has not ended", function()
+    site.is_resting = true
+    local flow = (add:s(1, 1) | add:s(2))().flow
+    local state, _, ended = flow_look.new(flow.client, flow.id):cell(1)
+    assert.same({ "r", 0 }, { state, ended })
   end)
 
   it("says what it revoked, or why not", function()
