@@ -17,6 +17,8 @@ local tally = require("taskengine.tally")
 local result = {}
 
 local is_timeout = options.GET.known.timeout
+-- In one question: their outcomes come along, of up to 64 KiB each.
+local LOOK_MAX <const> = 250
 
 --- The result of a task.
 -- @type Result
@@ -227,6 +229,39 @@ local function inspect(self, everywhere)
     known = self.client:outcome(self.engine_id)
   end
   return self:settle(known)
+end
+
+-- Brings the outcomes of those that have ended, from `first` on.
+local function look_at_some(list, first, outcomes)
+  local args, asked = { "0" }, {}
+  for i = first, math.min(first + LOOK_MAX - 1, #list) do
+    outcomes[i] = list[i].outcome or false
+    if not outcomes[i] then
+      args[#args + 1], asked[#asked + 1] = list[i].engine_id, i
+    end
+  end
+  local reply = asked[1]
+    and list[first].client:ask("te1_state", args, list[asked[1]].id) or {}
+  for n, i in ipairs(asked) do
+    local known = reply[n]
+    if known == ">" then
+      outcomes[i] = look(list[i]) or false
+    elseif type(known) ~= "table" then
+      outcomes[i] = list[i]:settle(known)
+    end
+  end
+end
+
+--- How tasks of one client stand, in few questions to Redis.
+-- @tparam {Result,...} list
+-- @treturn {Outcome|boolean,...} false for one that has not ended
+-- @raise TaskError of kind BrokerUnavailable
+function result.look_at(list)
+  local outcomes = {}
+  for first = 1, #list, LOOK_MAX do
+    look_at_some(list, first, outcomes)
+  end
+  return outcomes
 end
 
 --- What state the task is in.

@@ -86,14 +86,16 @@ local function await(self, timeout)
     end
     return problem ~= nil
   end
+  local list = sinks(self)
   if timeout == 0 then
-    for _, one in ipairs(sinks(self)) do
-      if visit(one) then
+    for i, outcome in ipairs(result.look_at(list)) do
+      is_over = is_over and outcome ~= false
+      if outcome and visit(list[i]) then
         break
       end
     end
   else
-    is_over = completion.each(sinks(self), timeout, visit)
+    is_over = completion.each(list, timeout, visit)
   end
   if problem then
     return false, problem
@@ -173,31 +175,29 @@ function FlowResult:iter(timeout)
   end, nil, nil, closing
 end
 
-local IS_END <const> = { SUCCESS = true, FAILURE = true, REVOKED = true }
-
 --- The state of the flow, by that of those nodes.
 -- @treturn string `SUCCESS` when all have returned a value; `FAILURE`,
 -- `REVOKED` or `UNKNOWN` when one of them is; `PENDING` otherwise
 -- @raise TaskError of kind BrokerUnavailable
 function FlowResult:state()
   local state = "SUCCESS"
-  for _, one in ipairs(sinks(self)) do
-    local other = one:state()
-    if other == "UNKNOWN" or IS_END[other] and other ~= "SUCCESS" then
-      return other
-    elseif other ~= "SUCCESS" then
+  for _, outcome in ipairs(result.look_at(sinks(self))) do
+    if not outcome then
       state = "PENDING"
+    elseif outcome.state ~= "SUCCESS" then
+      return outcome.state or "UNKNOWN"
     end
   end
   return state
 end
 
 --- Whether it is known how the flow ends: those nodes have returned a value, or
--- one has failed, while others may go on. From then on `get` does not wait.
+-- one has failed or is unknown, while others may go on. From then on `get` does
+-- not wait.
 -- @treturn boolean
 -- @raise TaskError of kind BrokerUnavailable
 function FlowResult:ready()
-  return IS_END[self:state()] or false
+  return self:state() ~= "PENDING"
 end
 
 --- Whether all of those nodes have returned a value.
@@ -212,7 +212,7 @@ end
 -- @raise TaskError of kind BrokerUnavailable
 function FlowResult:failed()
   local state = self:state()
-  return IS_END[state] and state ~= "SUCCESS" or false
+  return state == "FAILURE" or state == "REVOKED"
 end
 
 --- The values, without waiting.
@@ -231,7 +231,8 @@ function FlowResult:info()
   local ok, value = await(self, 0)
   return {
     id = self.id,
-    state = self:state(),
+    -- What has ended since is in neither.
+    state = ok == nil and "PENDING" or self:state(),
     value = ok and value or nil,
     error = ok == false and value or nil,
   }
@@ -268,12 +269,19 @@ function FlowResult:forget()
   end)
 end
 
---- How many of its nodes have ended.
+--- How many of its nodes, see @{FlowResult:children}, have ended.
 -- @treturn int
 -- @raise TaskError of kind BrokerUnavailable, Forgotten
 function FlowResult:completed_count()
-  local info = self.flow:info()
-  return info.nodes - info.left
+  local ranges = {}
+  for _, number in pairs(self.nodes) do
+    local node = self.flow.base + number
+    ranges[#ranges + 1] = { first = node, last = node }
+  end
+  table.sort(ranges, function(a, b) -- they are read page by page
+    return a.first < b.first
+  end)
+  return self.flow:ended(ranges)
 end
 
 --- Revokes all of it that has not ended.

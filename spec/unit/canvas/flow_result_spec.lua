@@ -70,6 +70,63 @@ describe("The results of a flow", function()
     assert.same({ true, { save = 13, count = 2 } }, { r:wait(0) })
   end)
 
+  it("say how it stands in one question", function()
+    site.is_resting = true
+    local r = flow()
+    for _, method in ipairs { "state", "ready", "successful", "failed", "info",
+      "result" } do
+      local before = #site.transport.calls
+      r[method](r)
+      assert.equal(1, #site.transport.calls - before, method)
+    end
+  end)
+
+  it("bring large values, too", function()
+    local large = ("x"):rep(70000)
+    local r = te.flow { nodes = {
+      one = { site.app:task("large", function()
+        return large
+      end):s() },
+      two = { add:s(1, 1) },
+    } }()
+    wait_for_end(r)
+    assert.same({ "SUCCESS", large, 2 }, { r:state(), r:result().one,
+      r:result().two })
+  end)
+
+  it("do not say that it has ended before they have the values", function()
+    local r = flow()
+    site.is_resting = true
+    local calls = 0
+    function site.transport.decide()
+      calls = calls + 1
+      if calls == 2 then -- what a second question would be told
+        for _ = 1, 5 do
+          site.is_resting = false
+          site:work()
+        end
+      end
+      return "done"
+    end
+    assert.same({ id = r.id, state = "PENDING" }, r:info())
+  end)
+
+  it("count the nodes that have names", function()
+    local r = te.flow { nodes = {
+      all = { te.group { add:s(1, 1), add:s(2, 2), add:s(3, 3) } },
+    } }()
+    wait_for_end(r)
+    assert.same({ 1, 1 }, { r:completed_count(), #r:children() })
+  end)
+
+  it("are ready when they are gone", function()
+    local r = flow()
+    wait_for_end(r)
+    r:forget()
+    assert.same({ "UNKNOWN", true, false, false }, { r:state(), r:ready(),
+      r:successful(), r:failed() })
+  end)
+
   it("say which failed, and what others came to", function()
     local r = flow(fail:si())
     local ok, e = r:wait(10)
