@@ -163,6 +163,14 @@ local function collect(source, names, next_one, count)
   return out
 end
 
+--- Whether a failure is that of a result which does not come back.
+-- @param e what was raised, or what is said of that
+-- @treturn boolean
+function gather.is_lost(e)
+  return type(e) == "table"
+    and (e.kind == "Forgotten" or e.kind == "Malformed")
+end
+
 -- Why a task has not got a result that it needs.
 local function missing(e)
   return errors.new {

@@ -25,14 +25,6 @@ function inputs.are_in(envelope)
   return (envelope:byte(FLOW_AT) or 0) ~= 0
 end
 
---- Whether a failure is that of a result which does not come back.
--- @param e what was raised, or what is said of that
--- @treturn boolean
-function inputs.is_lost(e)
-  return type(e) == "table"
-    and (e.kind == "Forgotten" or e.kind == "Malformed")
-end
-
 -- The error that a node ended with, with the id of who is to blame.
 local function error_of(bytes, id)
   local outcome = record.read(bytes, id)
@@ -48,7 +40,7 @@ local function value_or_error(source, bytes, id)
   local ok, value = pcall(gather.value, source, bytes)
   if ok then
     return value
-  elseif inputs.is_lost(value) then
+  elseif gather.is_lost(value) then
     return nil, value
   end
   error(value, 0)

@@ -73,7 +73,7 @@ function Result:settle(bytes)
 end
 
 -- The value of a group is read when it is first asked for, perhaps in many
--- pages. Nil and an error when one of those results is gone by then.
+-- pages. Nil and an error when one of those results is gone, or damaged.
 local function value_of(self, outcome)
   if not outcome.gathers then
     return outcome.value
@@ -85,10 +85,10 @@ local function value_of(self, outcome)
   if ok then
     outcome.value, outcome.gathers = value, nil
     return value
-  elseif not errors.is(value) or value.kind ~= "Forgotten" then
-    error(value, 0)
+  elseif gather.is_lost(value) then
+    return nil, value
   end
-  return nil, value
+  error(value, 0)
 end
 
 local function check_kept(self, what)

@@ -10,6 +10,7 @@ local core = require("taskengine.core")
 local coroutines = require("taskengine.coroutines")
 local errors = require("taskengine.errors")
 local failure = require("taskengine.failure")
+local gather = require("taskengine.gather")
 local header = require("taskengine.header")
 local inputs = require("taskengine.inputs")
 local limits = require("taskengine.limits")
@@ -207,7 +208,7 @@ end
 -- Its arguments cannot be had. It is not run again for a result that does not
 -- come back.
 local function conclude_unread(self, task, problem)
-  if inputs.is_lost(problem) then
+  if gather.is_lost(problem) then
     return record.failure(problem)
   end
   return conclude_raised(self, task, problem)

@@ -69,6 +69,18 @@ describe("The results of a large group", function()
       whole:result().kind, whole:info().error.kind })
   end)
 
+  it("are no values when one was damaged", function()
+    local group = header()
+    wait_for_end(group.flow)
+    local id = group[3].id
+    site.shard:redis("HSET", "v:" .. id:sub(1, 19), id:sub(20), "S\xc1")
+    local ok, e = group:wait(SOON)
+    assert.same({ false, "Malformed" }, { ok, e.kind })
+    local whole = site.app:result(group.id)
+    assert.same({ "Malformed", "Malformed" }, { whole:result().kind,
+      whole:info().error.kind })
+  end)
+
   describe("that a task reads", function()
     local function refuse()
       function site.transport.decide(name)
