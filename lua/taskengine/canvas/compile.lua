@@ -96,7 +96,7 @@ local function add_task(self, one, feed, front, options)
   options = merge(options, one.options)
   if options and options.unique then
     caller.raise(("'%s' cannot be unique in a canvas: each canvas has tasks of"
-      .. " its own"):format(one.task.name))
+      .. " its own; leave unique away, or send it alone"):format(one.task.name))
   elseif feed and options and options.eta then
     caller.raise(("'%s' has an eta, but it runs behind others: a countdown"
       .. " begins when they have ended"):format(one.task.name))

@@ -40,9 +40,9 @@ local function producer_of(task_id)
   if not task_id then
     return core.envelope.new_producer()
   elseif not core.envelope.seq(task_id) then
-    caller.raise("apply_async: task_id: a canvas is many tasks, and none can"
-      .. " have an id of the caller's own; here it is the id in the error of"
-      .. " an earlier attempt")
+    caller.raise("task_id: a canvas is many tasks, as is a task with link or"
+      .. " link_error, and none can have an id of the caller's own; here it is"
+      .. " the id in the error of an earlier attempt")
   end
   return header.producer(task_id)
 end

@@ -179,7 +179,8 @@ describe("taskengine.canvas.compile", function()
   it("refuses a unique task as a part of it", function()
     assert.error_matches(function()
       compile.plan(add:s(1):set { unique = true } | add:s(2))
-    end, "'add' cannot be unique in a canvas", 1, true)
+    end, "'add' cannot be unique in a canvas: each canvas has tasks of its own;"
+      .. " leave unique away, or send it alone", 1, true)
   end)
 
   it("refuses tasks of two apps, and names them", function()

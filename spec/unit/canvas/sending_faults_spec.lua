@@ -110,8 +110,11 @@ describe("A canvas on its way", function()
   it("takes no id of the caller's own", function()
     assert.error_matches(function()
       te.group { add:s(1, 1) }:apply_async(nil, { task_id = "mine" })
-    end, "a canvas is many tasks, and none can have an id of the caller's own",
-      1, true)
+    end, "task_id: a canvas is many tasks, as is a task with link or"
+      .. " link_error, and none can have an id of the caller's own", 1, true)
+    assert.error_matches(function()
+      site.app:send_task("add", { 1 }, { link = add:s(1), task_id = "mine" })
+    end, "^task_id: a canvas is many tasks")
     assert.equal("mine", add:s(1, 1):apply_async(nil, { task_id = "mine" }).id)
   end)
 
