@@ -150,7 +150,8 @@ function GroupResult:completed_count()
 end
 
 --- Whether it is known how the group ends: all have returned a value, or one
--- has failed, while others may go on. From then on `get` does not wait.
+-- has failed, while others may go on. From then on `get` does not wait; but it
+-- is the first to read the values, from Redis.
 -- @treturn boolean
 -- @raise TaskError of kind BrokerUnavailable
 function GroupResult:ready()

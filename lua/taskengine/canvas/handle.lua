@@ -150,7 +150,8 @@ end
 
 --- The result of a node of @{taskengine.canvas.flow}, also in another program
 -- than the one that has sent it. The names of a flow are kept for this as long
--- as they take no more than 64 KiB.
+-- as they take no more than 64 KiB; those of all flows in one canvas, callbacks
+-- among them, lie together.
 -- @tparam string name; of a node in a flow that is itself a node: both names,
 -- with a dot between
 -- @treturn Result
