@@ -195,6 +195,30 @@ function completion.as_completed(list, timeout)
   end, nil, nil, self
 end
 
+--- The value of a task that has ended.
+-- @tparam Result one
+-- @tparam[opt=true] boolean propagate
+-- @return the value; with false its error, or that of the task because of which
+-- it never ran, where there is none
+-- @raise that error otherwise; TaskError of kind Timeout: it goes on again
+function completion.value(one, propagate)
+  local ok, value = one:wait(0)
+  if ok == nil then
+    errors.raise(errors.new {
+      kind = "Timeout",
+      id = one.id,
+      name = one.name,
+      message = "the task had ended, and goes on: it was run again",
+    })
+  elseif not ok then
+    value = errors.cause(value)
+    if propagate ~= false then
+      errors.raise(value)
+    end
+  end
+  return value
+end
+
 --- Visits results as their tasks end.
 -- @tparam Results|{Result,...} list
 -- @tparam ?number timeout in seconds, for all of them

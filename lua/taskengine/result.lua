@@ -172,22 +172,6 @@ function Result:wait(timeout)
   return true, value
 end
 
---- The value of a task that has ended.
--- @tparam[opt=true] boolean propagate
--- @return the value; with false its error, or that of the task because of which
--- it never ran, where there is none
--- @raise that error otherwise
-function Result:settled(propagate)
-  local ok, value = self:wait(0)
-  if not ok then
-    value = errors.cause(value)
-    if propagate ~= false then
-      errors.raise(value)
-    end
-  end
-  return value
-end
-
 --- Whether the task has ended, however it did.
 -- @treturn boolean
 -- @raise TaskError of kind BrokerUnavailable

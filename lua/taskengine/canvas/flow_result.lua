@@ -158,7 +158,7 @@ function FlowResult:join(opts)
   for _ in completion.as_completed(sinks(self), opts.timeout) do end
   local values = {}
   for _, name in ipairs(self.names) do
-    values[name] = self:node(name):settled(opts.propagate)
+    values[name] = completion.value(self:node(name), opts.propagate)
   end
   return values
 end

@@ -2,6 +2,7 @@
 -- @module taskengine.canvas.group_result
 
 local caller = require("taskengine.caller")
+local completion = require("taskengine.completion")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local growth = require("taskengine.canvas.growth")
@@ -135,7 +136,7 @@ function GroupResult:join(opts)
   for _ in growth.iterate(self, opts.timeout) do end
   local out = { n = #self.members }
   for i = 1, out.n do
-    out[i] = self.members[i]:settled(opts.propagate)
+    out[i] = completion.value(self.members[i], opts.propagate)
   end
   return out
 end

@@ -2,6 +2,7 @@
 -- names.
 
 local canvas_site = require("spec.support.canvas_site")
+local completion = require("taskengine.completion")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
@@ -109,6 +110,20 @@ describe("The results of a flow", function()
       return "done"
     end
     assert.same({ id = r.id, state = "PENDING" }, r:info())
+  end)
+
+  it("say that an end goes on again while they are joined", function()
+    site.is_resting = true
+    local r = flow()
+    -- Its end was heard of, and was gone when it was read.
+    stub(completion, "as_completed", function()
+      return function() end
+    end)
+    finally(function()
+      completion.as_completed:revert()
+    end)
+    local ok, e = pcall(r.join, r)
+    assert.same({ false, "Timeout", r:node("count").id }, { ok, e.kind, e.id })
   end)
 
   it("count the nodes that have names", function()
