@@ -13,8 +13,8 @@ local ENDS <const> = { "done", "failed", "revoked", "expired" }
 -- What happens in 10 flows at least of the fewer steps, and of the many.
 local OFTEN <const> = {
   "flow_add 0", "flow_add 1", "flow_add 2", "flow_retry retried",
-  "flow_retry running", "revoke_flow revoked", "revoke revoked", "told o", "told r",
-  "told m", "handed over", "taken back", "skipped", "needs",
+  "flow_retry running", "revoke_flow revoked", "revoke revoked", "told o",
+  "told r", "told m", "handed over", "taken back", "skipped", "needs",
 }
 local RARE <const> = {
   "revoke asked", "revoke running", "requeue requeued", "forget 1", "told w",

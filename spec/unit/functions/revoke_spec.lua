@@ -326,7 +326,7 @@ describe("Revoking:", function()
       } do
         local before = s.fake:dump()
         local _, problem = s:try("revoke", wrong[1], wrong[2], wrong[3], id)
-        assert.truthy(problem:find("not an outcome, a time and a mode", 1, true))
+        assert.matches("not an outcome, a time and a mode", problem, 1, true)
         assert.same(before, s.fake:dump())
       end
     end)
