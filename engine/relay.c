@@ -48,17 +48,13 @@ typedef struct function {
 } function;
 
 static const function functions[] = {
-    {"te1_enqueue", false},     {"te1_await", true},
-    {"te1_unwait", true},       {"te1_outcome", false},
-    {"te1_look", false},        {"te1_forget", false},
-    {"te1_cancel", false},      {"te1_revoke", false},
-    {"te1_dead", false},        {"te1_dead_read", false},
-    {"te1_requeue", false},     {"te1_delete", false},
-    {"te1_flow", false},        {"te1_gather", false},
-    {"te1_flow_look", false},   {"te1_flow_retry", false},
-    {"te1_status", false},
-    {"te1_history", false},     {"te1_state", false},
-    {"te1_kin", false},         {"te1_flow_add", false},
+    {"te1_enqueue", false},    {"te1_await", true},    {"te1_unwait", true},
+    {"te1_outcome", false},    {"te1_look", false},    {"te1_forget", false},
+    {"te1_cancel", false},     {"te1_revoke", false},  {"te1_dead", false},
+    {"te1_dead_read", false},  {"te1_requeue", false}, {"te1_delete", false},
+    {"te1_flow", false},       {"te1_gather", false},  {"te1_flow_look", false},
+    {"te1_flow_retry", false}, {"te1_status", false},  {"te1_history", false},
+    {"te1_state", false},      {"te1_kin", false},     {"te1_flow_add", false},
 };
 
 /* Replies as MessagePack. */
