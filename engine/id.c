@@ -3,8 +3,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define BASE    62
-#define LETTERS 52
+#define BASE         62
+#define LETTERS      52
+#define CHANCE_BYTES 24  // an id takes 12 or a few more
 
 static const char digits[BASE] = "0123456789"
                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -18,19 +19,30 @@ static int digit_value(char c) {
   return -1;
 }
 
+// Random bytes that are left of those fetched last: one system call for an id.
+typedef struct chance {
+  uint8_t byte[CHANCE_BYTES];
+  size_t left;
+} chance;
+
 // Below `limit`, each equally likely: bytes of the uneven rest are redrawn.
-static uint8_t draw(uint8_t limit) {
+static uint8_t draw(chance *c, uint8_t limit) {
   uint8_t byte;
   do {
-    te_random(&byte, 1);
+    if (c->left == 0) {
+      te_random(c->byte, sizeof(c->byte));
+      c->left = sizeof(c->byte);
+    }
+    byte = c->byte[--c->left];
   } while (byte >= 256 / limit * limit);
   return byte % limit;
 }
 
 void te_id_producer(char out[TE_ID_PRODUCER_BYTES]) {
-  out[0] = digits[BASE - LETTERS + draw(LETTERS)];
+  chance c = {.left = 0};
+  out[0] = digits[BASE - LETTERS + draw(&c, LETTERS)];
   for (int i = 1; i < TE_ID_PRODUCER_BYTES; i++)
-    out[i] = digits[draw(BASE)];
+    out[i] = digits[draw(&c, BASE)];
 }
 
 void te_id_format(char out[TE_ID_BYTES],
