@@ -69,6 +69,11 @@ static void add_value(lua_State *L, te_redis *redis, int index) {
   te_redis_add(redis, text);
 }
 
+static void check_values(lua_State *L, int first, int last) {
+  for (int i = first; i <= last; i++)
+    if (!can_send(L, i)) luaL_typeerror(L, i, "string or number");
+}
+
 // Sends the command in the arguments from `first` on.
 static int call(lua_State *L, connection *c, int first, uint64_t block_ms,
                 int fn) {
@@ -76,8 +81,7 @@ static int call(lua_State *L, connection *c, int first, uint64_t block_ms,
   size_t count = (size_t)last + 1 - (size_t)first;
   check_fn(L, fn);
   luaL_argcheck(L, last >= first, first, "no command");
-  for (int i = first; i <= last; i++)
-    if (!can_send(L, i)) luaL_typeerror(L, i, "string or number");
+  check_values(L, first, last);
   te_bind_caller *to = te_bind_caller_new(L, fn, &c->redis);
   te_redis_begin(c->redis, count);
   for (int i = first; i <= last; i++)
@@ -120,29 +124,39 @@ static int redis_call_blocking(lua_State *L) {
   return call(L, c, 4, (uint64_t)ms, 3);
 }
 
-/***
-Sends a command that is in a list, which may be long.
-@function redis:call_list
-@tparam ?function fn as for @{redis:call}
-@tparam {string|number,...} list the command and its arguments
-@raise when an element is neither string nor number
-*/
-static int redis_call_list(lua_State *L) {
-  connection *c = check_open(L);
-  check_fn(L, 2);
-  luaL_checktype(L, 3, LUA_TTABLE);
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 3);
-  luaL_argcheck(L, count > 0, 3, "no command");
+static void check_list(lua_State *L, int list, lua_Integer count) {
   for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, 3, i);
+    lua_rawgeti(L, list, i);
     if (!can_send(L, -1)) {
       luaL_error(L, "element %d of a command is a %s, not a string or number",
                  (int)i, luaL_typename(L, -1));
     }
     lua_pop(L, 1);
   }
+}
+
+/***
+Sends a command that is in a list, which may be long.
+@function redis:call_list
+@tparam ?function fn as for @{redis:call}
+@tparam {string|number,...} list the command and its arguments, or the rest of
+them
+@tparam ?string|number ... what goes in front of the list
+@raise when one of them is neither string nor number
+*/
+static int redis_call_list(lua_State *L) {
+  connection *c = check_open(L);
+  int last = lua_gettop(L);
+  check_fn(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 3);
+  luaL_argcheck(L, count + last > 3, 3, "no command");
+  check_values(L, 4, last);
+  check_list(L, 3, count);
   te_bind_caller *to = te_bind_caller_new(L, 2, &c->redis);
-  te_redis_begin(c->redis, (size_t)count);
+  te_redis_begin(c->redis, (size_t)(last - 3) + (size_t)count);
+  for (int i = 4; i <= last; i++)
+    add_value(L, c->redis, i);
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, 3, i);
     add_value(L, c->redis, -1);

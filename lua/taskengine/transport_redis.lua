@@ -88,15 +88,13 @@ function RedisTransport:fcall(name, args, callback)
     end)
     return
   end
-  local command = { "FCALL", name, 1, self.prefix }
-  table.move(args, 1, #args, 5, command)
   self.calls:call_list(function(reply, why, code)
     if code then
       callback(nil, errors.sentence(why), code)
     else
       callback(reply)
     end
-  end, command)
+  end, args, "FCALL", name, 1, self.prefix)
 end
 
 --- Where outcomes arrive.

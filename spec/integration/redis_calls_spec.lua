@@ -91,6 +91,20 @@ describe("taskengine.core.redis", function()
       assert.same({ "-9223372036854775808", "1e+100", "x" }, got)
     end)
 
+    it("take a list with something in front of it", function()
+      local c = open:connected(server.url)
+      local got = {}
+      local function add(reply, why)
+        got[#got + 1] = why or reply
+      end
+      c:call_list(add, { 7, "x" }, "EVAL", "return ARGV", 0)
+      c:call_list(add, {}, "ECHO", "y")
+      wait_until(function()
+        return #got == 2
+      end)
+      assert.same({ { "7", "x" }, "y" }, got)
+    end)
+
     it("refuse what is neither, and send nothing of it", function()
       local c = open:connected(server.url)
       local function refuses(expected, method, ...)
@@ -104,6 +118,8 @@ describe("taskengine.core.redis", function()
       refuses("function expected", "call", "PING")
       refuses("element 3 of a command is a table", "call_list", nil,
         { "SET", "k", {} })
+      refuses("string or number expected, got boolean", "call_list", nil,
+        { "k" }, "GET", true)
       refuses("no command", "call_list", nil, {})
       refuses("not a time", "call_blocking", -1, nil, "PING")
       assert.equal("PONG", ask(c, "PING"))
