@@ -249,12 +249,15 @@ function options.call(where, args, given)
   if args ~= nil and type(args) ~= "table" then
     caller.raise(check.problem(where .. ": arguments", check.table, args))
   end
+  if given == nil then
+    return nil
+  end
   local checked = options.check(where, options.CALL, given)
   if checked.countdown and checked.eta then
     caller.raise(where .. ": countdown and eta say the same, one will do")
   end
   options.check_end(where, checked)
-  return given and checked
+  return checked
 end
 
 return options

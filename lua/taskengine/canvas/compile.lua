@@ -16,6 +16,7 @@ local compile = {}
 compile.NODES_MAX = 1000000
 
 local DEPTH_MAX <const> = 500
+local NOTHING <const> = {}
 
 -- What is said of those that run first does not hold for the others.
 local function behind_first(options)
@@ -77,10 +78,10 @@ local function compile_part(self, one, feed, front, options)
       DEPTH_MAX))
   end
   local outlet = build[one.kind](self, one, feed, front, options)
-  for _, callback in ipairs(one.links or {}) do
+  for _, callback in ipairs(one.links or NOTHING) do
     compile_part(self, callback, feed_from(self, outlet))
   end
-  for _, callback in ipairs(one.errbacks or {}) do
+  for _, callback in ipairs(one.errbacks or NOTHING) do
     compile_part(self, callback,
       feed_from(self, self.plan:seal(outlet), "e"))
   end

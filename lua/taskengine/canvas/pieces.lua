@@ -53,7 +53,6 @@ function pieces.new(made, settings, extra, is_addition)
     next = 1, -- node
     numbers = { t = {}, o = {}, i = {} }, -- bytes to number
     counts = { t = 0, o = 0, i = 0 },
-    calls = {}, -- task to what is known of its calls without options
   }, Pieces)
 end
 
@@ -126,6 +125,8 @@ local function new_call(self, task, options)
   local template = with_expiry(one.template, one.expires)
   return {
     template = template,
+    -- Like that of a node, but for its arguments.
+    envelope = assert(core.envelope.pack(template, ANY_ID, NOTHING)),
     -- Of what somebody needs the result of.
     kept = one.keeps_result and template or keep_result(template),
     keeps_result = one.keeps_result,
@@ -142,16 +143,18 @@ end
 -- @tparam int node
 -- @treturn table `keeps_result` and more
 function Pieces:call(node)
-  local one, options = self.plan.what[node], self.plan.options[node]
+  local task, options = self.plan.what[node].task, self.plan.options[node]
   if options then
-    return new_call(self, one.task, options)
+    return new_call(self, task, options)
   end
-  local call = self.calls[one.task]
-  if not call then
-    call = new_call(self, one.task, NOTHING)
-    self.calls[one.task] = call
+  -- Without options it is the same until the app is closed and has other
+  -- settings; that of a task which is defined elsewhere, in this plan.
+  local scope = task.run and self.settings or self.plan.foreign
+  if task.node_call_for ~= scope then
+    task.node_call = new_call(self, task, NOTHING)
+    task.node_call_for = scope
   end
-  return call
+  return task.node_call
 end
 
 -- What goes into the body besides the arguments.
@@ -174,12 +177,12 @@ end
 
 local function body_of(self, one, call, node)
   local args = arguments.join(self.plan.front[node], one.args)
-  local envelope, why, code = core.envelope.pack(call.template, ANY_ID, args,
+  local body, why, code = core.envelope.body(call.envelope, args,
     extra_of(self, one, call, node), self.settings.message_bytes_max)
-  if not envelope then
+  if not body then
     errors.raise(errors.cannot_travel(why, code, one.task.name, args))
   end
-  return envelope:sub(#ANY_ID + #call.template + 1)
+  return body
 end
 
 local function names_of(names)
@@ -258,19 +261,17 @@ function Pieces:has_more()
   return self.next <= self.plan.count
 end
 
---- The next portion.
--- @treturn ?{string|int,...} arguments of te1_flow; nil when there is no more
+--- Adds the next portion, of which there is one, to the arguments of te1_flow.
+-- @tparam {string|int,...} args what goes in front of it
+-- @treturn table the same
 -- @raise TaskError of kind CannotTravel, TooLarge
-function Pieces:portion()
+function Pieces:portion(args)
   local first, count = self.next, self.plan.count
-  if first > count then
-    return nil
-  end
-  local args, records = {}, {}
+  local records, args_max = {}, #args + ARGS_MAX
   self.bytes = 0
   local node = first
   while node <= count and self.bytes < BYTES_MAX
-    and #args + #records < ARGS_MAX do
+    and #args + #records < args_max do
     local record = record_of(self, args, node)
     records[#records + 1] = record
     self.bytes = self.bytes + #record

@@ -20,8 +20,10 @@ local result = require("taskengine.result")
 
 local send = {}
 
--- Flags of te1_flow, and in its reply the verdict that nothing was done.
+-- Flags of te1_flow, and where it has these, the inbox and what that awaits.
 local SEAL <const>, BEGIN <const> = 1, 2
+local FLAGS <const>, INBOX <const>, AWAITED <const> = 2, 6, 7
+-- In its reply the verdict that nothing was done.
 local VERDICT <const>, DONE <const>, GONE <const> = 2, 0, 2
 local BASE <const> = 3
 
@@ -56,24 +58,30 @@ local function fail(problem, state)
   }))
 end
 
-local function add_id(portion, letter, id)
+local function add_id(args, letter, id)
   if id then
-    portion[#portion + 1], portion[#portion + 2] = letter, id
+    args[#args + 1], args[#args + 2] = letter, id
   end
 end
 
+-- The arguments of te1_flow for the next portion; nil when there is no more.
+local function next_portion(state)
+  return state.pieces:has_more() and state.pieces:portion {
+    state.producer, 0, state.plan.count, state.way.settings.result_expires,
+    state.name, "", "",
+  } or nil
+end
+
 -- One portion. Returns whether it is told that somebody waits for the result.
-local function transmit(state, portion, flags, inbox)
+local function transmit(state, args, flags, inbox)
   if flags & BEGIN ~= 0 then
-    add_id(portion, "d", state.delegate)
-    add_id(portion, "c", kin.parent())
+    add_id(args, "d", state.delegate)
+    add_id(args, "c", kin.parent())
   end
-  local args = {
-    state.producer, flags, state.plan.count,
-    state.way.settings.result_expires, state.name, inbox or "",
-    inbox and state.plan.result.node or "",
-  }
-  table.move(portion, 1, #portion, #args + 1, args)
+  args[FLAGS] = flags
+  if inbox then
+    args[INBOX], args[AWAITED] = inbox, state.plan.result.node
+  end
   state.is_sealing = flags & SEAL ~= 0
   local reply, problem = state.way:try("te1_flow", args)
   if problem then
@@ -94,9 +102,9 @@ local function transmit_all(state)
     inbox, ahead = way.waits:anticipate()
   end
   local _ <close> = ahead
-  local portion, flags = state.pieces:portion(), BEGIN
+  local portion, flags = next_portion(state), BEGIN
   while portion do
-    local following = state.pieces:portion()
+    local following = next_portion(state)
     local is_last = following == nil
     local is_told = transmit(state, portion, flags | (is_last and SEAL or 0),
       is_last and inbox or nil)
@@ -171,8 +179,10 @@ function send.in_place_of(one, app, id)
   return producer
 end
 
--- Nodes in one call of te1_flow_add, and what that may say instead of 0.
+-- Nodes in one call of te1_flow_add, where that has the name of the addition,
+-- and what it may say instead of 0.
 local ADDED_MAX <const> = 1024
+local NAME <const> = 3
 local NO_MEMBER <const> = 1
 local REFUSALS <const> = {
   [2] = { kind = "Revoked", message = "add: it is too late: the task has ended,"
@@ -182,10 +192,7 @@ local REFUSALS <const> = {
 }
 
 -- Returns the number of nodes ahead of the new ones.
-local function transmit_addition(way, id, made, portion, name)
-  local args = { header.producer(id), core.envelope.seq(id), name,
-    made.count }
-  table.move(portion, 1, #portion, #args + 1, args)
+local function transmit_addition(way, args, id)
   local reply, problem = way:try("te1_flow_add", args)
   if problem then
     errors.raise(errors.unavailable(problem, {
@@ -221,16 +228,18 @@ function send.beside(one, app, id, name)
   local way = app:_client()
   check_foreign(way, made)
   local parts = pieces.new(made, way.settings, app:_extra(), true)
-  local portion = parts:portion()
+  local args = parts:portion { header.producer(id), core.envelope.seq(id), "",
+    made.count }
   if made.count > ADDED_MAX or parts:has_more() then
     errors.raise(errors.new { kind = "TooLarge", message = "add: this is too"
       .. " much for one call; add parts of up to 1,000 tasks, one by one" })
   end
+  args[NAME] = name()
   return result_of {
     way = way,
     plan = made,
     producer = header.producer(id),
-    base = transmit_addition(way, id, made, portion, name()),
+    base = transmit_addition(way, args, id),
     pieces = parts,
   }
 end

@@ -147,6 +147,30 @@ describe("A canvas that is sent", function()
       :get(SOON))
   end)
 
+  it("goes by the settings that its app has now", function()
+    local function send()
+      return (add:s(1, 1) | note:s("\xff"))():get(SOON)
+    end
+    assert.equal(2, send())
+    site.app:close()
+    site.app:configure { serializer = "json" }
+    local ok, e = pcall(send)
+    assert.is_false(ok)
+    assert.equal("CannotTravel", e.kind)
+  end)
+
+  it("asks each time where a task belongs that is not defined here", function()
+    local far = site.app:signature("far")
+    local about = core.codec.encode { queues = { "slow" },
+      tasks = { far = { queue = "slow" } } }
+    site.is_resting = true
+    local first = (far | add:si(1, 1))()
+    site.shard:call("register", "w2", 15000, about, "slow")
+    local second = (far | add:si(1, 1))()
+    assert.same({ first.flow:node_id(1) }, site.shard:ready("default"))
+    assert.same({ second.flow:node_id(1) }, site.shard:ready("slow"))
+  end)
+
   it("fails where it breaks, and names the cause", function()
     local r = (add:s(1, 1) | fail:s() | add:s(1))()
     local e = error_of(r)
