@@ -187,7 +187,10 @@ end
 local function extra_of(m, over)
   local fiber = scheduler.current()
   local parent = fiber and fiber.task
-  local extra = {
+  if not (parent or over or m.is_special) then
+    return nil
+  end
+  return {
     h = m.headers,
     m = over,
     t = m.retry,
@@ -195,7 +198,6 @@ local function extra_of(m, over)
     r = parent and parent.root_id,
     p = parent and parent.id,
   }
-  return next(extra) and extra
 end
 
 local NONE <const> = {}
@@ -220,7 +222,7 @@ end
 
 -- What every task of a canvas has from the one that sends it.
 function App._extra()
-  return extra_of(NONE) or nil
+  return extra_of(NONE)
 end
 
 -- Sends a task; the options were checked.

@@ -106,12 +106,18 @@ local function set_id(m, task_id)
   end
 end
 
+-- Whether its body says more than the arguments.
+local function is_special(m)
+  return m.headers ~= nil or m.retry ~= nil or m.memory_limit ~= nil
+end
+
 --- A call that is ready to be packed.
 -- @table Message
 -- @tfield string name of the task
 -- @tfield string template of its envelope
 -- @tfield string queue
 -- @tfield boolean is_plain ready at once and nothing special
+-- @tfield boolean is_special its body says more than the arguments
 -- @tfield string delay
 -- @tfield string expires
 -- @tfield string unique these three as docs/protocol.md has them
@@ -150,6 +156,7 @@ function message.new(name, task, options, settings)
     rule = unique.rule(name, pick("unique", options, task)),
     result_ttl_s = settings.result_expires,
   }
+  m.is_special = is_special(m)
   set_id(m, options.task_id)
   local flags = flags_of(options, task, settings.serializer, m.rule)
   local priority = pick("priority", options, task) or 0
