@@ -375,12 +375,17 @@ function Canvas:apply_async(args, opts)
   return send.send(self, args, opts)
 end
 
+-- Arguments as a list; nil when there are none.
+local function list_of_args(...)
+  return select("#", ...) > 0 and table.pack(...) or nil
+end
+
 --- Sends it to the workers.
 -- @param ... arguments in front of those that it has
 -- @treturn Result|GroupResult|FlowResult
 -- @raise as @{Canvas:apply_async}
 function Canvas:delay(...)
-  return self:apply_async(table.pack(...))
+  return self:apply_async(list_of_args(...))
 end
 
 --- Sends it to the workers, as @{Canvas:delay} does. A chord without a body
@@ -394,9 +399,9 @@ function Canvas:__call(...)
     canvas.check("chord: the body", body)
     local whole = copy(self)
     whole.body = body
-    return whole:apply_async(table.pack(select(2, ...)))
+    return whole:apply_async(list_of_args(select(2, ...)))
   end
-  return self:apply_async(table.pack(...))
+  return self:apply_async(list_of_args(...))
 end
 
 --- A plain table of it, to be stored; @{taskengine.app.App:signature} makes a

@@ -53,6 +53,8 @@ function pieces.new(made, settings, extra, is_addition)
     next = 1, -- node
     numbers = { t = {}, o = {}, i = {} }, -- bytes to number
     counts = { t = 0, o = 0, i = 0 },
+    last = {}, -- what the record before begins with, and what that is made of
+    special = NOTHING, -- the call with options that was made last
   }, Pieces)
 end
 
@@ -124,6 +126,8 @@ local function new_call(self, task, options)
     self.settings)
   local template = with_expiry(one.template, one.expires)
   return {
+    task = task,
+    options = options,
     template = template,
     -- Like that of a node, but for its arguments.
     envelope = assert(core.envelope.pack(template, ANY_ID, NOTHING)),
@@ -134,8 +138,7 @@ local function new_call(self, task, options)
     headers = one.headers,
     retry = one.retry,
     memory_limit = one.memory_limit,
-    is_special = one.headers ~= nil or one.retry ~= nil
-      or one.memory_limit ~= nil,
+    is_special = one.is_special,
   }
 end
 
@@ -145,7 +148,11 @@ end
 function Pieces:call(node)
   local task, options = self.plan.what[node].task, self.plan.options[node]
   if options then
-    return new_call(self, task, options)
+    local last = self.special -- neighbours often have the same
+    if last.task ~= task or last.options ~= options then
+      self.special = new_call(self, task, options)
+    end
+    return self.special
   end
   -- Without options it is the same until the app is closed and has other
   -- settings; that of a task which is defined elsewhere, in this plan.
@@ -212,13 +219,11 @@ local function head_of(self, args, node, call)
   local made, last = self.plan, self.last
   local out, need, inputs = made:edges(node), made.need[node], made.inputs[node]
   local is_errback = made.is_errback[node]
-  if not last or last.call ~= call or last.out ~= out or last.need ~= need
+  if last.call ~= call or last.out ~= out or last.need ~= need
     or last.inputs ~= inputs or last.is_errback ~= is_errback then
-    last = {
-      call = call, out = out, need = need, inputs = inputs,
-      is_errback = is_errback, head = new_head(self, args, node, call, out),
-    }
-    self.last = last
+    last.call, last.out, last.need = call, out, need
+    last.inputs, last.is_errback = inputs, is_errback
+    last.head = new_head(self, args, node, call, out)
   end
   return last.head
 end

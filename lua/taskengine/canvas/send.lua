@@ -270,6 +270,14 @@ local function check_unique(one)
   end
 end
 
+-- The canvas with what it was given; no task of it has the id.
+local function with_given(one, args, given)
+  if not (args or given) then
+    return one
+  end
+  return one:clone(args, given and copy_without_id(given))
+end
+
 --- Sends a canvas.
 -- @tparam Canvas one
 -- @tparam ?table args arguments in front of those of what runs first
@@ -278,12 +286,11 @@ end
 -- @raise see @{taskengine.canvas.Canvas:apply_async}
 function send.send(one, args, opts)
   local given = options.call("apply_async", args, opts)
-  local set = given and copy_without_id(given)
   local callbacks = given and (given.link or given.link_error)
   if one.kind == "task" and not (one.links or one.errbacks or callbacks) then
     return send_task(one, args, given)
   end
-  local whole = one:clone(args, set)
+  local whole = with_given(one, args, given)
   if one.kind == "task" then
     check_unique(whole)
   end

@@ -147,6 +147,21 @@ describe("A canvas that is sent", function()
       :get(SOON))
   end)
 
+  it("sends each part as its own task, with its own options", function()
+    local function names(queue)
+      local list = site.shard:redis("LRANGE", "r:" .. queue, 0, -1)
+      for i, bytes in ipairs(list) do
+        list[i] = core.envelope.read(bytes).name
+      end
+      return list
+    end
+    site.is_resting = true
+    te.group { add:s(1, 1), note:s(), add:s(2, 2):set { queue = "fast" } }
+      :set({ queue = "slow" })()
+    assert.same({ "add", "note" }, names("slow"))
+    assert.same({ "add" }, names("fast"))
+  end)
+
   it("goes by the settings that its app has now", function()
     local function send()
       return (add:s(1, 1) | note:s("\xff"))():get(SOON)
