@@ -104,6 +104,8 @@ function te.revoke_flow(f, record, mode)
   elseif f.revoked then
     return hasten(f, mode)
   end
+  te.send_released(f.P) -- is looked for where it goes
+  te.seen = nil
   f.revoked, f.mode = record, mode or "c"
   call("HSET", f.P .. "g:" .. f.producer, "revoked", record, "mode", f.mode)
   call("SADD", f.P .. "gc", f.producer)
@@ -130,6 +132,9 @@ end
 -- one behind that whose two halves stand in the item. They get none of this
 -- flow any more, so each is asked once.
 function te.FLOW_WORK.y(f, item)
+  if not f.revoked then
+    return true -- the header was overwritten meanwhile
+  end
   local wids = call("ZRANGE", f.P .. "w", "0", "-1")
   local last = te.bytes_of(item.a, 6) .. te.bytes_of(item.b, 6)
   table.sort(wids)
@@ -178,6 +183,9 @@ end
 
 -- Ends what waits, of a flow that was revoked, from node a on.
 function te.FLOW_WORK.x(f, item)
+  if not f.revoked then
+    return true
+  end
   for i = item.a, f.n do
     if te.steps <= 0 then
       item.a = i
@@ -256,8 +264,8 @@ local function take_back(f, i)
   end
 end
 
--- From the last node on: whoever asks next asks for that, and is not to get
--- the old failure.
+-- From the last node on: those who ask next ask for what is near it, and are
+-- not to get the old failure.
 function te.FLOW_WORK.a(f, item)
   if te.is_broken(f) then
     return true

@@ -11,6 +11,7 @@ local RELEASED, DELEGATED = 114, 103 -- by byte
 local ENDED = { [100] = true, [102] = true, [110] = true, [82] = true,
   [115] = true }
 local ENDS_AS = { S = "d", J = "d", G = "d", R = "R", D = "n" }
+local IS_MODE = { c = true, t = true, w = true }
 -- Of a flow that seems to have stopped: cells that are looked at.
 local CELLS_MAX, CELLS_IN_STEP = 20000, 100
 -- To count one node.
@@ -29,7 +30,7 @@ local function count_nodes(f)
   return math.min(math.max(n, 1), te.NODES_MAX)
 end
 
--- Numbers that are none are made anew.
+-- Numbers that are none are made anew, and so is how it was revoked.
 function te.check_header(f)
   if not is_within(f.n, 1, te.NODES_MAX) then
     f.n, f.left = count_nodes(f), nil
@@ -42,6 +43,9 @@ function te.check_header(f)
   end
   if not is_within(f.ttl_s, 0, TTL_S_MAX) then
     f.ttl_s, f.is_torn = TTL_S, true
+  end
+  if f.revoked and not IS_MODE[f.mode] then
+    f.mode = "c"
   end
 end
 
@@ -109,6 +113,7 @@ end
 -- its nodes are counted.
 local function break_flow(f)
   local g = f.P .. "g:" .. f.producer
+  te.seen = nil
   f.revoked, f.mode, f.state, f.passes = te.FLOW_DAMAGED, "w", "", nil
   f.counted, f.left, f.out = 0, 1, 0
   call("HSET", g, "n", te.text(f.n), "made", te.text(f.made), "ttl",

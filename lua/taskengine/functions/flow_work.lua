@@ -23,6 +23,29 @@ local function carry_out(P, item)
   return not f or not WORK[item.what] or WORK[item.what](f, item)
 end
 
+-- Kinds that need a node that is one; and those that stand at a byte of edges.
+local IS_AT_NODE = { b = true, e = true, p = true, x = true }
+local IS_AT_EDGE = { b = true, e = true }
+-- A half of a worker's id, which is the most that an item notes.
+local NUMBER_MAX = 2 ^ 48 - 1
+
+-- What a text of `gq` says; nil when it is none that a call has put there.
+local function read_item(P, text)
+  local a, b = string.match(text, "^(%d+) (%d+)$", 14)
+  local item = {
+    producer = sub(text, 1, 12), what = sub(text, 13, 13),
+    a = te.natural(a, NUMBER_MAX), b = te.natural(b, NUMBER_MAX),
+  }
+  local what = item.what
+  local f = item.a and item.b and te.flow(P, item.producer)
+  if not f or item.a < 1 and IS_AT_NODE[what]
+    or item.a > f.n and what == "a" -- which goes down from there
+    or IS_AT_EDGE[what] and item.b % te.EDGE_BYTES ~= 1 then
+    return nil
+  end
+  return item
+end
+
 local function text_of(producer, what, a, b)
   return producer .. what .. string.format("%.0f %.0f", a, b)
 end
@@ -99,12 +122,8 @@ function te.continue_flows(P)
   local gq = P .. "gq"
   local text = call("LPOP", gq)
   while text do
-    local a, b = string.match(text, "^(%d+) (%d+)$", 14)
-    local item = {
-      producer = sub(text, 1, 12), what = sub(text, 13, 13),
-      a = tonumber(a), b = tonumber(b),
-    }
-    local is_over = not b or carry_out(P, item)
+    local item = read_item(P, text)
+    local is_over = not item or carry_out(P, item)
     te.steps = te.steps - 2 -- for finding out what it is
     if te.work[1] then
       run(P)

@@ -75,4 +75,46 @@ describe("The functions of flows", function()
       end
     end
   end)
+
+  describe("pass over", function()
+    -- They go on to the end of it.
+    local function work_off()
+      local calls = 0
+      while s:redis("EXISTS", "gq") == 1 do
+        calls = calls + 1
+        assert.is_true(calls <= 50)
+        s:call("promote", 10)
+      end
+    end
+
+    before_each(begin)
+
+    for _, numbers in ipairs {
+      "0 0", "0 1", "1 0", "1 2", "4 1", "9 9", "1 999999999999999",
+      "999999999999999 1", "281474976710655 0", ("9"):rep(400) .. " 1",
+      "1 " .. ("9"):rep(400),
+    } do
+      it("work of numbers that are none: " .. numbers:sub(1, 20), function()
+        s:call("finish", A, 15000, "t", 10, 100, "o",
+          s:call("holds", A)[1], "S1")
+        for _, revoked in ipairs { false, true } do
+          if revoked then
+            plan:revoke(s, "t")
+          end
+          for what in ("abcehknprsuxyz"):gmatch(".") do
+            s:redis("RPUSH", "gq", plan.producer .. what .. numbers)
+          end
+          work_off()
+        end
+      end)
+    end
+
+    for field, value in pairs { revoked = "R\x80", mode = "t" } do
+      it("the end of a flow whose header says nothing but " .. field, function()
+        s:redis("HSET", "g:" .. plan.producer, field, value)
+        s:redis("RPUSH", "gq", plan.producer .. "y0 0", plan.producer .. "x1 0")
+        work_off()
+      end)
+    end
+  end)
 end)

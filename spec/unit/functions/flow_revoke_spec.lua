@@ -140,6 +140,47 @@ describe("A flow that is revoked", function()
     end)
   end)
 
+  -- What one call does is 100 steps: the end of node 1 releases all but the
+  -- last few; these, and the revocation of the task that waits for the flow,
+  -- are left to one and the same call.
+  it("runs nothing that the same call has released before", function()
+    local OUTER <const>, X <const>, INNER <const> = 36, 35, 27
+    s = shard.new(1, { flow_steps_max = 100 })
+    s:register(A)
+    local function go_on()
+      while s:redis("EXISTS", "gq") == 1 do
+        s:call("promote", 1)
+      end
+    end
+    local outer = flow_plan.new("outer")
+    for _ = 1, OUTER do
+      outer:node {}
+    end
+    outer:send(s)
+    go_on()
+    local fields = s:take(A, OUTER)
+    plan:node {}
+    for _ = 2, INNER do
+      plan:node { after = { { "f", 1 } } }
+    end
+    plan:send(s)
+    s:finish(A, "w", fields[X], plan.producer)
+    s:finish(A, "o", s:take(A, 1)[1], "S1")
+    local left = s:redis("LPOP", "gq")
+    local running = s:take(A, INNER)
+    assert.is_true(#running < INNER - 1)
+    s:redis("RPUSH", "gq", left)
+    outer:revoke(s, "w")
+    assert.equal(2, s:redis("LLEN", "gq"))
+    go_on()
+    for _, field in ipairs(running) do
+      s:finish(A, "o", field, "S1")
+    end
+    assert.same({}, s:fetch(A, INNER))
+    assert.equal("R\x80", outcome(INNER))
+    assert.equal("R\x80", outcome(0))
+  end)
+
   it("takes a fetch no longer for what it drops of it, too", function()
     local COUNT <const>, NODES_MAX <const> = 1200, 150
     for _ = 1, COUNT do
