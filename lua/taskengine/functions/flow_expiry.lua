@@ -10,6 +10,8 @@ local SLACK_MS = 3600 * 1000
 local SENT_AGAIN_MS, WAS_SEALED = "86400000", "0"
 -- More go than come, however many do.
 local DROPPED_WITH_EACH = 2
+-- When a flow is looked at again that could not go.
+local LATER_MS = 1000
 
 -- All nodes have ended: from now on, and not before, the flow expires; or when
 -- the one that holds it has ended, too. Its outcomes first, then what it holds,
@@ -81,10 +83,32 @@ function te.FLOW_WORK.c(f, item)
   return true
 end
 
+-- Whether tasks wait for a flow that has ended. They are to end first, in a
+-- later call: this one may have written already what it did to flows.
+local function is_awaited(P, producer, now)
+  local f = call("EXISTS", P .. "gd:" .. producer) == 1
+    and te.flow(P, producer)
+  if not f or f.state ~= "done" then
+    return false
+  end
+  te.put_behind(f, "z", 0, 0)
+  call("ZADD", P .. "gx", te.text(now + LATER_MS), producer)
+  return true
+end
+
+-- Of those that may go, the ones that nothing keeps.
+local function list_old(P, now, limit)
+  local due, old = call("ZRANGE", P .. "gx", "-inf",
+    string.format("%.0f", now), "BYSCORE", "LIMIT", "0", te.text(limit)), {}
+  for i = 1, #due do
+    old[#old + 1] = not is_awaited(P, due[i], now) and due[i] or nil
+  end
+  return old
+end
+
 -- Takes away what flows have left behind.
 function te.drop_flows(P, now, limit)
-  local old = call("ZRANGE", P .. "gx", "-inf", string.format("%.0f", now),
-    "BYSCORE", "LIMIT", "0", te.text(limit))
+  local old = list_old(P, now, limit)
   if not old[1] then
     return
   end

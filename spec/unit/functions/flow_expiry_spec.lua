@@ -122,6 +122,82 @@ describe("A large flow that has ended", function()
     assert_leaves_nothing()
   end)
 
+  describe("before what it is to do for a task that delegated", function()
+    local FORGOTTEN <const> = "^-$"
+    local ended, id, field
+
+    before_each(function()
+      id = s:producer("p"):plain(1)[1]
+      field = s:take(A, 1)[1]
+      ended = flow_plan.new("ended", { ttl_s = KEPT_S })
+    end)
+
+    local function delegate()
+      s:finish(A, "w", field, ended.producer)
+    end
+
+    local function finish_last_node()
+      for _, last in ipairs(s:take(A, 10)) do
+        if last:sub(1, 20) == ended:id(3) then
+          s:finish(A, "o", last, "S3")
+        end
+      end
+      assert.equal("S\xc0", s:call("outcome", ended:id(0))[1])
+    end
+
+    -- What the first two nodes set off is more than one call does; the second
+    -- may end the task. From then on there is much to do for another flow.
+    local function run(number, begin)
+      ended:node {}
+      ended:node { delegate = number }
+      ended:node { after = { { "f", 1 } } }
+      ended:send(s)
+      go_on()
+      local fields = s:take(A, 2)
+      if begin then
+        begin()
+      end
+      plan:send(s)
+      s:finish(A, "o", fields[1], "S1", "o", fields[2], "S2")
+      finish_last_node()
+    end
+
+    -- Its time is over before anybody comes to that.
+    local function be_late()
+      s:advance(KEPT_S * 1000 + 1)
+      beat()
+      go_on()
+    end
+
+    local function assert_ended_as(pattern)
+      assert.matches(pattern, s:call("outcome", id)[1])
+      assert.equal(0, s:redis("EXISTS", "gl"))
+    end
+
+    it("ends one for which no node of it ends", function()
+      run()
+      delegate()
+      be_late()
+      assert_ended_as("^F.*its flow is damaged")
+    end)
+
+    it("ends one as its node, whose outcome is forgotten", function()
+      ended.delegate = id
+      run(0, delegate)
+      be_late()
+      assert_ended_as(FORGOTTEN)
+    end)
+
+    it("goes once that is done", function()
+      run()
+      delegate()
+      be_late()
+      s:advance(KEPT_S * 1000)
+      beat()
+      assert.equal(0, s:redis("EXISTS", "g:" .. ended.producer))
+    end)
+  end)
+
   it("is seen to by the workers that leave", function()
     run_to_the_end()
     go_on("leave", A)
