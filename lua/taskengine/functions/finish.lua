@@ -95,20 +95,23 @@ local function take_out(state, field)
 end
 
 -- The envelope in flight under this field, taken out, and the outcome of one
--- that is asked to end; or false, also for one that is damaged: of that task
--- the outcome is kept, if there is any.
+-- that is asked to end, and how it was asked; or false, also for one that is
+-- damaged: of that task the outcome is kept, if there is any.
 local function take(state, field, outcome)
   local P, env = state.P, take_out(state, field)
   if not env then
     return false
   end
   local id = sub(field, 1, 20)
-  local request = state.some_asked and te.take_request(P, state.wid, field)
+  local request, mode
+  if state.some_asked then
+    request, mode = te.take_request(P, state.wid, field)
+  end
   if not te.is_sound(env, id) then
     te.give_up(P, id, env, outcome or request)
     return false
   end
-  return env, request
+  return env, request, mode
 end
 
 -- What a worker has in flight. What is no field there is set aside: it would
@@ -251,13 +254,13 @@ end
 function te.single(act, instead)
   return function(state, args, i)
     local outcome = args[i] == "o" and args[i + 2] or nil
-    local env, request = take(state, args[i + 1], outcome)
+    local env, request, mode = take(state, args[i + 1], outcome)
     if not env then
       return 0
     elseif request and not outcome then
       te.settle(state.P, env, request, state.now)
       if instead then
-        instead(state, args[i + 2], request)
+        instead(state, args[i + 2], request, mode)
       end
     else
       act(state, env, args[i + 2])

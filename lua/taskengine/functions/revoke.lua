@@ -74,12 +74,12 @@ function te.some_requests(P, wid)
 end
 
 -- A task leaves its worker: takes the request out that it should end. Returns
--- the outcome that this is, or nil.
+-- the outcome that this is, and how it was asked; or nil.
 function te.take_request(P, wid, field)
   local request = call("HGET", P .. "cr:" .. wid, field)
   if request then
     call("HDEL", P .. "cr:" .. wid, field)
-    return sub(request, 2)
+    return sub(request, 2), sub(request, 1, 1)
   end
 end
 

@@ -326,6 +326,17 @@ describe("A task that delegates", function()
       assert.equal(REVOKED, outcome(id))
       assert_leaves_nothing()
     end)
+
+    for mode, means in pairs { c = "end", t = "be killed" } do
+      it("while it is about to delegate, has both " .. means, function()
+        local id, field = begin_plain()
+        send_delegate(id)
+        s:take(A, 1)
+        s:call("revoke", REVOKED, 60, mode, id)
+        delegates(field)
+        assert.equal(mode, s:redis("HGET", "g:" .. delegate.producer, "mode"))
+      end)
+    end
   end)
 
   for _, mode in ipairs { "c", "t" } do
