@@ -85,6 +85,11 @@ function te.names_end(env)
   return te.HEADER_BYTES + queue + name + limit_key + alias
 end
 
+-- What a template says is read from the envelope of no task.
+function te.from_template(bytes)
+  return "--------------------" .. bytes .. "-"
+end
+
 -- Version, priority, queue and flags; 0 for what no version of ours has
 -- written.
 -- One look at the bytes for each task that is fetched: this is a hot path.

@@ -163,7 +163,7 @@ end
 
 -- A worker that was woken and does not take all passes the bell on. What
 -- became due here and is not taken may be for others too.
-local function wake_others(P, args, sleeps, promoted)
+local function wake_sleepers(P, args, sleeps, promoted)
   for i = 6, #args do
     local queue = args[i]
     local n = promoted[queue] or may_sleep(args) and 1
@@ -263,7 +263,7 @@ te.register("fetch", function(keys, args)
   te.note_timer(P, next_due)
   state.out[2] = is_more and now or next_due
   local sleeps = set_sleeping(P, args, state)
-  wake_others(P, args, sleeps, promoted)
+  wake_sleepers(P, args, sleeps, promoted)
   if sleeps and not may_sleep(args) then
     look_at_bells(P, wid)
   end

@@ -13,7 +13,7 @@ local FIRST_STEPS = 300
 local RANGES_MAX = 16
 
 local function is_template(bytes)
-  local env = "--------------------" .. bytes .. "-"
+  local env = te.from_template(bytes)
   return te.read_header(env) > 0 and te.priority(env) <= te.PRIORITY_MAX
     and te.alias(env) == nil and sub(env, 83, 98) == te.NO_DIGEST
     and string.find(te.queue(env), "^[%w_.:-]+$") ~= nil

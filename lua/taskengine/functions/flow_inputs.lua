@@ -9,8 +9,9 @@ local GATHERED_MAX, GATHERED_BYTES_MAX = 1000, 1024 * 1024
 local CHUNK = te.CHUNK_NODES
 -- In place of an outcome that is gone: this and the node's id. One that was
 -- forgotten is kept as this alone.
+local GONE = "-"
 -- Inputs of these kinds may be failures, so it is one of them.
-local GONE, MAY_FAIL = "-", { c = true, i = true, e = true }
+local MAY_FAIL = { c = true, i = true, e = true }
 
 -- The outcome of a node as it is kept; false when it has none.
 function te.raw_outcome(P, id)

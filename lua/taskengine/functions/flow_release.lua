@@ -11,8 +11,7 @@ local known, KNOWN_MAX, KNOWN_BYTES_MAX, known_count = {}, 256, 2048, 0
 
 -- False for one that is missing.
 local function read_template(bytes)
-  local version, priority, queue = te.read_header(
-    te.NO_DIGEST .. NONE .. bytes .. "-")
+  local version, priority, queue = te.read_header(te.from_template(bytes))
   return version > 0 and {
     head = sub(bytes, 1, 38), tail = sub(bytes, 63), queue = queue,
     priority = priority, version = version,

@@ -68,13 +68,10 @@ end, { "no-writes" })
 -- All that is in flight: key and field by turns; nil when that is so much
 -- that to look at it would hold Redis up.
 local function list_in_flight(P)
-  local wids, count, list = call("ZRANGE", P .. "w", 0, -1), 0, {}
-  for i = 1, #wids do
-    count = count + call("HLEN", P .. "f:" .. wids[i])
-  end
-  if count > LOOKED_AT_MAX then
+  if not te.is_few_in_flight(P, {}) then
     return nil
   end
+  local wids, list = call("ZRANGE", P .. "w", 0, -1), {}
   for i = 1, #wids do
     local key = P .. "f:" .. wids[i]
     local fields = call("HKEYS", key)
@@ -86,7 +83,7 @@ local function list_in_flight(P)
 end
 
 -- Queue to how many of its tasks are in flight; nil when nobody can tell.
-local function count_in_flight(P)
+local function count_by_queue(P)
   local list, counts, bytes = list_in_flight(P), {}, 0
   if not list then
     return nil
@@ -121,7 +118,7 @@ end
 -- ready of each priority.
 te.register("survey", function(keys)
   local P, out = keys[1], {}
-  local queues, in_flight = call("SMEMBERS", P .. "q"), count_in_flight(P)
+  local queues, in_flight = call("SMEMBERS", P .. "q"), count_by_queue(P)
   table.sort(queues)
   for i = 1, #queues do
     local queue = queues[i]
