@@ -68,8 +68,16 @@ local function start_one(self, one, index)
   end
 end
 
+local function check_kept(what, keeps_result)
+  if not keeps_result then
+    caller.raise(what .. ": tasks that were sent with ignore_result leave"
+      .. " nothing to wait for")
+  end
+end
+
 local function check_all(what, list)
   if results.is(list) then
+    check_kept(what, results.keeps_result(list))
     return
   elseif type(list) ~= "table" then
     caller.raise(("%s: a list of results expected, got %s"):format(what,
@@ -80,31 +88,39 @@ local function check_all(what, list)
       caller.raise(("%s: element %d is no result but %s"):format(what, i,
         check.describe(list[i])))
     end
+    check_kept(what, list[i].keeps_result)
   end
 end
 
-local function check_kept(what, keeps_result)
-  if not keeps_result then
-    caller.raise(what .. ": tasks that were sent with ignore_result leave"
-      .. " nothing to wait for")
+-- What has ended by now: there is no time to wait for the others.
+local function look(self, list)
+  for i, outcome in ipairs(result.look_at(list)) do
+    if outcome then
+      add_ready(self, i)
+    end
   end
 end
 
-local function start(self, what, list)
-  if results.is(list) then
-    check_kept(what, results.keeps_result(list))
-    local client = results.client(list)
-    if #list > 0 then
-      client:resolve(results.id(list, 1))
-    end
-    for i = 1, #list do
-      watch(self, client, results.id(list, i), i)
-    end
-    return
+-- Begins to wait for what was sent at once.
+local function start_many(self, list)
+  local client = results.client(list)
+  if #list > 0 then
+    client:resolve(results.id(list, 1))
   end
   for i = 1, #list do
-    check_kept(what, list[i].keeps_result)
-    start_one(self, list[i], i)
+    watch(self, client, results.id(list, i), i)
+  end
+end
+
+local function start(self, list)
+  if self.timeout == 0 then
+    look(self, list)
+  elseif results.is(list) then
+    start_many(self, list)
+  else
+    for i = 1, #list do
+      start_one(self, list[i], i)
+    end
   end
 end
 
@@ -123,7 +139,7 @@ local function new(what, list, timeout)
     first = 1,
     last = 0,
   }, Completion)
-  start(self, what, list)
+  start(self, list)
   return self
 end
 
@@ -131,6 +147,8 @@ end
 local function await_ready(self, what)
   if self.first <= self.last then
     return true
+  elseif self.timeout == 0 then
+    return false
   end
   scheduler.await(what, function(wake)
     self.wake = wake
@@ -180,7 +198,8 @@ end
 
 --- Yields results as their tasks end, for a generic `for`.
 -- @tparam Results|{Result,...} list
--- @tparam ?number timeout in seconds, for all of them
+-- @tparam ?number timeout in seconds, for all of them; 0: those that have ended
+-- by now
 -- @treturn function the iterator, and what `for` needs besides
 -- @raise in the loop: TaskError of kind Timeout when the time is up
 function completion.as_completed(list, timeout)
@@ -238,7 +257,7 @@ end
 
 --- Waits until all tasks have ended, or the time is up.
 -- @tparam Results|{Result,...} list
--- @tparam ?number timeout in seconds
+-- @tparam ?number timeout in seconds; 0 divides by how they stand now
 -- @treturn {Result,...} those whose tasks have ended, in that order
 -- @treturn {Result,...} the others
 function completion.wait(list, timeout)

@@ -215,17 +215,23 @@ local function inspect(self, everywhere)
   return self:settle(known)
 end
 
--- Brings the outcomes of those that have ended, from `first` on.
+-- Brings the outcomes of those that have ended, from `first` on as far as they
+-- are of one client. Returns where to go on.
 local function look_at_some(list, first, outcomes)
-  local args, asked = { "0" }, {}
-  for i = first, math.min(first + LOOK_MAX - 1, #list) do
+  local client, args, asked = list[first].client, { "0" }, {}
+  local behind = math.min(first + LOOK_MAX, #list + 1)
+  for i = first, behind - 1 do
+    if list[i].client ~= client then
+      behind = i
+      break
+    end
     outcomes[i] = list[i].outcome or false
     if not outcomes[i] then
       args[#args + 1], asked[#asked + 1] = list[i].engine_id, i
     end
   end
   local reply = asked[1]
-    and list[first].client:ask("te1_state", args, list[asked[1]].id) or {}
+    and client:ask("te1_state", args, list[asked[1]].id) or {}
   for n, i in ipairs(asked) do
     local known = reply[n]
     if known == ">" then
@@ -234,16 +240,17 @@ local function look_at_some(list, first, outcomes)
       outcomes[i] = list[i]:settle(known)
     end
   end
+  return behind
 end
 
---- How tasks of one client stand, in few questions to Redis.
--- @tparam {Result,...} list
+--- How tasks stand now, in few questions to Redis.
+-- @tparam Results|{Result,...} list
 -- @treturn {Outcome|boolean,...} false for one that has not ended
 -- @raise TaskError of kind BrokerUnavailable
 function result.look_at(list)
-  local outcomes = {}
-  for first = 1, #list, LOOK_MAX do
-    look_at_some(list, first, outcomes)
+  local outcomes, first = {}, 1
+  while first <= #list do
+    first = look_at_some(list, first, outcomes)
   end
   return outcomes
 end

@@ -71,8 +71,7 @@ local function sinks(self)
   return list
 end
 
--- Returns what wait does; asks only for what is known by now when there is no
--- time.
+-- Returns what wait does.
 local function await(self, timeout)
   local values, problem, is_over = {}, nil, true
   local function visit(one)
@@ -86,17 +85,7 @@ local function await(self, timeout)
     end
     return problem ~= nil
   end
-  local list = sinks(self)
-  if timeout == 0 then
-    for i, outcome in ipairs(result.look_at(list)) do
-      is_over = is_over and outcome ~= false
-      if outcome and visit(list[i]) then
-        break
-      end
-    end
-  else
-    is_over = completion.each(list, timeout, visit)
-  end
+  is_over = completion.each(sinks(self), timeout, visit) and is_over
   if problem then
     return false, problem
   elseif not is_over then

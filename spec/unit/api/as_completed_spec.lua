@@ -79,6 +79,49 @@ describe("waiting for results in the order of their ends", function()
     assert.is_false(is_open)
   end)
 
+  describe("without time to wait", function()
+    local list
+
+    before_each(function()
+      list = { site:send(3) }
+      site:finish(2, success(7))
+    end)
+
+    it("divides by how they stand now", function()
+      assert.same({ { list[1], list[2] }, { list[3] } },
+        { te.wait(list, 0) })
+      site:assert_no_waits()
+    end)
+
+    it("brings those that have ended", function()
+      local brought = {}
+      local ok, e = pcall(function()
+        for one in te.as_completed(list, 0) do
+          brought[#brought + 1] = one
+        end
+      end)
+      assert.same({ false, "Timeout" }, { ok, e.kind })
+      assert.same({ list[1], list[2] }, brought)
+    end)
+
+    it("asks once for the tasks of one client", function()
+      local calls = #site.transport.calls
+      te.wait(list, 0)
+      assert.equal(calls + 1, #site.transport.calls)
+    end)
+
+    it("takes what other clients have sent", function()
+      local other = setmetatable({}, getmetatable(site))
+      other:open()
+      finally(function()
+        other.way:close()
+      end)
+      local foreign = other:send()
+      assert.same({ { list[1], list[2] }, { list[3], foreign } },
+        { te.wait({ list[3], list[1], foreign, list[2] }, 0) })
+    end)
+  end)
+
   it("takes ids of the caller's", function()
     local r = site:send(1, { task_id = "order-7" })
     site:finish_later(2, 1, success(7))

@@ -22,6 +22,14 @@ describe("the results of many that were sent at once", function()
     return results.new(site.way, m, site.way:send_many(m, calls(n)))
   end
 
+  it("are divided by how they stand now, in few questions", function()
+    local all = send_many(600)
+    site:finish(400, success(7))
+    local done, pending = te.wait(all, 0)
+    assert.same({ 400, 200, all[401] }, { #done, #pending, pending[1] })
+    assert.equal(3, site:calls("te1_state"))
+  end)
+
   it("are revoked all, in batches", function()
     local all = send_many(450)
     assert.same({ asked = 0, finished = 0, revoked = 450, unknown = 0 },

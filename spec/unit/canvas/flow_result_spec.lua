@@ -126,6 +126,18 @@ describe("The results of a flow", function()
     assert.same({ false, "Timeout", r:node("count").id }, { ok, e.kind, e.id })
   end)
 
+  it("say that an end goes on again while they are waited for", function()
+    site.is_resting = true
+    local r = flow()
+    stub(completion, "each", function(list, _, visit)
+      return not visit(list[1])
+    end)
+    finally(function()
+      completion.each:revert()
+    end)
+    assert.same({ nil, "timeout" }, { r:wait(10) })
+  end)
+
   it("count the nodes that have names", function()
     local r = te.flow { nodes = {
       all = { te.group { add:s(1, 1), add:s(2, 2), add:s(3, 3) } },
