@@ -189,7 +189,8 @@ function TOLD.w(self, task, producer)
   local flow, node = self:node_of(task.id)
   if flow.revoked then
     rules.settle(self, task, flow.revoked)
-    return rules.revoke_flow(self, self.flows[producer], flow.revoked, "c")
+    return rules.revoke_flow(self, self.flows[producer], flow.revoked,
+      flow.mode)
   elseif not self.flows[producer] then
     task.deaths = task.deaths + 1
     if task.deaths == DEATHS_MAX then
@@ -204,8 +205,8 @@ end
 -- What else there is to do where a task ends in place of that.
 local INSTEAD <const> = {}
 
-function INSTEAD.w(self, producer, outcome)
-  rules.revoke_flow(self, self.flows[producer], outcome, "c")
+function INSTEAD.w(self, outcome, mode, producer)
+  rules.revoke_flow(self, self.flows[producer], outcome, mode)
 end
 
 --- A worker tells of a task.
@@ -221,10 +222,10 @@ function Model:finish(wid, field, what, ...)
   elseif what == "o" then
     rules.settle(self, task, (...))
   elseif task.request then
-    local outcome = task.request
+    local outcome, mode = task.request, task.mode
     rules.settle(self, task, outcome)
     if INSTEAD[what] then
-      INSTEAD[what](self, ..., outcome)
+      INSTEAD[what](self, outcome, mode, ...)
     end
   else
     TOLD[what](self, task, ...)
@@ -291,7 +292,7 @@ local function revoke_task(self, task, outcome, mode)
     self:request(task, mode, outcome)
     return "asked"
   elseif task.place == "delegated" then
-    rules.revoke_delegated(self, task, outcome, "c")
+    rules.revoke_delegated(self, task, outcome, mode)
   elseif task.place == "ready" then
     local flow, node = bury(self, task)
     rules.end_node(self, flow, node, "revoked", outcome)
