@@ -231,13 +231,14 @@ local function await_in_loop(start)
   core.loop.on_error(on_callback_error)
   local _ <close> = core.loop.timer(PULSE_MS, pulse, PULSE_MS)
   local done, a, b, c = false, nil, nil, nil
-  start(function(...)
+  local wait = { handle = start(function(...)
     if not done then
       done, a, b, c = true, ...
     end
-  end)
+  end) }
   while not done do
     if interruption then
+      drop(wait)
       raise_interruption()
     end
     core.loop.run("once")

@@ -43,6 +43,23 @@ describe("waiting in plain Lua", function()
     end)
     assert.same({ 1, nil, 3 }, { a, b, c })
   end)
+
+  it("lets go of what it waits for when it is interrupted", function()
+    local closed, problem = 0, {}
+    finally(function()
+      scheduler.interrupt(nil)
+    end)
+    local ok, raised = pcall(scheduler.await, "x", function()
+      loop.defer(function()
+        scheduler.interrupt(problem)
+      end)
+      return { close = function()
+        closed = closed + 1
+      end }
+    end)
+    assert.same({ false, 1 }, { ok, closed })
+    assert.equal(problem, raised)
+  end)
 end)
 
 describe("Ctrl-C", function()
