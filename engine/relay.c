@@ -237,9 +237,10 @@ static bool are_awaitable(const te_slice *args, size_t n) {
   return n > 0;
 }
 
+// As if Redis had: the child does not ask again.
 static void refuse(const te_relay *r, te_child_ref from, uint32_t request,
-                   int status, const char *why) {
-  te_pool_reply(r->pool, from, request, status, te_slice_str(why));
+                   const char *why) {
+  te_pool_reply(r->pool, from, request, TE_EREPLY, te_slice_str(why));
 }
 
 void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
@@ -252,10 +253,9 @@ void te_relay_request(te_relay *r, te_child_ref from, uint32_t request,
 
   const function *f = n > 0 ? find_function(args[0]) : NULL;
   if (f == NULL || (f->has_inbox && !are_awaitable(args + 1, n - 1))) {
-    refuse(r, from, request, TE_EPROTO, "a task may not call this");
+    refuse(r, from, request, "a task may not call this function");
   } else if (has_too_much(r, from, payload.size)) {
-    refuse(r, from, request, TE_EREPLY,
-           "this process has too many calls under way");
+    refuse(r, from, request, "this process has too many calls under way");
   } else {
     // Behind the inbox stand the ids; other functions have none for us.
     bool is_await = strcmp(f->name, "te1_await") == 0;

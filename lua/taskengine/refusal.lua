@@ -1,4 +1,5 @@
---- Why Redis did not carry out a call, for people.
+--- Why Redis, or the worker in front of it, did not carry out a call, for
+-- people.
 -- @module taskengine.refusal
 
 local refusal = {}
@@ -29,10 +30,15 @@ function refusal.is_passing(text)
 end
 
 --- A sentence on an error reply.
--- @tparam string text the reply
+-- @tparam string text the reply; of Redis it begins with a code, of the worker
+-- it is a sentence
 -- @treturn string
 function refusal.sentence(text)
-  return "Redis refused it: " .. (REASONS[text:match("^%u+")] or text)
+  local code = text:match("^%u+")
+  if not code then
+    return "the worker refused it: " .. text
+  end
+  return "Redis refused it: " .. (REASONS[code] or text)
 end
 
 return refusal

@@ -15,8 +15,9 @@
 --
 --    fcall(self, name, args, callback)  callback(reply), or callback(nil,
 --              message, code) with `EDOWN` (not carried out), `ELOST` (nobody
---              knows), or `EREPLY` (an error from Redis); the callback never
---              runs before fcall has returned
+--              knows), or `EREPLY` (an error from Redis, or of the worker in
+--              front of it); the callback never runs before fcall has
+--              returned
 --    inbox(self)        the key, behind the prefix, where outcomes arrive
 --    listen(self, on)   whether any are waited for
 --    why(self)          a sentence on why Redis cannot be reached, or nil

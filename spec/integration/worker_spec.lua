@@ -305,6 +305,16 @@ describe("A worker", function()
     end)
   end)
 
+  it("tells a task at once that it may not call a function", function()
+    site:worker { "-P", "1" }
+    assert.same({ true, {
+      reason = "the worker refused it: a task may not call this function",
+      sent = false,
+      is_refusal = true,
+      is_passing = false,
+    } }, { site:outcome("problem_of_call", "te1_register") })
+  end)
+
   it("sets aside what is no task, and goes on", function()
     site:worker { "-P", "1" }
     local envelope = require("spec.support.envelope")

@@ -106,6 +106,12 @@ app:task("ask_outcomes", function(ids)
   return answer
 end)
 
+-- Why a function in Redis cannot be called.
+app:task("problem_of_call", function(name)
+  local _, problem = app:_client():try(name, {})
+  return problem
+end)
+
 app:task("closure", function()
   return { add = print }
 end)
