@@ -205,6 +205,23 @@ function gather.value(source, bytes)
   return outcome.value
 end
 
+--- The same, where a result that is lost is no error.
+-- @tparam Source source
+-- @tparam string bytes
+-- @return[1] the value
+-- @return[2] nil
+-- @treturn[2] TaskError of kind Forgotten or Malformed
+-- @raise TaskError of kind BrokerUnavailable
+function gather.value_or_loss(source, bytes)
+  local ok, value = pcall(gather.value, source, bytes)
+  if ok then
+    return value
+  elseif gather.is_lost(value) then
+    return nil, value
+  end
+  error(value, 0)
+end
+
 --- The table of some outcomes.
 -- @tparam Source source
 -- @tparam {string,...} records

@@ -37,13 +37,7 @@ local function value_or_error(source, bytes, id)
   if failed then
     return nil, failed
   end
-  local ok, value = pcall(gather.value, source, bytes)
-  if ok then
-    return value
-  elseif gather.is_lost(value) then
-    return nil, value
-  end
-  error(value, 0)
+  return gather.value_or_loss(source, bytes)
 end
 
 -- What comes over an edge whose source may fail.

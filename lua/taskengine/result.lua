@@ -78,17 +78,14 @@ local function value_of(self, outcome)
   if not outcome.gathers then
     return outcome.value
   end
-  local ok, value = pcall(gather.value, gather.source(self.engine_id,
+  local value, problem = gather.value_or_loss(gather.source(self.engine_id,
     function()
       return self.client
     end), outcome.gathers)
-  if ok then
+  if not problem then
     outcome.value, outcome.gathers = value, nil
-    return value
-  elseif gather.is_lost(value) then
-    return nil, value
   end
-  error(value, 0)
+  return value, problem
 end
 
 local function check_kept(self, what)
