@@ -23,6 +23,9 @@ Shard.__index = Shard
 local Producer = {}
 Producer.__index = Producer
 
+-- Of what is left to be done for flows: more is for ever.
+local CALLS_MAX <const> = 10000
+
 local text
 
 -- Where the library says how much there may be of something.
@@ -48,8 +51,7 @@ end
 -- @tparam[opt] table limits other than those of the library, for specs in
 -- which tasks are small: `fetch_bytes_max`, of envelopes in a reply;
 -- `dead_bytes_max`, of all the dead; `flow_steps_max`, of what a call does for
--- flows; `read_bytes_max`, of those that one call
--- reads or moves
+-- flows; `read_bytes_max`, of those that one call reads or moves
 -- @treturn Shard
 function shard.new(seed, limits)
   text = text or library.text()
@@ -93,6 +95,32 @@ function Shard:call(name, ...)
     error(problem, 2)
   end
   return reply
+end
+
+--- Shows each command of the functions from now on, once it is carried out.
+-- @tparam function fn gets the reply, and the command as it was given
+function Shard:watch(fn)
+  local execute = self.fake.execute
+  function self.fake:execute(caller, ...)
+    local reply = execute(self, caller, ...)
+    fn(reply, ...)
+    return reply
+  end
+end
+
+--- Calls until nothing is left to be done for flows.
+-- @tparam[opt] int calls_max
+-- @treturn int how many calls it took
+-- @raise when they were not enough
+function Shard:work_off(calls_max)
+  calls_max = calls_max or CALLS_MAX
+  for calls = 0, calls_max do
+    if self:redis("EXISTS", "gq") == 0 then
+      return calls
+    end
+    self:call("promote", 1)
+  end
+  error(("work for flows is left after %d calls"):format(calls_max), 2)
 end
 
 --- Runs a command of Redis on a key of the shard.

@@ -36,13 +36,6 @@ describe("A flow that is done again", function()
     return s:fetch_ids(A, 10)
   end
 
-  -- Nothing is left to be done.
-  local function work_off()
-    while s:redis("EXISTS", "gq") == 1 do
-      s:call("promote", 10)
-    end
-  end
-
   describe("drops what was revoked in its queue", function()
     before_each(function()
       plan:node {}
@@ -119,11 +112,11 @@ describe("A flow that is done again", function()
     plan:node { after = { { "f", 1 }, { "f", 2 } } }
     plan:node {}
     plan:send(s)
-    work_off()
+    s:work_off()
     local fields = s:take(A, 3)
     finish(fields[1], "F\x80")
     finish(fields[2], "F\x80")
-    work_off()
+    s:work_off()
     return fields[3]
   end
 
@@ -158,7 +151,7 @@ describe("A flow that is done again", function()
       s = shard.new(1, { flow_steps_max = 2 })
       s:register(A)
       finish(fail_two(), "Sdone")
-      work_off()
+      s:work_off()
       s:redis("DEL", "b:" .. A)
       ask()
       assert.equal(1, s:redis("EXISTS", "gq"))
@@ -174,11 +167,11 @@ describe("A flow that is done again", function()
     end
     plan:send(s)
     finish(s:take(A, 1)[1], "F\x80")
-    work_off()
+    s:work_off()
     retry()
     assert.equal("=" .. plan:id(20), outcome(plan:id(20)))
     assert.equal("=" .. plan:id(0), outcome(plan:id(0)))
-    work_off()
+    s:work_off()
     assert.same({ plan:id(1) }, fetch_ids())
   end)
 
@@ -189,16 +182,16 @@ describe("A flow that is done again", function()
     plan:node { after = { { "f", 1 } } }
     plan:node { after = { { "f", 2 } } }
     plan:send(s)
-    work_off()
+    s:work_off()
     finish(s:take(A, 1)[1], "F\x80")
-    work_off()
+    s:work_off()
     retry()
     while outcome(plan:id(1)):sub(1, 1) ~= "=" do
       s:call("promote", 10)
     end
     cancel(plan:id(1))
     assert.equal(1, s:redis("EXISTS", "gq"))
-    work_off()
+    s:work_off()
     for i = 2, 3 do
       assert.matches("DependencyFailed.*" .. plan:id(1), outcome(plan:id(i)))
     end

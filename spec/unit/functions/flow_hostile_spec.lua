@@ -77,16 +77,6 @@ describe("The functions of flows", function()
   end)
 
   describe("pass over", function()
-    -- They go on to the end of it.
-    local function work_off()
-      local calls = 0
-      while s:redis("EXISTS", "gq") == 1 do
-        calls = calls + 1
-        assert.is_true(calls <= 50)
-        s:call("promote", 10)
-      end
-    end
-
     before_each(begin)
 
     for _, numbers in ipairs {
@@ -104,7 +94,7 @@ describe("The functions of flows", function()
           for what in ("abcehknprsuxyz"):gmatch(".") do
             s:redis("RPUSH", "gq", plan.producer .. what .. numbers)
           end
-          work_off()
+          s:work_off(50)
         end
       end)
     end
@@ -113,7 +103,7 @@ describe("The functions of flows", function()
       it("the end of a flow whose header says nothing but " .. field, function()
         s:redis("HSET", "g:" .. plan.producer, field, value)
         s:redis("RPUSH", "gq", plan.producer .. "y0 0", plan.producer .. "x1 0")
-        work_off()
+        s:work_off(50)
       end)
     end
   end)

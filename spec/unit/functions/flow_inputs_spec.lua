@@ -157,16 +157,13 @@ for how, tell in pairs {
 
     -- How many bytes of outcomes a call reads at the most in one command.
     local function watch()
-      local most, execute = 0, s.fake.execute
-      function s.fake:execute(caller, ...)
-        local command, key = ...
-        local reply = execute(self, caller, ...)
+      local most = 0
+      s:watch(function(reply, command, key)
         if key and key:find(":v:", 1, true) and command:find("^HM?GET$") then
           local all = type(reply) == "table" and table.concat(reply) or reply
           most = math.max(most, #(all or ""))
         end
-        return reply
-      end
+      end)
       return function()
         return most
       end

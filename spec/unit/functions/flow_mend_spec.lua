@@ -177,25 +177,19 @@ describe("A flow that cannot go on", function()
   end)
 
   it("ends in portions when it is large, with what ends meanwhile", function()
-    local fields, most, execute
     s = shard.new(1, { flow_steps_max = 20 })
     s:register(A)
     for _ = 1, LARGE do
       plan:node {}
     end
     send()
-    while s:redis("EXISTS", "gq") == 1 do
-      s:call("promote", 1)
-    end
-    fields = s:take(A, LARGE // 2)
-    most, execute = 0, s.fake.execute
-    function s.fake:execute(caller, ...)
-      local reply = execute(self, caller, ...)
-      if ... == "GETRANGE" then
+    s:work_off()
+    local fields, most = s:take(A, LARGE // 2), 0
+    s:watch(function(reply, command)
+      if command == "GETRANGE" then
         most = math.max(most, #reply)
       end
-      return reply
-    end
+    end)
     s:redis("HSET", key("g:"), "left", "junk")
     s:redis("SETRANGE", key("gs:"), 12 * LARGE, "?")
     for k = #fields, 1, -1 do
@@ -218,14 +212,12 @@ describe("A flow that cannot go on", function()
   it("is looked for once, whoever asks for however many of it", function()
     send()
     s:redis("DEL", "r:default")
-    local looks, execute = 0, s.fake.execute
-    function s.fake:execute(caller, ...)
-      local command, _, from, to = ...
+    local looks = 0
+    s:watch(function(_, command, _, from, to)
       if command == "GETRANGE" and from == "0" and to == "-1" then
         looks = looks + 1
       end
-      return execute(self, caller, ...)
-    end
+    end)
     assert.same({ DAMAGED, DAMAGED, DAMAGED },
       s:call("look", plan:id(1), plan:id(3), plan:id(4)))
     assert.equal(1, looks)
@@ -238,9 +230,7 @@ describe("A flow that cannot go on", function()
       plan:node {}
     end
     send()
-    while s:redis("EXISTS", "gq") == 1 do
-      s:call("promote", 1)
-    end
+    s:work_off()
     s:redis("DEL", "r:default")
     assert.equal("=" .. plan:id(4), look(4))
   end)
@@ -299,12 +289,7 @@ describe("A flow that cannot go on", function()
         table.move(s:take(A, 4), 1, 4, #own + 1, own)
       until #own == 0
       assert.equal(1, s:redis("EXISTS", key("gd:")))
-      local calls = 0
-      while s:redis("EXISTS", "gq") == 1 do
-        calls = calls + 1
-        assert.is_true(calls <= MANY)
-        s:call("promote", 1)
-      end
+      s:work_off(MANY)
       for _, ended in ipairs(ids) do
         assert.equal(DAMAGED, s:call("outcome", ended)[1])
       end

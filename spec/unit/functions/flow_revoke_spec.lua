@@ -80,27 +80,15 @@ describe("A flow that is revoked", function()
 
     -- How often anybody looks through what is in flight.
     local function count_looks()
-      local looks, execute = 0, s.fake.execute
-      function s.fake:execute(caller, ...)
-        local command, key = ...
+      local looks = 0
+      s:watch(function(_, command, key)
         if command == "HKEYS" and key:find(":f:", 1, true) then
           looks = looks + 1
         end
-        return execute(self, caller, ...)
-      end
+      end)
       return function()
         return looks
       end
-    end
-
-    local function go_on()
-      local calls = 0
-      while s:redis("EXISTS", "gq") == 1 do
-        calls = calls + 1
-        assert.is_true(calls <= 3 * MANY)
-        s:call("promote", 1)
-      end
-      return calls
     end
 
     before_each(function()
@@ -112,7 +100,7 @@ describe("A flow that is revoked", function()
         plan:node {}
       end
       plan:send(s)
-      go_on()
+      s:work_off(3 * MANY)
     end)
 
     it("looks at what each worker has in hand once", function()
@@ -121,7 +109,7 @@ describe("A flow that is revoked", function()
       }
       local looks = count_looks()
       assert.equal("revoked", plan:revoke(s, "c"))
-      assert.is_true(go_on() > 10)
+      assert.is_true(s:work_off(3 * MANY) > 10)
       assert.equal(3, looks())
       for wid, field in pairs(fields) do
         assert.equal("cR\x80", s:redis("HGET", "cr:" .. wid, field))
@@ -134,7 +122,7 @@ describe("A flow that is revoked", function()
       s:take(A, 1)
       local looks = count_looks()
       assert.equal("revoked", plan:revoke(s, "w"))
-      go_on()
+      s:work_off(3 * MANY)
       assert.equal(0, looks())
       assert.equal(0, s:redis("EXISTS", "cr:" .. A))
     end)
@@ -147,17 +135,12 @@ describe("A flow that is revoked", function()
     local OUTER <const>, X <const>, INNER <const> = 36, 35, 27
     s = shard.new(1, { flow_steps_max = 100 })
     s:register(A)
-    local function go_on()
-      while s:redis("EXISTS", "gq") == 1 do
-        s:call("promote", 1)
-      end
-    end
     local outer = flow_plan.new("outer")
     for _ = 1, OUTER do
       outer:node {}
     end
     outer:send(s)
-    go_on()
+    s:work_off()
     local fields = s:take(A, OUTER)
     plan:node {}
     for _ = 2, INNER do
@@ -172,7 +155,7 @@ describe("A flow that is revoked", function()
     s:redis("RPUSH", "gq", left)
     outer:revoke(s, "w")
     assert.equal(2, s:redis("LLEN", "gq"))
-    go_on()
+    s:work_off()
     for _, field in ipairs(running) do
       s:finish(A, "o", field, "S1")
     end

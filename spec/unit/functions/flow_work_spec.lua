@@ -44,25 +44,18 @@ describe("Work that a call has left for others", function()
 
   it("is gone on with when what a worker takes is in flight", function()
     assert.equal(1, #s:ready("default"))
-    local in_flight, execute = nil, s.fake.execute
-    function s.fake:execute(caller, ...)
-      local command, key = ...
+    local in_flight
+    s:watch(function(_, command, key)
       if command == "LPOP" and key:find(":gq$") then
         in_flight = in_flight or s:redis("HLEN", "f:" .. A)
       end
-      return execute(self, caller, ...)
-    end
+    end)
     assert.equal(1, #s:fetch(A, 1))
     assert.equal(1, in_flight)
   end)
 
   it("is all done by the one that is there", function()
-    local calls = 0
-    while s:redis("EXISTS", "gq") == 1 do
-      calls = calls + 1
-      assert.is_true(calls <= 50)
-      s:call("promote", 1)
-    end
+    s:work_off(50)
     assert.equal(10, #s:ready("default"))
   end)
 end)
