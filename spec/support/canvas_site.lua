@@ -14,6 +14,7 @@ local broker = require("taskengine.broker")
 local busted = require("busted")
 local core = require("taskengine.core")
 local envelope = require("spec.support.envelope")
+local idle_loop = require("spec.support.idle_loop")
 local runner = require("taskengine.runner")
 local shard = require("spec.support.shard")
 local shard_transport = require("spec.support.shard_transport")
@@ -36,7 +37,8 @@ local TASKS_MAX <const> = 100 -- at a time
 local Site = {}
 Site.__index = Site
 
---- Makes one before each spec of a block, and ends it behind it.
+--- Makes one before each spec of a block, and ends it behind it: no task of
+-- it may wait for something then.
 -- @treturn Site of the spec that runs
 function canvas_site.for_each_spec()
   local self = setmetatable({}, Site)
@@ -47,6 +49,7 @@ function canvas_site.for_each_spec()
     self.timer:close()
     self.app:close()
     broker.new_transport = nil
+    idle_loop.check()
   end)
   return self
 end

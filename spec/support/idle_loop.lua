@@ -7,6 +7,13 @@ local loop = require("taskengine.core").loop
 
 local idle_loop = {}
 
+--- Looks at the loop behind a spec.
+-- @raise when something still waits in it
+function idle_loop.check()
+  loop.run("nowait") -- what was closed goes in the next turn
+  busted.assert.is_false(loop.alive())
+end
+
 --- Looks at the loop behind each spec of a block.
 -- @treturn function returns the errors of callbacks so far, which count as
 -- looked at then
@@ -21,8 +28,7 @@ function idle_loop.for_each_spec()
   busted.after_each(function()
     loop.on_error(nil)
     busted.assert.same({}, errors)
-    loop.run("nowait") -- what was closed goes in the next turn
-    busted.assert.is_false(loop.alive())
+    idle_loop.check()
   end)
   return function()
     local heard = errors

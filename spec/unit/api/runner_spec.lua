@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local idle_loop = require("spec.support.idle_loop")
 local message = require("taskengine.message")
 local record = require("taskengine.record")
 local runner = require("taskengine.runner")
@@ -35,6 +36,7 @@ describe("taskengine.runner", function()
 
   after_each(function()
     slot.tell = nil
+    idle_loop.check()
   end)
 
   -- Begins a task and returns its token.
@@ -445,7 +447,7 @@ describe("taskengine.runner", function()
       end
       local function wait_for_other(ms)
         scheduler.await("x", function(wake)
-          core.loop.timer(ms or 2, wake)
+          return core.loop.timer(ms or 2, wake)
         end, slot.OUTCOME)
       end
       app:task("alone", wait_for_other)
