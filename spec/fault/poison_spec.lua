@@ -47,7 +47,8 @@ local ENDLESS <const> = {
   "busy_loop", "pcall_loop", "pattern", "sethook", "gc_loop", "coroutine_loop",
   "close_loop", "stop", "block",
 }
-local LIMIT_S <const>, LATE_S_MAX <const> = 0.05, chaos.size(math.huge, 1)
+local LIMIT_S <const> = 0.05
+local LATE_S_MAX <const> = chaos.size(nil, 1) -- where the machine is quiet
 for _, kind in ipairs(ENDLESS) do
   VERDICTS[kind] = { "TimeLimitExceeded", "time limit of 0.05 s" }
 end
@@ -194,20 +195,23 @@ describe("A worker with poison among its tasks", function()
     assert.equal(0, site:stop(worker).code)
   end)
 
-  it("ends each that is endless within a second of its limit", function()
+  it("ends each that is endless at its limit, and for good", function()
     local worker = start()
     local latest_s = 0
     for _, kind in ipairs(ENDLESS) do
       run_good(10)
       local ok, e = site.app:send_task("timed_poison",
         { kind, native, kind .. ".txt" }, { time_limit = LIMIT_S }):wait(60)
-      local late = core.sys.monotonic() - LIMIT_S
-        - tonumber(site:lines(kind .. ".txt")[1])
+      local began = site:lines(kind .. ".txt")
+      latest_s = math.max(latest_s,
+        core.sys.monotonic() - LIMIT_S - tonumber(began[1]))
       assert_verdict(kind, ok, e)
-      assert.is_true(late <= LATE_S_MAX, kind .. ": " .. late)
-      latest_s = math.max(latest_s, late)
+      assert.equal(1, #began, kind)
     end
     io.write(("[endless: %.2f s late at most]"):format(latest_s))
+    if LATE_S_MAX then
+      assert.is_true(latest_s <= LATE_S_MAX)
+    end
     assert.equal(0, site:stop(worker).code)
   end)
 end)

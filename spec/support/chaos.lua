@@ -31,9 +31,9 @@ local FINISH_S <const> = IS_FULL and 1800 or 240
 chaos.SEED = seed.VALUE
 
 --- What is as large as there is time for.
--- @tparam number usual
+-- @tparam ?number usual
 -- @tparam number full
--- @treturn number
+-- @treturn ?number
 function chaos.size(usual, full)
   return IS_FULL and full or usual
 end

@@ -190,9 +190,9 @@ app:task("poison", function(kind, path, bytes)
   return poisons[kind](path, bytes)
 end)
 
--- The same, with the time at which it began.
+-- The same, with a line for each time that it begins: when that was.
 app:task("timed_poison", function(kind, path, notes)
-  local file <close> = assert(io.open(notes, "w"))
+  local file <close> = assert(io.open(notes, "a"))
   file:write(core.sys.monotonic(), "\n")
   file:close()
   return poisons[kind](path)
