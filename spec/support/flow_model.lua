@@ -312,7 +312,10 @@ function Model:revoke(id, outcome, mode)
   local node = self.nodes[id]
   if not node then
     return "unknown"
-  elseif not rules.is_open(node) then
+  elseif node.of.again[node.number] then
+    rules.reset(self, node.of, node)
+  end
+  if not rules.is_open(node) then
     return "finished"
   elseif node.state == "waits" then
     rules.end_node(self, node.of, node, "revoked", outcome)

@@ -87,7 +87,8 @@ function te.drop_buried(P, env)
   if flow then
     te.dig_up(flow, node)
   end
-  if flow and te.node_state(flow, node) ~= "R" then
+  if flow and (te.node_state(flow, node) ~= "R"
+    or te.is_outdated(flow, node)) then
     te.tally(P, te.queue(env), "revoked")
   else
     te.drop_revoked(P, env)

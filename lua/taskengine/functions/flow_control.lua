@@ -2,12 +2,36 @@
 -- about nodes.
 
 local CELL_BYTES, CHUNK = te.CELL_BYTES, te.CHUNK_NODES
+local NO_CELL = te.NO_CELL
 local WAITS, RELEASED, DELEGATED, DONE = "\0", "r", "g", "d"
 -- To look at a task in flight, and to ask for its end.
 local LOOK_STEPS, ASK_STEPS = 0.02, 1
 local HAS_FAILED = { f = true, n = true, R = true, s = true }
 local ERRBACK, EDGE_BYTES = te.ERRBACK, te.EDGE_BYTES
 local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
+
+-- Whether the end that a node has is only to be taken back: its flow is done
+-- again.
+function te.is_outdated(f, i)
+  return f.passes ~= nil and i <= f.passes
+    and HAS_FAILED[te.node_state(f, i)] == true
+    and call("HEXISTS", f.P .. "gw:" .. f.producer, "t" .. te.text(i)) == 0
+end
+
+-- The same of the outcome of a task.
+function te.is_old_outcome(P, id, record)
+  local letter = byte(record)
+  if letter == 83 or letter == 74 or letter == 71 then -- as most are
+    return false
+  end
+  local f, i = te.flow_of_id(P, id)
+  return f ~= nil and te.is_outdated(f, i)
+end
+
+-- Whether a node has ended, and that stands.
+function te.has_ended(f, i)
+  return not te.IS_OPEN[te.node_state(f, i)] and not te.is_outdated(f, i)
+end
 
 -- Whether a node is in no queue and no worker's hands.
 function te.is_held_back(f, i)
@@ -38,13 +62,13 @@ function te.has_ended_in_flow(P, id)
     return f ~= nil and f.state == "done"
   end
   local f, i = te.flow_of_id(P, id)
-  return f ~= nil and not te.IS_OPEN[te.node_state(f, i)]
+  return f ~= nil and te.has_ended(f, i)
 end
 
 function te.waits_in_flow(P, id)
   local f, i = te.flow_of_id(P, id)
-  return f and te.is_held_back(f, i) or call("HEXISTS", P .. "gl", id) == 1
-    or is_live_flow(P, id)
+  return f and (te.is_held_back(f, i) or te.is_outdated(f, i))
+    or call("HEXISTS", P .. "gl", id) == 1 or is_live_flow(P, id)
 end
 
 -- The flow to which a task delegated, which nobody needs then any more, and
@@ -216,6 +240,10 @@ end
 -- again. Three passes over its nodes, in portions: the first takes back the
 -- failures, the second counts what has arrived, the third sets off. What ends
 -- before the third, because somebody revokes it, has no effect until then.
+--
+-- `passes` is the node to which the first pass has come, from the last on, and
+-- 0 from its end to that of the second. Failures from there down are told to
+-- nobody any more.
 function te.retry_flow(f)
   if f.state ~= "done" then
     return "running"
@@ -223,16 +251,17 @@ function te.retry_flow(f)
     return "nothing"
   end
   local P, producer = f.P, f.producer
-  local flow_id = te.node_id(producer, 0)
+  local outcomes = P .. "v:" .. sub(te.node_id(producer, 0), 1, 19)
   call("HDEL", P .. "g:" .. producer, "state", "root", "revoked")
-  call("HSET", P .. "g:" .. producer, "passes", "1")
+  call("HSET", P .. "g:" .. producer, "passes", te.text(f.n))
   f.state, f.root, f.revoked, f.is_new_end = "", nil, nil, false
-  f.passes = "1"
+  f.passes = f.n
   te.persist_flow(f)
-  call("HDEL", P .. "v:" .. sub(flow_id, 1, 19), "0")
+  call("HDEL", outcomes, "0")
+  call("PERSIST", outcomes)
   -- Held open by one until the passes are through.
   f.left = 1
-  call("RPUSH", P .. "gq", producer .. "a" .. te.text(f.n) .. " 0")
+  call("RPUSH", P .. "gq", producer .. "a0 0")
   call("RPUSH", P .. "gq", producer .. "b1 1")
   call("RPUSH", P .. "gq", producer .. "p1 0")
   return "retried"
@@ -256,7 +285,8 @@ local function take_back(f, i)
   if i % CHUNK == 0 then
     call("PERSIST", f.P .. "v:" .. sub(id, 1, 19))
   end
-  if i > 0 and HAS_FAILED[te.node_state(f, i)] then
+  if HAS_FAILED[te.node_state(f, i)]
+    and call("HDEL", f.P .. "gw:" .. f.producer, "t" .. te.text(i)) == 0 then
     te.steps = te.steps - 2
     te.reset_node(f, i)
     call("HDEL", f.P .. "v:" .. sub(id, 1, 19), sub(id, 20))
@@ -264,21 +294,30 @@ local function take_back(f, i)
   end
 end
 
--- From the last node on: those who ask next ask for what is near it, and are
--- not to get the old failure.
-function te.FLOW_WORK.a(f, item)
+-- Takes a node back ahead of that, because it is to end now: what it ends as
+-- stands. False when it is not to be taken back.
+function te.take_back_early(P, id)
+  local f, i = te.flow_of_id(P, id)
+  if not f or not te.is_outdated(f, i) then
+    return false
+  end
+  take_back(f, i)
+  call("HSET", P .. "gw:" .. f.producer, "t" .. te.text(i), "1")
+  return true
+end
+
+function te.FLOW_WORK.a(f)
   if te.is_broken(f) then
     return true
   end
-  for i = item.a, 0, -1 do
-    if te.steps <= 0 then
-      item.a = i
-      return false
-    end
+  f.passes = f.passes or f.n -- somebody has deleted it
+  while f.passes > 0 and te.steps > 0 do
     te.steps = te.steps - 1
-    take_back(f, i)
+    take_back(f, f.passes)
+    f.passes = f.passes - 1
   end
-  return true
+  call("HSET", f.P .. "g:" .. f.producer, "passes", te.text(f.passes))
+  return f.passes == 0
 end
 
 local function count_edges(f, i, item)
@@ -365,8 +404,16 @@ end
 
 local function cells(P, producer, from, count)
   local first = (from - 1) * CELL_BYTES
-  return call("GETRANGE", P .. "gs:" .. producer, te.text(first),
+  local bytes = call("GETRANGE", P .. "gs:" .. producer, te.text(first),
     te.text(first + count * CELL_BYTES - 1))
+  local f, i = te.flow(P, producer), from - 1
+  if not f or not f.passes or f.passes < from then
+    return bytes
+  end
+  return (string.gsub(bytes, string.rep(".", CELL_BYTES), function()
+    i = i + 1
+    return te.is_outdated(f, i) and NO_CELL or nil
+  end))
 end
 
 -- Records, without their bodies.

@@ -134,6 +134,13 @@ local function run_again(state, env)
   end
 end
 
+-- The node as which a task ends that delegates only now, if it is known.
+local function known_end(f, target)
+  local from = te.natural(call("HGET", f.P .. "gw:" .. f.producer,
+    "d" .. te.text(target)) or nil, f.n)
+  return from and te.has_ended(f, from) and from
+end
+
 -- With the producer of the flow that ends it.
 te.OPERATIONS.w = te.single(function(state, env, producer)
   local P, id = state.P, te.id(env)
@@ -155,8 +162,7 @@ te.OPERATIONS.w = te.single(function(state, env, producer)
     f.delegates = "1"
     call("HSET", P .. "g:" .. producer, "delegates", "1")
   end
-  local from = call("HGET", P .. "gw:" .. producer, "d" .. te.text(target))
-  from = te.natural(from or nil, f.n)
+  local from = known_end(f, target)
   if from then
     settle(f, id, env, from)
   elseif f.state == "done" then

@@ -44,6 +44,7 @@ function te.check_header(f)
   if not is_within(f.ttl_s, 0, TTL_S_MAX) then
     f.ttl_s, f.is_torn = TTL_S, true
   end
+  f.passes = f.passes and math.min(f.passes, f.n)
   if f.revoked and not IS_MODE[f.mode] then
     f.mode = "c"
   end

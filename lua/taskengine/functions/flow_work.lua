@@ -39,7 +39,6 @@ local function read_item(P, text)
   local what = item.what
   local f = item.a and item.b and te.flow(P, item.producer)
   if not f or item.a < 1 and IS_AT_NODE[what]
-    or item.a > f.n and what == "a" -- which goes down from there
     or IS_AT_EDGE[what] and item.b % te.EDGE_BYTES ~= 1 then
     return nil
   end

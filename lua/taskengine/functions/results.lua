@@ -8,8 +8,8 @@ local LOOKED_AT_MAX = 5000
 -- that has ended and left nothing; "?" for one that was never enqueued (or
 -- is no longer remembered).
 local function outcome(P, id)
-  return te.get_outcome(P, id)
-    or call("HGET", P .. "e", id)
+  local record = te.get_outcome(P, id) or call("HGET", P .. "e", id)
+  return record and not te.is_old_outcome(P, id, record) and record
     or te.was_enqueued(P, id) and "=" .. id
     or "?"
 end

@@ -169,9 +169,16 @@ local function revoke_flow(P, id, order)
   return is_revoked and "revoked" or "finished"
 end
 
+-- Whether a task has ended. The end of a node whose flow is done again is taken
+-- back for this.
+local function has_ended(P, id)
+  return (te.get_outcome(P, id) or call("ZSCORE", P .. "x", id))
+    and not te.take_back_early(P, id)
+end
+
 -- Takes a task from where it waits, or asks for its end; or says why not.
 local function revoke(P, id, order, seen)
-  if te.get_outcome(P, id) or call("ZSCORE", P .. "x", id) then
+  if has_ended(P, id) then
     return "finished"
   elseif te.revoke_held_back(P, id, order.record, order.mode) then
     return "revoked"

@@ -15,10 +15,7 @@ local function reset(model, flow, node, seen)
     and seen.pending[flow.producer] then
     return false
   end
-  flow.again[node.number] = nil
-  model.dead[node.id] = nil
-  node.state, node.outcome, node.cause = "waits", nil, nil
-  node.released, node.ended, node.attempt = 0, 0, 0
+  rules.reset(model, flow, node)
   return true
 end
 

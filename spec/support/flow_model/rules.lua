@@ -53,10 +53,21 @@ function rules.verdict(flow, node)
   return says
 end
 
+--- A node waits again, as if nothing had come to it.
+function rules.reset(model, flow, node)
+  flow.again[node.number] = nil
+  model.dead[node.id] = nil
+  node.state, node.outcome, node.cause = "waits", nil, nil
+  node.released, node.ended, node.attempt = 0, 0, 0
+end
+
 --- The outcome of a node as it is told: of one that failed for another, that
--- one's error is part of it.
+-- one's error is part of it. Nobody is told how one ended that is to be done
+-- again.
 function rules.outcome(model, node)
-  if not node.outcome and node.cause then
+  if node.of.again[node.number] then
+    return nil
+  elseif not node.outcome and node.cause then
     local cause = model.nodes[node.cause]
     local outcome = cause and cause.outcome or ""
     local error = outcome == "skipped" and "Skipped"
@@ -177,7 +188,8 @@ end
 function rules.delegate_end(model, task)
   local flow = model.flows[task.to]
   local sink = flow and flow.nodes[flow.sink]
-  return sink and not OPEN[sink.state] and sink or nil
+  return sink and not OPEN[sink.state] and not flow.again[flow.sink] and sink
+    or nil
 end
 
 --- A task ends as what it delegated to. Where its outcome names nodes there,
@@ -231,7 +243,7 @@ end
 --- The outcome of a flow; nil while it goes on.
 function rules.flow_outcome(model, flow)
   return flow.is_over and (flow.outcome
-    or rules.outcome(model, { cause = flow.root })) or nil
+    or rules.outcome(model, { of = flow, cause = flow.root })) or nil
 end
 
 return rules
