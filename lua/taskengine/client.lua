@@ -57,6 +57,7 @@ function client.new(transport, settings)
     requests = asked,
     producer = producer.new(asked, settings),
     waits = waits.new(transport, asked, timeout_ms),
+    retried = {}, -- by producer: how often its flow was done again from here
   }, Client)
   connect_events(self)
   return self

@@ -58,7 +58,7 @@ end
 
 -- Begins to wait for one result.
 local function start_one(self, one, index)
-  local bytes = one.outcome == nil and one.client:resolve(one.engine_id)
+  local bytes = one:known() == nil and one.client:resolve(one.engine_id)
   if not bytes then
     add_ready(self, index)
   elseif bytes:sub(1, 1) == "=" then

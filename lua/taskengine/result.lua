@@ -7,6 +7,7 @@ local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local gather = require("taskengine.gather")
 local handle = require("taskengine.canvas.handle")
+local header = require("taskengine.header")
 local history = require("taskengine.history")
 local options = require("taskengine.options")
 local record = require("taskengine.record")
@@ -52,9 +53,20 @@ function result.is(value)
   return getmetatable(value) == Result
 end
 
---- The outcome, when it is known already.
+-- In which run of its flow a task has failed: how often this client has had it
+-- done again.
+local function run_of(self)
+  return self.client.retried[header.producer(self.engine_id)]
+end
+
+--- The outcome, when it is known already. A failure is not known any more once
+-- the task's flow is done again.
 -- @treturn ?Outcome
 function Result:known()
+  local outcome = self.outcome
+  if outcome and outcome.error and outcome.run ~= run_of(self) then
+    self.outcome = nil
+  end
   return self.outcome
 end
 
@@ -64,6 +76,7 @@ end
 function Result:settle(bytes)
   local outcome = record.read(bytes, self.id, self.name)
   outcome.gathers = gather.is(bytes) and bytes or nil
+  outcome.run = outcome.error and run_of(self)
   -- What is unknown now may be known later.
   self.outcome = bytes ~= "?" and outcome or nil
   if tally.listener and self.outcome then
@@ -97,8 +110,9 @@ end
 
 -- The outcome, or nil when the time is up.
 local function wait(self, timeout)
-  if self.outcome then
-    return self.outcome
+  local outcome = self:known()
+  if outcome then
+    return outcome
   end
   local bytes
   if timeout == 0 then
@@ -199,8 +213,9 @@ end
 -- What is known of the task now: its outcome, or how it stands when it has
 -- not ended; with a place, if it is looked for everywhere, which costs more.
 local function inspect(self, everywhere)
-  if self.outcome then
-    return self.outcome
+  local outcome = self:known()
+  if outcome then
+    return outcome
   end
   local known = self.client:ask("te1_state",
     { everywhere and "1" or "0", self.engine_id }, self.id)[1]
@@ -222,7 +237,7 @@ local function look_at_some(list, first, outcomes)
       behind = i
       break
     end
-    outcomes[i] = list[i].outcome or false
+    outcomes[i] = list[i]:known() or false
     if not outcomes[i] then
       args[#args + 1], asked[#asked + 1] = list[i].engine_id, i
     end

@@ -106,18 +106,20 @@ function Flow:revoke(opts)
 end
 
 --- Runs again what failed, and what failed because of that, once all of it has
--- ended.
+-- ended. From then on no result tells how that had failed, neither one that is
+-- at hand here nor one that somebody asks Redis for.
 -- @treturn[1] boolean true
 -- @treturn[2] boolean false
 -- @treturn[2] string why not: `"running"`, `"nothing"` of it has failed,
 -- `"incomplete"`: not all of it was sent; or `"missing"`
 -- @raise TaskError of kind BrokerUnavailable
 function Flow:retry()
-  local answer = self.client:ask("te1_flow_retry", { self.producer }, self.id)
+  local client, producer = self.client, self.producer
+  local answer = client:ask("te1_flow_retry", { producer }, self.id)
+  client.retried[producer] = (client.retried[producer] or 0) + 1
   if answer == "retried" then
     return true
-  elseif answer == "missing"
-    and flow_look.new(self.client, self.id):head() then
+  elseif answer == "missing" and flow_look.new(client, self.id):head() then
     answer = "incomplete"
   end
   return false, answer

@@ -91,6 +91,56 @@ describe("taskengine.canvas.handle", function()
     assert.same({ true }, { r.flow:retry() })
   end)
 
+  describe("has done again what failed", function()
+    local works, flaky
+
+    before_each(function()
+      works = false
+      flaky = site.app:task("flaky", function()
+        return works and 7 or error("not yet")
+      end)
+    end)
+
+    -- The result has told the failure; from now on it is to tell another end.
+    local function fail_and_retry(r)
+      assert.is_false((r:wait(10)))
+      wait_until(function()
+        return r.flow:info().state == "DONE"
+      end)
+      works, site.is_resting = true, true
+      assert.is_true(r.flow:retry())
+    end
+
+    it("and a result at hand waits for it", function()
+      local r = (flaky:s() | add:s(1))()
+      fail_and_retry(r)
+      assert.same({ nil, "timeout" }, { r:wait(0) })
+      assert.equal("PENDING", r:state())
+      assert.same({}, (te.wait({ r }, 0)))
+      site.is_resting = false
+      assert.equal(8, r:get(SOON))
+    end)
+
+    it("and so do those of a group", function()
+      local r = te.group { flaky:s(), add:s(1, 1) }()
+      pcall(r.join, r, SOON)
+      fail_and_retry(r)
+      assert.equal("PENDING", r[1]:state())
+      assert.equal(1, r:completed_count())
+      site.is_resting = false
+      assert.same({ 7, 2, n = 2 }, r:join(SOON))
+      assert.same({ 7, 2, n = 2 }, r:get(SOON))
+    end)
+
+    it("and so do those of named nodes", function()
+      local r = te.flow { nodes = { one = { flaky:s() } } }()
+      fail_and_retry(r)
+      assert.same({ "PENDING", 0 }, { r:state(), r:completed_count() })
+      site.is_resting = false
+      assert.same({ one = 7 }, r:get(SOON))
+    end)
+  end)
+
   it("knows nothing of a flow that has gone", function()
     local flow = te.group { add:s(1, 1), add:s(2, 2) }().flow
     wait_until(function()
