@@ -2,6 +2,7 @@
 
 #define WAITING_MAX 1000  // tasks of a child that wait for others
 #define WEIGHT      8     // of the past in the mean run time
+#define LONG        16    // times the mean is long
 // Of envelopes, but for those of tasks that wait; a child that has nothing
 // else gets a task all the same.
 #define BYTES_MAX   ((size_t)256 * 1024 * 1024)
@@ -118,8 +119,15 @@ bool te_dispatch_may_stall(const te_dispatch *d, unsigned child) {
          (h->count > 1 && te_claims_is_busy(d->o.claims, child));
 }
 
-// Long tasks count at once, short ones little by little.
+/*
+ * A slow task counts at once. One that is not, but long beside the others, may
+ * be alone, as the callback of a chord is among its members: it counts for no
+ * more than some of these.
+ */
 void te_dispatch_learn(te_dispatch *d, uint32_t run_us) {
   double us = run_us > 0 ? run_us : 1;
-  d->mean_us = d->mean_us <= 0 ? us : d->mean_us + (us - d->mean_us) / WEIGHT;
+  if (d->mean_us <= 0) d->mean_us = us;
+  if (us < TE_HAND_STALL_MS * 1000 && us > LONG * d->mean_us)
+    us = LONG * d->mean_us;
+  d->mean_us += (us - d->mean_us) / WEIGHT;
 }

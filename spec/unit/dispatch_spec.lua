@@ -95,6 +95,20 @@ describe("dispatch", function()
     assert.equal(1 + AHEAD_US // 2000, d:room())
   end)
 
+  it("lets a single long task among short ones count little", function()
+    make(1, 1)
+    d:learn(10)
+    local mean = 10 + (16 * 10 - 10) / 8
+    assert.equal(mean, d:learn(9999))
+    assert.equal(mean + (16 * mean - mean) / 8, d:learn(9999))
+  end)
+
+  it("lets a slow task count at once", function()
+    make(1, 1)
+    d:learn(10)
+    assert.equal(10 + (10000 - 10) / 8, d:learn(10000))
+  end)
+
   it("counts a task that took no time at all as a microsecond", function()
     make(1, 1)
     assert.equal(1, d:learn(0))
