@@ -148,14 +148,15 @@ te.OPERATIONS = {}
 
 -- Takes n tasks out of flight, all at once. Returns how many were there.
 local function take_all(state, args, first, last, step)
-  local fields = {}
+  local fields, n = {}, 0
   for k = first, last, step do
-    fields[#fields + 1] = args[k]
+    n = n + 1
+    fields[n] = args[k]
   end
   if state.some_asked then
     call("HDEL", state.P .. "cr:" .. state.wid, unpack(fields))
   end
-  return call("HDEL", state.P .. "f:" .. state.wid, unpack(fields)), #fields
+  return call("HDEL", state.P .. "f:" .. state.wid, unpack(fields)), n
 end
 
 -- queue, ttl, n, then n times field and outcome: all or none of them are
@@ -192,20 +193,15 @@ function te.OPERATIONS.s(state, args, i)
   return own
 end
 
--- Ends a node with its value, once; or keeps that, when there is no flow.
-local function end_node(P, f, id, outcome, chunk, ttl_s)
-  if not f then
-    te.put_outcome(P, id, outcome, ttl_s * 1000)
-    return true
-  end
-  local node = te.node_of(id)
+local function end_member(f, node, outcome, id, chunk)
   return node >= 1 and node <= f.n
     and (te.end_released(f, node, outcome, id, chunk)
       or te.end_node(f, node, outcome, nil, nil, id))
 end
 
--- The same of nodes of flows, which end with what that sets off. Neighbours are
--- of one flow, and have their outcomes in one chunk.
+-- The same of nodes of flows, which end with what that sets off; or outcomes
+-- alone, when there is no flow. Neighbours are of one flow, and have their
+-- outcomes in one chunk.
 function te.OPERATIONS.m(state, args, i)
   local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
   local own = take_all(state, args, first, last, 2)
@@ -213,15 +209,19 @@ function te.OPERATIONS.m(state, args, i)
     return 0
   end
   local waits, ttl_s = te.waited_for(P, own), tonumber(args[i + 2])
-  local front, f, chunk
+  local front, f, chunk, before
   for k = first, last, 2 do
-    local id, outcome = sub(args[k], 1, 20), args[k + 1]
-    local its_front = sub(id, 1, 19)
+    local field, outcome = args[k], args[k + 1]
+    local id, its_front = sub(field, 1, 20), sub(field, 1, 19)
     if its_front ~= front then
       front, f = its_front, te.flow_or_remake(P, sub(id, 1, 12), ttl_s)
-      chunk = f and te.chunk(front)
+      chunk, before = f and te.chunk(front), te.node_of(front .. "0")
     end
-    if end_node(P, f, id, outcome, chunk, ttl_s)
+    local node = f and before + digit_value[byte(field, 20)]
+    if not f then
+      te.put_outcome(P, id, outcome, ttl_s * 1000)
+    end
+    if (not f or end_member(f, node, outcome, id, chunk))
       and waits and (waits == true or waits[id]) then
       te.tell(P, id, outcome)
     end

@@ -22,7 +22,8 @@ local function open(P, producer, v)
     passes = te.natural(v[12] or nil, te.NODES_MAX),
     out = tonumber(v[13] or 0), written_out = v[13] or "0",
     delegates = v[14], counted = te.natural(v[15] or nil, te.NODES_MAX),
-    cells = {}, changed = {}, windows = {}, records = {}, pieces = {},
+    cells = {}, changed = {}, last_changed = 0, windows = {},
+    records = {}, pieces = {},
     arrived = {}, templates = {}, endings = {}, leads = {}, ends = {},
     ends_read = 0, followed = 0,
   }

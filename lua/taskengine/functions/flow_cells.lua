@@ -32,16 +32,17 @@ end
 -- Where in the window a cell begins; it may have to be read. What is none is
 -- that of a node that waits.
 local function find_cell(f, i)
-  if not f.window or i < f.first or i >= f.first + f.width then
+  local window = f.window
+  if not window or i < f.first or i >= f.first + f.width then
     open_window(f, i)
+    window = f.window
   end
   local at = (i - f.first) * CELL_BYTES + 1
-  if not IS_STATE[byte(f.window, at)]
-    or #f.window < at + CELL_BYTES - 1 then
+  if not IS_STATE[byte(window, at)] or #window < at + CELL_BYTES - 1 then
     f.is_torn = true
-    f.window = sub(f.window, 1, at - 1)
-      .. string.rep("\0", at - 1 - #f.window) .. NO_CELL
-      .. sub(f.window, at + CELL_BYTES)
+    f.window = sub(window, 1, at - 1)
+      .. string.rep("\0", at - 1 - #window) .. NO_CELL
+      .. sub(window, at + CELL_BYTES)
     if f.width == WIDE_WINDOW then
       f.windows[f.first] = f.window
     end
@@ -72,6 +73,9 @@ function te.waiting_to(f, i, last)
   local at, cells = find_cell(f, i), f.cells
   local other = string.find(f.window, "%Z", at) or #f.window + 1
   last = math.min(last, i - 1 + math.floor((other - at) / CELL_BYTES))
+  if i > f.last_changed then
+    return last
+  end
   local k = i + 1
   while k <= last and not cells[k] do
     k = k + 1
@@ -85,9 +89,14 @@ local function note_change(f, first, last)
   local span = f.changed[window]
   if not span then
     f.changed[window] = { first = first, last = last }
-  else
-    span.first = math.min(span.first, first)
-    span.last = math.max(span.last, last)
+  elseif last > span.last then
+    span.last = last
+  end
+  if span and first < span.first then
+    span.first = first
+  end
+  if last > f.last_changed then
+    f.last_changed = last
   end
 end
 
@@ -160,7 +169,7 @@ function te.write_cells(f)
       i = write_run(f, i, span.last)
     end
   end
-  f.changed, f.cells = {}, {}
+  f.changed, f.cells, f.last_changed = {}, {}, 0
   te.forget_cells(f)
 end
 

@@ -89,22 +89,26 @@ end
 
 -- Records of nodes that are about to be asked for, read together.
 local function read_records(f, nodes)
-  local fields = {}
+  local fields, text = {}, te.text
   for k = 1, #nodes do
-    fields[k] = te.text(nodes[k])
+    fields[k] = text(nodes[k])
   end
-  local records = call("HMGET", f.P .. "gn:" .. f.producer, unpack(fields))
+  local found = call("HMGET", f.P .. "gn:" .. f.producer, unpack(fields))
+  local records = f.records
   for k = 1, #nodes do
-    f.records[nodes[k]] = records[k]
+    records[nodes[k]] = found[k]
   end
 end
 
 -- Those of nodes from first on, to last at the most, from the first that is
 -- not there yet.
 function te.read_run(f, first, last)
-  local nodes = {}
+  local nodes, n, records = {}, 0, f.records
   for i = first, math.min(last, first + LOT - 1) do
-    nodes[#nodes + 1] = f.records[i] == nil and i or nil
+    if records[i] == nil then
+      n = n + 1
+      nodes[n] = i
+    end
   end
   read_records(f, nodes)
 end

@@ -189,12 +189,16 @@ local function add_common(f, i, last, t, list, ids, room, bytes)
   local records, producer, n, steps = f.records, f.producer, #list, te.steps
   local common, behind = sub(records[i], 1, 18), t.tail .. NONE
   f.id = f.id or te.node_id(producer, 0)
-  local head, node_id, bytes4 = t.head .. f.id, te.node_id, te.bytes4
-  local first, record = i, records[i]
+  local head, node_id = t.head .. f.id, te.node_id
+  local first, record, high = i, records[i], nil
   last = te.waiting_to(f, i, last)
   repeat
     local id = node_id(producer, i)
-    local env = id .. head .. bytes4(i) .. behind .. sub(record, 19)
+    local low = i % 256
+    if low == 0 or not high then
+      high = head .. sub(te.bytes4(i), 1, 3)
+    end
+    local env = id .. high .. char(low) .. behind .. sub(record, 19)
     n = n + 1
     list[n], ids[n] = env, id
     room, bytes, steps = room - 1, bytes - #env, steps - RELEASE_STEPS

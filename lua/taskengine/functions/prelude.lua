@@ -82,7 +82,7 @@ function te.patch(s, i, bytes)
 end
 
 function te.is_set(flags, bit)
-  return math.floor(flags / bit) % 2 == 1
+  return flags % (2 * bit) >= bit
 end
 
 -- The number that a text is, if it is one up to `max`; or nil.
