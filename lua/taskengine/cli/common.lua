@@ -92,21 +92,27 @@ common.TIMEOUT = {
   help = "wait no longer than that; then exit with code 4",
 }
 
+--- The options that name settings which children may see: not the broker, in
+-- whose URL a password may be.
+-- @tparam table given options of the command line
+-- @treturn table
+function common.settings_in(given)
+  return {
+    grace = given.grace,
+    time_limit = given.time_limit,
+    soft_time_limit = given.soft_time_limit,
+    memory_limit = given.memory_limit,
+    max_tasks_per_child = given.max_tasks_per_child,
+    max_memory_per_child = given.max_memory_per_child,
+  }
+end
+
 --- Makes the options that name settings the last word on them.
 -- @tparam table given options of the command line
 function common.apply_settings(given)
-  config.command_line = {
-    settings = {
-      broker = given.broker,
-      grace = given.grace,
-      time_limit = given.time_limit,
-      soft_time_limit = given.soft_time_limit,
-      memory_limit = given.memory_limit,
-      max_tasks_per_child = given.max_tasks_per_child,
-      max_memory_per_child = given.max_memory_per_child,
-    },
-    file = given.config,
-  }
+  local named = common.settings_in(given)
+  named.broker = given.broker
+  config.command_line = { settings = named, file = given.config }
 end
 
 --- The settings in force.

@@ -125,14 +125,7 @@ end
 local function config_for_children(given, name)
   return {
     files = table.move(given, 1, #given, 1, {}),
-    settings = {
-      grace = given.grace,
-      time_limit = given.time_limit,
-      soft_time_limit = given.soft_time_limit,
-      memory_limit = given.memory_limit,
-      max_tasks_per_child = given.max_tasks_per_child,
-      max_memory_per_child = given.max_memory_per_child,
-    },
+    settings = common.settings_in(given),
     has_broker = named_broker(given) ~= nil,
     config_file = given.config,
     modules = places.modules(),
