@@ -8,8 +8,9 @@
 -- Of a folder, all files below it are processed at once, by all processors;
 -- the results of FOLDER/some/file are in resultats/some/file. Interrupted in
 -- whatever way, the same command goes on: a file is processed again only when
--- it is newer than its results. What cannot be read is listed at the end. How
--- far a large file is, its task says in the log, and to `taskengine result`.
+-- it is newer than its results, and what a killed run has left in the queue is
+-- revoked. What cannot be read, or is no file, is listed at the end. How far a
+-- large file is, its task says in the log, and to `taskengine result`.
 --
 -- Words stand between the white space of Unicode, lines end with \n, \r\n or
 -- \r, and bytes that are no UTF-8 belong to words. Texts of any size take the
@@ -133,17 +134,31 @@ local function write_file(path, text)
   return ok, why
 end
 
+-- What a process needs beside results while it works. The name is short,
+-- however long that of the results is.
+local function beside(out, what)
+  local folder, name = recipe.split(out)
+  return ("%s/.%s.%s-%d.%s"):format(folder, sys.digest(name), sys.hostname(),
+    sys.pid(), what)
+end
+
+-- What killed processes have left beside results, or beside all in a folder.
+local function left(folder, name, what)
+  return recipe.left(folder,
+    "%." .. (name and sys.digest(name) or ("%x"):rep(16)) .. "%.",
+    "%." .. what)
+end
+
 -- Removes files that were to become results; `name` is of one, or nil.
 local function sweep(folder, name)
-  local before = name and recipe.literal(name) or ".*"
-  for _, path in ipairs(recipe.left(folder, before .. "%.", "%.part")) do
+  for _, path in ipairs(left(folder, name, "part")) do
     os.remove(path)
   end
 end
 
 -- Step 3. The results are there as a whole or not at all.
 local save_results = app:task("save_results", function(stats, out)
-  local part = ("%s.%s-%d.part"):format(out, sys.hostname(), sys.pid())
+  local part = beside(out, "part")
   local ok, why = sys.mkdir_p((recipe.split(out)))
   if ok then
     ok, why = write_file(part, lines_of(stats))
@@ -159,9 +174,9 @@ local save_results = app:task("save_results", function(stats, out)
 end)
 
 -- The files below a folder, in order: yields the path from there, or that and
--- why it cannot be read. Links to folders are not followed, as they may lead
--- in circles. The folder of the results is left out, and rid of what killed
--- processes have left in it.
+-- why it cannot be read, or that, nil and what it is that is no file. Links to
+-- folders are not followed, as they may lead in circles. The folder of the
+-- results is left out, and rid of what killed processes have left in it.
 local function walk(top, results)
   local function visit(folder)
     sweep(results .. folder)
@@ -176,7 +191,9 @@ local function walk(top, results)
         coroutine.yield(path, problem)
       elseif found.type == "file" then
         coroutine.yield(path)
-      elseif found.type == "directory" and top .. path ~= results
+      elseif found.type ~= "directory" then
+        coroutine.yield(path, nil, found.type)
+      elseif top .. path ~= results
         and sys.realpath(top .. path) == top .. path then
         visit(path)
       end
@@ -190,13 +207,15 @@ local function walk(top, results)
   end)
 end
 
--- Sends a file through the steps; returns the counts, or nil and why not.
-local function run_chain(path, asked, out, is_known)
+-- Sends a file through the steps; returns the counts, or nil and why not. In
+-- `place` is noted what is under way, as long as it is.
+local function run_chain(path, out, asked, sent, place)
   local result = te.chain(
     read_file:s(path),
-    process_text:s(asked.spool, is_known and out or nil),
+    process_text:s(asked.spool, asked.is_tree and out or nil),
     save_results:s(out)
   )()
+  sent:note(place, result.flow.id)
   local done, stats = result:wait()
   result:forget() -- Redis would keep it for a day
   if done then
@@ -210,49 +229,11 @@ local function fail(code, ...)
   os.exit(code, true)
 end
 
+local USAGE <const> = "usage: taskengine run recipes/filepipeline.lua"
+  .. " FILE|FOLDER [--out PATH] [--spool FOLDER]\n"
+
 local function refuse(text, ...)
-  fail(2, text:format(...), "\nusage: taskengine run recipes/filepipeline.lua"
-    .. " FILE|FOLDER [--out PATH] [--spool FOLDER]\n")
-end
-
--- How many files are under way at once: enough for many machines, and few
--- enough for a tree of any size.
-local WINDOW <const> = 256
-
--- Counts the files below a folder; what they come to.
-local function count_tree(top, results, asked)
-  local found = { before = 0, now = 0, failed = {}, words = 0, lines = 0 }
-  local function note(what, stats)
-    found[what] = found[what] + 1
-    found.words = found.words + stats.nombre_mots
-    found.lines = found.lines + stats.nombre_lignes
-  end
-  local files = walk(top, results)
-  local function go_on()
-    for path, problem in files do
-      local source, out = top .. path, results .. path
-      local stats = not problem and saved(source, out)
-      if stats then
-        note("before", stats)
-      elseif not problem then
-        stats, problem = run_chain(source, asked, out, true)
-        if stats then
-          note("now", stats)
-        end
-      end
-      if problem then
-        table.insert(found.failed, { path = source, why = problem })
-      end
-    end
-  end
-  local beside = {}
-  for i = 1, WINDOW do
-    beside[i] = te.spawn(go_on)
-  end
-  for _, one in ipairs(beside) do
-    one:get()
-  end
-  return found
+  fail(2, text:format(...), "\n", USAGE)
 end
 
 -- Why a file failed, for people; the path comes first, once.
@@ -265,9 +246,93 @@ local function told(path, problem)
   return path .. ": " .. text .. "\n"
 end
 
+local function make_folder(path)
+  local ok, why = sys.mkdir_p(path)
+  if not ok then
+    fail(1, told(path, why))
+  end
+end
+
+-- Ends what killed runs have sent that saved beside `out`. Returns where this
+-- one is to note what it sends.
+local function take_over(out)
+  local path = beside(out, "flows")
+  local folder, name = recipe.split(out)
+  local before = left(folder, name, "flows")
+  -- In a container each run may have the same number.
+  table.insert(before, path)
+  for _, one in ipairs(before) do
+    recipe.revoke(app, one)
+    os.remove(one)
+  end
+  local sent, why = recipe.sent(path)
+  return sent or fail(1, why, "\n")
+end
+
+-- How many files are under way at once: enough for many machines, and few
+-- enough for a tree of any size.
+local WINDOW <const> = 256
+
+-- Counts the files below a folder; what they come to.
+local function count_tree(top, results, asked)
+  local found = { before = 0, now = 0, failed = {}, odd = {}, words = 0,
+    lines = 0 }
+  local function note(what, stats)
+    found[what] = found[what] + 1
+    found.words = found.words + stats.nombre_mots
+    found.lines = found.lines + stats.nombre_lignes
+  end
+  local sent <close> = take_over(results .. "/")
+  local files = walk(top, results)
+  local function visit(path, place)
+    local source, out = top .. path, results .. path
+    local before = saved(source, out)
+    if before then
+      return note("before", before)
+    end
+    local stats, problem = run_chain(source, out, asked, sent, place)
+    if stats then
+      note("now", stats)
+    end
+    return problem
+  end
+  local function go_on(place)
+    for path, problem, odd in files do
+      if odd then
+        table.insert(found.odd, { path = top .. path, why = odd })
+      else
+        problem = problem or visit(path, place)
+      end
+      if problem then
+        table.insert(found.failed, { path = top .. path, why = problem })
+      end
+    end
+  end
+  local fibers = {}
+  for i = 1, WINDOW do
+    fibers[i] = te.spawn(go_on, i)
+  end
+  for _, one in ipairs(fibers) do
+    one:get()
+  end
+  return found
+end
+
+-- Files and what is the matter with them, a line each, in order.
+local function listed(list)
+  table.sort(list, function(a, b)
+    return a.path < b.path
+  end)
+  local lines = {}
+  for i, one in ipairs(list) do
+    lines[i] = "  " .. told(one.path, one.why)
+  end
+  return table.concat(lines)
+end
+
 local function run_tree(top, asked)
   local out = asked.out or "resultats"
-  try(sys.mkdir_p(out))
+  make_folder(out)
   local results = try(sys.realpath(out))
   -- A folder above would get results where texts are, too.
   if (top .. "/"):find(results == "/" and "/" or results .. "/", 1, true) == 1
@@ -278,17 +343,13 @@ local function run_tree(top, asked)
   print(("Files: %d processed, %d processed before, %d failed"):format(
     found.now, found.before, #found.failed))
   print(("Words: %d, lines: %d"):format(found.words, found.lines))
-  if #found.failed == 0 then
-    return
+  if #found.odd > 0 then
+    io.stderr:write("filepipeline: these are no files, and were left out:\n",
+      listed(found.odd))
   end
-  table.sort(found.failed, function(a, b)
-    return a.path < b.path
-  end)
-  local lines = {}
-  for i, one in ipairs(found.failed) do
-    lines[i] = "  " .. told(one.path, one.why)
+  if #found.failed > 0 then
+    fail(1, "these files have failed:\n", listed(found.failed))
   end
-  fail(1, "these files have failed:\n", table.concat(lines))
 end
 
 local function run_file(path, asked)
@@ -299,8 +360,14 @@ local function run_file(path, asked)
   if sys.realpath(out) == path then
     refuse("%s: results must not go where the text is", path)
   end
-  sweep(recipe.split(out))
-  local stats, problem = run_chain(path, asked, out)
+  local folder, name = recipe.split(out)
+  make_folder(folder)
+  sweep(folder, name)
+  local stats, problem
+  do
+    local sent <close> = take_over(out)
+    stats, problem = run_chain(path, out, asked, sent, 1)
+  end
   if not stats then
     fail(1, told(path, problem))
   end
@@ -316,6 +383,7 @@ local function read(args)
 end
 
 app:main(function(args)
+  recipe.help(args, USAGE)
   local asked = read(args)
   local is_there, problem = pcall(recipe.native, "textcount")
   if not is_there then
@@ -327,6 +395,7 @@ app:main(function(args)
   end
   local path = try(sys.realpath(asked.path))
   if found.type == "directory" then
+    asked.is_tree = true
     run_tree(path == "/" and "" or path, asked)
   else
     run_file(path, asked)

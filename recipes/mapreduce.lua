@@ -162,11 +162,7 @@ end
 local function sweep(folder)
   local left = recipe.left(folder, recipe.literal(SPOOL), "%-%x+")
   for _, path in ipairs(left) do
-    local file <close> = io.open(path .. "/flow", "rb")
-    local id = file and file:read("a")
-    pcall(function()
-      app:flow(id):revoke()
-    end)
+    recipe.revoke(app, path .. "/flow")
     remove_spool(path)
   end
 end
@@ -288,6 +284,7 @@ local function run_wordcount(args)
 end
 
 app:main(function(args)
+  recipe.help(args, USAGE)
   local what = args[1] or "squares"
   local run = what == "squares" and run_squares
     or what == "wordcount" and run_wordcount

@@ -57,6 +57,20 @@ function recipe.read(args, options, refuse, most)
   return asked
 end
 
+--- Prints how a recipe is used, and ends, when its arguments ask for that.
+-- @tparam {string,...} args
+-- @tparam string usage
+function recipe.help(args, usage)
+  for _, word in ipairs(args) do
+    if word == "--" then
+      return
+    elseif word == "--help" then
+      io.write(usage)
+      os.exit(0, true)
+    end
+  end
+end
+
 --- The folder of a path, and its name in there.
 -- @tparam string path
 -- @treturn string
@@ -94,6 +108,58 @@ function recipe.left(folder, before, after)
     end
   end
   return paths
+end
+
+--- What was sent and has not ended, in a file: ids in places of their own.
+-- @type Sent
+local Sent = {}
+Sent.__index = Sent
+
+--- Makes the file in which a run says what it has sent, so that whoever comes
+-- after a kill -9 can end that: @{recipe.revoke}.
+-- @tparam string path
+-- @treturn[1] Sent
+-- @treturn[2] nil
+-- @treturn[2] string why it cannot be written
+function recipe.sent(path)
+  local file, why = io.open(path, "wb")
+  if not file then
+    return nil, why
+  end
+  return setmetatable({ path = path, file = file }, Sent)
+end
+
+--- Puts an id in a place, instead of what has ended there.
+-- @tparam int place from 1; as many as there are at once
+-- @tparam string id of a workflow
+function Sent:note(place, id)
+  recipe.try(self.file:seek("set", (place - 1) * (#id + 1)))
+  recipe.try(self.file:write(id, "\n"))
+  recipe.try(self.file:flush())
+end
+
+-- After an error there may be some that go on.
+function Sent:__close(problem)
+  self.file:close()
+  if not problem then
+    os.remove(self.path)
+  end
+end
+
+local ID <const> = ("[%w_-]"):rep(20)
+
+--- Revokes the workflows whose ids are in a file, if it is there: what has not
+-- ended of them, as nobody waits for it any more.
+-- @tparam App app
+-- @tparam string path
+-- @raise TaskError of kind BrokerUnavailable
+function recipe.revoke(app, path)
+  local file <close> = io.open(path, "rb")
+  local ids = {}
+  for id in (file and file:read("a") or ""):gmatch(ID) do
+    table.insert(ids, id)
+  end
+  app:revoke(ids)
 end
 
 return recipe

@@ -199,6 +199,10 @@ describe("recipes/mapreduce.lua", function()
     end)
   end)
 
+  it("says how it is used", function()
+    assert.same({ USAGE, "", 0 }, { run("wordcount", "--help") })
+  end)
+
   it("says what is wrong with its arguments", function()
     for _, case in ipairs {
       { "'squares' or 'wordcount' expected, got 'count'", "count" },

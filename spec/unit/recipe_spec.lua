@@ -43,6 +43,44 @@ describe("what recipes share", function()
     end
   end)
 
+  describe("notes what was sent", function()
+    local function id(i)
+      return ("id-%017d"):format(i)
+    end
+
+    local function revoked_of(path)
+      local revoked
+      recipe.revoke({ revoke = function(_, ids)
+        revoked = ids
+      end }, path)
+      return revoked
+    end
+
+    it("so that what has not ended is revoked after an error", function()
+      local folder <close> = script.folder {}
+      local path = folder.dir .. "/sent"
+      assert.has_error(function()
+        local sent <close> = assert(recipe.sent(path))
+        sent:note(2, id(1))
+        sent:note(4, id(2))
+        sent:note(2, id(3))
+        assert.same({ id(3), id(2) }, revoked_of(path))
+        error("it ends", 0)
+      end, "it ends")
+      assert.same({ id(3), id(2) }, revoked_of(path))
+    end)
+
+    it("until all of it has ended", function()
+      local folder <close> = script.folder {}
+      do
+        local sent <close> = assert(recipe.sent(folder.dir .. "/sent"))
+        sent:note(1, id(1))
+      end
+      assert.same({}, core.sys.list(folder.dir))
+      assert.same({}, revoked_of(folder.dir .. "/sent"))
+    end)
+  end)
+
   it("finds what killed processes of this machine have left", function()
     local host = core.sys.hostname()
     local left = ("a.%s-%d.part"):format(host, NOBODY)
