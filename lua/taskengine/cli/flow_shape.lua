@@ -27,17 +27,32 @@ local NAMES_MAX <const> = 32
 local Shape = {}
 Shape.__index = Shape
 
--- Nodes in an order in which each stands behind what it waits for, and each
--- node's place there. Node 0 stands for the beginning.
-local function in_order(graph)
-  local waiting, missing = {}, {}
-  local order, at = { 0 }, 2
+-- For each node those that wait for it. What waits for few comes first: it
+-- joins some of what another joins, as where a task adds a group to its own.
+local function waiting_for(graph)
+  local waiting = {}
   for i = 1, graph.count do
-    missing[i] = #graph.after[i]
     for _, from in ipairs(graph.after[i]) do
       waiting[from] = waiting[from] or {}
       table.insert(waiting[from], i)
     end
+  end
+  for _, others in pairs(waiting) do
+    table.sort(others, function(a, b)
+      local before_a, before_b = #graph.after[a], #graph.after[b]
+      return before_a < before_b or before_a == before_b and a < b
+    end)
+  end
+  return waiting
+end
+
+-- Nodes in an order in which each stands behind what it waits for, and each
+-- node's place there. Node 0 stands for the beginning.
+local function in_order(graph)
+  local waiting, missing = waiting_for(graph), {}
+  local order, at = { 0 }, 2
+  for i = 1, graph.count do
+    missing[i] = #graph.after[i]
     if missing[i] == 0 then
       order[#order + 1] = i
     end

@@ -86,6 +86,23 @@ describe("The tree of a flow", function()
     }, tree_of { "a", "c", "b", "inner <- 1 3", "last <- 2", "outer <- 4 5" })
   end)
 
+  it("has the groups that a task has added in the one of that task", function()
+    assert.same({
+      "├─ grow",
+      "├─ ┬─ a",
+      "│  └─ b",
+      "│  (gather)",
+      "└─ ┬─ c",
+      "   └─ d",
+      "   (gather)",
+      "total",
+      "last",
+    }, tree_of {
+      "grow", "total <- 1 4 5 7 8", "last <- 2",
+      "a", "b", "* <- 4 5", "c", "d", "* <- 7 8",
+    })
+  end)
+
   it("folds chords that are alike", function()
     local lines, joins = {}, {}
     for i = 1, 14 do
