@@ -237,11 +237,16 @@ function App:_send(one, args, opts, over)
   })
 end
 
--- Sends a task; one with callbacks as a canvas.
+-- Sends a task; one with callbacks as a canvas, which would ask the workers
+-- where a task belongs that is not defined here.
 function App:_call(one, args, opts)
   args = args or {}
   if opts and (opts.link or opts.link_error) then
-    return canvas.signature(one, args):apply_async(nil, opts)
+    local signature = canvas.signature(one, args)
+    if not one.run then
+      signature:set { queue = message.QUEUE }
+    end
+    return signature:apply_async(nil, opts)
   end
   return self:_send(one, args, opts)
 end
@@ -255,7 +260,8 @@ local function named(self, what, name)
 end
 
 --- Sends a task by its name. It need not be defined here; if it is, its
--- options hold.
+-- options hold. If it is not, it goes to the queue `default` unless
+-- `opts.queue` says another; @{App:signature} asks the workers which one it is.
 -- @tparam string name
 -- @tparam[opt] table args
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
@@ -298,7 +304,9 @@ local function maker(self)
 end
 
 --- A call of a task that need not be defined here; or a canvas out of the table
--- that @{taskengine.canvas.Canvas:to_table} made of it.
+-- that @{taskengine.canvas.Canvas:to_table} made of it. When it is sent, the
+-- workers are asked for the queue of a task that is not defined here, where its
+-- options say none.
 -- @tparam string|table what the task's name, or that table
 -- @tparam[opt] table args
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}
@@ -316,7 +324,8 @@ function App:signature(what, args, opts)
 end
 
 --- Sends many calls of one task.
--- @tparam Task|string one the task, or its name
+-- @tparam Task|string one the task, or its name; without `opts.queue` one that
+-- is not defined here goes to the queue `default`
 -- @tparam {table,...} list the arguments of each call
 -- @tparam[opt] table opts as for @{taskengine.task.Task:apply_async}, for all;
 -- no task_id, link or link_error

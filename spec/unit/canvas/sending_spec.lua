@@ -186,6 +186,20 @@ describe("A canvas that is sent", function()
     assert.same({ second.flow:node_id(1) }, site.shard:ready("slow"))
   end)
 
+  it("is sent by name where it would be without a callback", function()
+    local about = core.codec.encode { queues = { "slow" },
+      tasks = { far = { queue = "slow" } } }
+    site.shard:call("register", "w2", 15000, about, "slow")
+    site.is_resting = true
+    local opts = { link = note:s() }
+    local alone = site.app:send_task("far")
+    local r = site.app:send_task("far", {}, opts)
+    assert.same({ alone.id, r.id }, site.shard:ready("default"))
+    opts.queue = "slow"
+    r = site.app:send_task("far", {}, opts)
+    assert.same({ r.id }, site.shard:ready("slow"))
+  end)
+
   it("fails where it breaks, and names the cause", function()
     local r = (add:s(1, 1) | fail:s() | add:s(1))()
     local e = error_of(r)
