@@ -9,11 +9,10 @@ local errors = {}
 --
 -- The kinds: Error, MaxRetriesExceeded, WorkerLost, NotRegistered, Malformed,
 -- TimeLimitExceeded, SoftTimeLimitExceeded, MemoryLimitExceeded, Revoked,
--- Expired, CannotTravel, TooLarge, DependencyFailed (how a task ended); Retry
--- (what a task asked for that was called as a function); Timeout,
+-- Expired, Skipped, CannotTravel, TooLarge, DependencyFailed (how a task
+-- ended); Retry (what a task asked for that was called as a function); Timeout,
 -- BrokerUnavailable, Forgotten (why its end is not known); and whatever a task
--- names itself with
--- `error { kind = ... }`.
+-- names itself with `error { kind = ... }`.
 -- @type TaskError
 -- @tfield ?string id the task's
 -- @tfield ?string name the task's, where it is known
