@@ -314,10 +314,13 @@ end
 -- @raise when that is none. Sending it raises a TaskError of kind NotRegistered
 -- when workers serve its queue and none knows the task
 function App:signature(what, args, opts)
-  if type(what) == "table" then
+  local is_stored = type(what) == "table"
+  if args ~= nil and type(args) ~= "table" then
+    caller.raise(check.problem("signature: arguments", check.table, args)
+      .. (is_stored and "; a call that returns more than the stored canvas, as"
+      .. " JSON decoders do, goes in parentheses" or ""))
+  elseif is_stored then
     return stored.read(maker(self), what):clone(args, opts)
-  elseif args ~= nil and type(args) ~= "table" then
-    caller.raise(check.problem("signature: arguments", check.table, args))
   end
   local one = canvas.signature(named(self, "signature", what), args or {})
   return opts and one:set(opts) or one

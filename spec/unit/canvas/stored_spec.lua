@@ -64,8 +64,8 @@ describe("A canvas as a plain table", function()
     assert.same({ queue = "far" }, one.options)
   end)
 
-  local function assert_refused(text, given)
-    local ok, problem = pcall(app.signature, app, given)
+  local function assert_refused(text, ...)
+    local ok, problem = pcall(app.signature, app, ...)
     assert.is_false(ok)
     assert.equal(text, problem:match("stored_spec.lua:%d+: (.*)"))
   end
@@ -86,6 +86,13 @@ describe("A canvas as a plain table", function()
       options = { x = 1 } })
     assert_refused("a stored task: task: a name (1 to 128 of the characters A-Z"
       .. ' a-z 0-9 _ . : -) expected, got "a b"', { task = "a b" })
+  end)
+
+  it("is refused with what a decoder returns besides", function()
+    assert_refused("signature: arguments: a table expected, got 254; a call"
+      .. " that returns more than the stored canvas, as JSON decoders do, goes in"
+      .. " parentheses", { task = "a" }, 254)
+    assert_refused("signature: arguments: a table expected, got 254", "a", 254)
   end)
 
   it("is refused with a part that would be lost", function()
