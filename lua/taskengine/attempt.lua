@@ -151,16 +151,19 @@ end
 -- Whether the policy is for this error. What the user's predicate raises is
 -- said in the log; the error stays what it is.
 local function is_wanted(task, fields, log)
-  local ok, wanted = pcall(retry.is_for, task.policy, errors.new {
-    id = task.id,
-    name = task.name,
-    kind = fields.kind,
-    message = fields.message,
-    traceback = fields.traceback,
-    value = fields.value,
-  })
+  local ok, wanted = xpcall(retry.is_for, failure.describe, task.policy,
+    errors.new {
+      id = task.id,
+      name = task.name,
+      kind = fields.kind,
+      message = fields.message,
+      traceback = fields.traceback,
+      value = fields.value,
+    })
   if not ok then
-    log("error", "autoretry_for: " .. tostring(wanted))
+    -- A text when there was no memory for more.
+    log("error", "autoretry_for: " .. (type(wanted) == "string" and wanted
+      or wanted.message .. "\n" .. wanted.traceback))
     return false
   end
   return wanted
