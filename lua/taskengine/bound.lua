@@ -93,7 +93,8 @@ end
 -- run whatever becomes of the task. If that runs again, because it retries or
 -- its process died, what it added before is there: the same canvas adds nothing
 -- and has the results of that, another one adds more.
--- @tparam Canvas one of 1,000 tasks at most; call it again for more
+-- @tparam Canvas one of 1,024 tasks at most, where each group counts as one
+-- more; call it again for more
 -- @treturn Result|GroupResult|FlowResult its `flow` is that of the task
 -- @raise an error where the task is no member of a group, or was called as a
 -- function; TaskError of kind Revoked when it is too late, TooLarge,

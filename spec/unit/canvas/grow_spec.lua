@@ -261,15 +261,18 @@ describe("A task that adds to its group", function()
 
   it("is told when that is too much for one call", function()
     local list = {}
-    for i = 1, 1100 do
+    for i = 1, 1023 do -- and what gathers them
       list[i] = add:s(i, i)
     end
     local grow = adding(function()
       return te.group(list)
     end)
+    assert.equal(1024, te.group { grow:s(1) }():get(SOON).n)
+    list[1024] = add:s(1, 1)
     local ok, e = te.group { grow:s(1) }():wait(10)
     assert.same({ false, "TooLarge" }, { ok, e.kind })
-    assert.equal(0, site:count("add"))
+    assert.matches("add parts of up to 1,000 tasks", e.message, 1, true)
+    assert.equal(1023, site:count("add"))
   end)
 
   it("is told when it is too late", function()
