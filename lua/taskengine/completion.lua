@@ -1,4 +1,9 @@
 --- Results in the order in which their tasks end.
+--
+-- Those of groups and flows are among them. Their metatables have a function
+-- `__awaits`: it gets one, and returns the results of the tasks that tell how
+-- it ends. It has ended when all of these have returned a value, or one has
+-- not.
 -- @module taskengine.completion
 
 local caller = require("taskengine.caller")
@@ -68,6 +73,27 @@ local function start_one(self, one, index)
   end
 end
 
+-- What may be taken for a result, or for a list of them.
+local MISTAKEN <const> = {
+  ["taskengine.Canvas"] = "a canvas, which is to be sent first",
+  ["taskengine.Flow"] = "the handle of a flow, not its result",
+  ["taskengine.FlowResult"] = "a result that is in none",
+  ["taskengine.Result"] = "a result that is in none",
+  ["taskengine.Results"] = "a list of results, which goes alone",
+}
+
+local function mistaken(value)
+  local metatable = getmetatable(value)
+  return type(metatable) == "table" and MISTAKEN[metatable.__name]
+end
+
+-- The results by which a group or a flow ends; nil for that of a task.
+local function awaited_by(one)
+  local metatable = getmetatable(one)
+  local awaits = type(metatable) == "table" and rawget(metatable, "__awaits")
+  return awaits and awaits(one) or nil
+end
+
 local function check_kept(what, keeps_result)
   if not keeps_result then
     caller.raise(what .. ": tasks that were sent with ignore_result leave"
@@ -75,21 +101,35 @@ local function check_kept(what, keeps_result)
   end
 end
 
-local function check_all(what, list)
+local function check_list(what, list)
   if results.is(list) then
     check_kept(what, results.keeps_result(list))
     return
-  elseif type(list) ~= "table" then
+  elseif type(list) ~= "table" or mistaken(list) then
     caller.raise(("%s: a list of results expected, got %s"):format(what,
-      check.describe(list)))
+      mistaken(list) or check.describe(list)))
   end
+end
+
+-- What to wait for: the results of tasks; and by their place there the groups
+-- and flows that end by some of them.
+local function take_apart(what, list)
+  local parts, wholes = {}, {}
   for i = 1, #list do
-    if not result.is(list[i]) then
+    local one = list[i]
+    local awaited = awaited_by(one)
+    local whole = awaited and { one = one, left = #awaited }
+    if not awaited and not result.is(one) then
       caller.raise(("%s: element %d is no result but %s"):format(what, i,
-        check.describe(list[i])))
+        mistaken(one) or check.describe(one)))
     end
-    check_kept(what, list[i].keeps_result)
+    for _, part in ipairs(awaited or { one }) do
+      check_kept(what, part.keeps_result)
+      parts[#parts + 1] = part
+      wholes[#parts] = whole or nil
+    end
   end
+  return parts, wholes
 end
 
 -- What has ended by now: there is no time to wait for the others.
@@ -125,12 +165,18 @@ local function start(self, list)
 end
 
 local function new(what, list, timeout)
-  check_all(what, list)
+  check_list(what, list)
   if timeout ~= nil and not is_timeout(timeout) then
     caller.raise(check.problem(what .. ": timeout", is_timeout, timeout))
   end
+  local parts, wholes = list, {}
+  if not results.is(list) then
+    parts, wholes = take_apart(what, list)
+  end
   local self = setmetatable({
-    list = list,
+    list = parts,
+    wholes = wholes,
+    count = #list,
     left = #list,
     timeout = timeout,
     deadline_ms = timeout and core.loop.now() + timeout * 1000,
@@ -139,7 +185,7 @@ local function new(what, list, timeout)
     first = 1,
     last = 0,
   }, Completion)
-  start(self, list)
+  start(self, parts)
   return self
 end
 
@@ -165,18 +211,42 @@ local function await_ready(self, what)
   return self.first <= self.last
 end
 
--- The next that is ready.
+-- Counts one of those by which a group or a flow ends. Returns that when it
+-- has ended by this one.
+local function count_part(whole, outcome)
+  if whole.left == 0 then
+    return nil
+  end
+  local is_value = outcome and outcome.state == "SUCCESS"
+  whole.left = is_value and whole.left - 1 or 0
+  return whole.left == 0 and whole.one or nil
+end
+
+-- The next that is ready; nil when something goes on of what it is a part of.
 local function take(self)
   local index, bytes, problem = table.unpack(self.ready[self.first])
   self.ready[self.first] = nil
-  self.first, self.left = self.first + 1, self.left - 1
-  local one = self.list[index]
+  self.first = self.first + 1
+  local one, whole = self.list[index], self.wholes[index]
   if problem then
     errors.raise(errors.unavailable(problem, { id = one.id, name = one.name }))
-  elseif bytes then
-    one:settle(bytes)
   end
+  local outcome = bytes and one:settle(bytes)
+  if whole then
+    one = count_part(whole, outcome or one:known())
+  end
+  self.left = one and self.left - 1 or self.left
   return one
+end
+
+-- The next that has ended; nil when the time is up.
+local function next_one(self, what)
+  while await_ready(self, what) do
+    local one = take(self)
+    if one then
+      return one
+    end
+  end
 end
 
 function Completion:__close()
@@ -192,12 +262,13 @@ local function raise_timeout(self)
   errors.raise(errors.new {
     kind = "Timeout",
     message = ("%d of %d tasks not finished within %.14g s; they go on")
-      :format(self.left, #self.list, self.timeout),
+      :format(self.left, self.count, self.timeout),
   })
 end
 
---- Yields results as their tasks end, for a generic `for`.
--- @tparam Results|{Result,...} list
+--- Yields results as their tasks end, for a generic `for`. That of a group or
+-- a flow has when it would be `ready`.
+-- @tparam Results|{Result|GroupResult|FlowResult,...} list
 -- @tparam ?number timeout in seconds, for all of them; 0: those that have ended
 -- by now
 -- @treturn function the iterator, and what `for` needs besides
@@ -207,10 +278,8 @@ function completion.as_completed(list, timeout)
   return function()
     if self.left == 0 then
       return nil
-    elseif not await_ready(self, "as_completed") then
-      raise_timeout(self)
     end
-    return take(self)
+    return next_one(self, "as_completed") or raise_timeout(self)
   end, nil, nil, self
 end
 
@@ -239,16 +308,17 @@ function completion.value(one, propagate)
 end
 
 --- Visits results as their tasks end.
--- @tparam Results|{Result,...} list
+-- @tparam Results|{Result|GroupResult|FlowResult,...} list
 -- @tparam ?number timeout in seconds, for all of them
 -- @tparam function visit gets a result; true ends it
 -- @treturn boolean false: the time is up
 function completion.each(list, timeout, visit)
   local self <close> = new("wait", list, timeout)
   while self.left > 0 do
-    if not await_ready(self, "wait") then
+    local one = next_one(self, "wait")
+    if not one then
       return false
-    elseif visit(take(self)) then
+    elseif visit(one) then
       break
     end
   end
@@ -256,7 +326,7 @@ function completion.each(list, timeout, visit)
 end
 
 --- Waits until all tasks have ended, or the time is up.
--- @tparam Results|{Result,...} list
+-- @tparam Results|{Result|GroupResult|FlowResult,...} list
 -- @tparam ?number timeout in seconds; 0 divides by how they stand now
 -- @treturn {Result,...} those whose tasks have ended, in that order
 -- @treturn {Result,...} the others

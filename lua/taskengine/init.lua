@@ -48,9 +48,10 @@ te.chord = canvas.chord
 -- @treturn Canvas
 te.flow = canvas.flow
 
---- Yields results as their tasks end.
+--- Yields results as their tasks end. That of a group or a flow has when it
+-- would be `ready`.
 -- @function as_completed
--- @tparam Results|{Result,...} list
+-- @tparam Results|{Result|GroupResult|FlowResult,...} list
 -- @tparam[opt] number timeout in seconds, for all of them
 -- @return an iterator for a generic `for`
 -- @raise in the loop: TaskError of kind Timeout when the time is up
@@ -58,7 +59,7 @@ te.as_completed = completion.as_completed
 
 --- Waits until all tasks have ended, or the time is up.
 -- @function wait
--- @tparam Results|{Result,...} list
+-- @tparam Results|{Result|GroupResult|FlowResult,...} list
 -- @tparam[opt] number timeout in seconds
 -- @treturn {Result,...} those whose tasks have ended, in that order
 -- @treturn {Result,...} the others

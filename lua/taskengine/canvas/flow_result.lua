@@ -71,6 +71,9 @@ local function sinks(self)
   return list
 end
 
+-- See @{taskengine.completion}.
+FlowResult.__awaits = sinks
+
 -- Returns what wait does.
 local function await(self, timeout)
   local values, problem, is_over = {}, nil, true

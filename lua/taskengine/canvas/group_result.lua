@@ -82,6 +82,11 @@ function group_result.is(value)
   return getmetatable(value) == GroupResult
 end
 
+-- See @{taskengine.completion}.
+function GroupResult:__awaits()
+  return { self.whole }
+end
+
 --- Waits for all, and returns their values: one question for the whole group,
 -- read page by page when it is large.
 -- @tparam[opt] table opts
