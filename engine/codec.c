@@ -13,6 +13,7 @@ typedef struct encoder {
   size_t mark;       // bytes that `out` held before
   size_t bytes_max;  // of what is added
   size_t depth_max;
+  bool counts;       // as in te_codec_limits
   const char *says;  // what is wrong at the trail's end; for TE_ECANNOT
   te_trail trail;
   // The tables that the value at hand is in, to tell a cycle from depth; the
@@ -88,21 +89,43 @@ static int key_at(encoder *e, int index, te_item *key) {
   return refuse(e, CANNOT_BE_A_KEY[lua_type(e->L, index)]);
 }
 
-// An array when the keys are exactly 1 to #t, else a map.
-static te_item shape_of(lua_State *L, int table) {
-  lua_Unsigned length = lua_rawlen(L, table);
-  size_t count = 0;
-  bool list = true;
+static bool is_name_of_count(const te_item *key) {
+  return key->kind == TE_ITEM_STR &&
+         te_slice_equal(key->bytes, te_slice_str("n"));
+}
+
+// What is said by a pair of a table, key and value at the top of the stack: how
+// many elements it has; or -1.
+static lua_Integer count_at_pair(lua_State *L) {
+  te_item key;
+  bool is_count = lua_type(L, -2) == LUA_TSTRING && lua_isinteger(L, -1) &&
+                  scalar_at(L, -2, &key) && is_name_of_count(&key);
+  return is_count ? lua_tointeger(L, -1) : -1;
+}
+
+// An array when the keys are exactly 1 to some number, or when their count is
+// said beside them and as many nils would fit; else a map.
+static te_item shape_of(const encoder *e, int table) {
+  lua_State *L = e->L;
+  size_t numbers = 0, others = 0;
+  lua_Integer last = 0, count = -1;
   lua_pushnil(L);
   while (lua_next(L, table)) {
+    lua_Integer number = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+    if (number > 0) {
+      numbers++;
+      if (number > last) last = number;
+    } else {
+      others++;
+      if (e->counts && count < 0) count = count_at_pair(L);
+    }
     lua_pop(L, 1);
-    count++;
-    list = list && lua_isinteger(L, -1) &&
-           (lua_Unsigned)lua_tointeger(L, -1) - 1 < length;
   }
-  list = list && count == length;
-  te_item head = {.kind = list ? TE_ITEM_ARRAY : TE_ITEM_MAP, .count = count};
-  return head;
+  if (others == 0 && (lua_Integer)numbers == last)
+    return (te_item){.kind = TE_ITEM_ARRAY, .count = numbers};
+  if (others == 1 && numbers > 0 && count >= last && (size_t)count <= left(e))
+    return (te_item){.kind = TE_ITEM_ARRAY, .count = (size_t)count};
+  return (te_item){.kind = TE_ITEM_MAP, .count = numbers + others};
 }
 
 static int encode_value(encoder *e, int index);
@@ -145,7 +168,7 @@ static int encode_table(encoder *e, int table) {
   if (!lua_checkstack(e->L, SLOTS_PER_TABLE)) {
     return refuse(e, "no room for it on the Lua stack");
   }
-  te_item head = shape_of(e->L, table);
+  te_item head = shape_of(e, table);
   int rc = add(e, &head);
   if (rc < 0) return rc;
   return head.kind == TE_ITEM_MAP ? encode_map(e, table)
@@ -186,6 +209,7 @@ static void set_limits(encoder *e, const te_codec_limits *limits,
   bool given = limits != NULL;
   e->trail.root = given && limits->root != NULL ? limits->root : root;
   e->bytes_max = given && limits->bytes_max > 0 ? limits->bytes_max : bytes_max;
+  e->counts = given && limits->counts;
   // What the format can say of one string or table.
   if (e->bytes_max > UINT32_MAX) e->bytes_max = UINT32_MAX;
 }
@@ -234,11 +258,6 @@ static int64_t count_at_top(lua_State *L) {
   lua_Integer n = -1;
   if (lua_type(L, -1) == LUA_TNUMBER) n = lua_tointegerx(L, -1, &is_count);
   return is_count ? n : -1;
-}
-
-static bool is_name_of_count(const te_item *key) {
-  return key->kind == TE_ITEM_STR &&
-         te_slice_equal(key->bytes, te_slice_str("n"));
 }
 
 /*

@@ -23,6 +23,9 @@
 typedef struct te_codec_limits {
   const char *root;  // what messages call the value: "value"; "args"
   size_t bytes_max;  // TE_RESULT_BYTES_MAX; for arguments TE_MESSAGE_...
+  // A table with elements, holes among them or not, and how many there are in
+  // `n` is an array of n as well: JSON has no other word for it.
+  bool counts;
 } te_codec_limits;
 
 /*

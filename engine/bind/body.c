@@ -12,7 +12,7 @@
 
 static int add_packed(lua_State *L, const te_body *body, bool has_extra,
                       te_buf *out, char *why) {
-  te_codec_limits limits = {"args", body->bytes_max};
+  te_codec_limits limits = {.root = "args", .bytes_max = body->bytes_max};
   te_buf_add_u8(out, has_extra ? HEAD_ARGS_EXTRA : HEAD_ARGS);
   int rc =
       te_codec_encode_args(L, body->args, out, &limits, why, TE_WHY_BYTES_MAX);

@@ -75,7 +75,8 @@ static te_json_style check_style(lua_State *L, int arg) {
 
 /***
 Writes a value as JSON, the keys of objects in order. The empty table is an
-array.
+array, and so is a table with elements and their count in `n`, such as that of a
+group: null stands where it has nothing. `n` alone is an object.
 @function encode
 @param value
 @tparam[opt] table options `indent`: spaces for each level, 0 (the default)

@@ -23,7 +23,8 @@ int te_bind_text_push(lua_State *L, te_slice text, char *why) {
 static te_codec_limits packed_limits(const te_json_style *style) {
   te_codec_limits limits = {.root = style->root,
                             .bytes_max =
-                                style->bytes_max * TE_JSON_PACKED_RATIO};
+                                style->bytes_max * TE_JSON_PACKED_RATIO,
+                            .counts = true};
   return limits;
 }
 

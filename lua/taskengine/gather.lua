@@ -28,6 +28,8 @@ local PAUSE_S_MIN <const>, PAUSE_S_MAX <const> = 0.1, 1
 -- @table Source
 -- @tfield string producer of the flow
 -- @tfield function client gives the client that reads pages, when it is needed
+-- @tfield ?userdata hole stands for nil among results that have no names; then
+-- they have no `n`
 
 --- Takes a list of outcomes off the front of some bytes.
 -- @tparam string bytes
@@ -154,11 +156,13 @@ function gather.is(bytes)
   return bytes:sub(1, 1) == GATHERED
 end
 
--- All of them, with their number in `n`; or by their names.
+-- All of them, with their number in `n`; or without holes; or by their names.
 local function collect(source, names, next_one, count)
-  local out = { n = not names and count() or nil }
+  local hole = not names and source.hole or nil
+  local out = { n = not (names or hole) and count() or nil }
   for i, bytes in next_one do
-    out[names and names[i] or i] = gather.value(source, bytes)
+    local value = gather.value(source, bytes)
+    out[names and names[i] or i] = value == nil and hole or value
   end
   return out
 end

@@ -24,6 +24,8 @@ local LOOK_MAX <const> = 250
 --- The result of a task.
 -- @type Result
 -- @tfield string id
+-- @tfield ?userdata hole as in @{taskengine.gather.Source}, when it is to be
+-- shown as JSON
 local Result = { __name = "taskengine.Result" }
 Result.__index = Result
 
@@ -91,10 +93,11 @@ local function value_of(self, outcome)
   if not outcome.gathers then
     return outcome.value
   end
-  local value, problem = gather.value_or_loss(gather.source(self.engine_id,
-    function()
-      return self.client
-    end), outcome.gathers)
+  local source = gather.source(self.engine_id, function()
+    return self.client
+  end)
+  source.hole = self.hole
+  local value, problem = gather.value_or_loss(source, outcome.gathers)
   if not problem then
     outcome.value, outcome.gathers = value, nil
   end

@@ -12,7 +12,7 @@ app:task("addition", function(x, y) return x + y end)
 app:task("echo", function(...) return { n = select("#", ...), ... } end)
 app:task("give", function(what)
   return ({ text = "a\nb", orders = "\27[2J\u{9b}31m", float = 10.0, yes = true,
-    huge = math.huge, small = -math.huge, nan = 0 / 0, ["-nan"] = -(0 / 0),
+    no = false, huge = 1 / 0, small = -1 / 0, nan = 0 / 0, ["-nan"] = -(0 / 0),
     list = { math.huge, -math.huge, 0 / 0, 1, { x = 0.5 } } })[what]
 end)
 app:task("fail", function() error("out of order") end)
@@ -54,8 +54,9 @@ describe("taskengine call", function()
     assert.equal("a\nb\n", call("give", '["text"]', "-w").stdout)
     assert.equal("10.0\n", call("give", '["float"]', "-w").stdout)
     assert.equal("true\n", call("give", '["yes"]', "-w").stdout)
+    assert.is_false(decoded(call("give", '["no"]', "-w", "--json")).value)
     assert.equal("null\n", call("give", "-w").stdout)
-    assert.equal('{"1":"x","n":1}\n', call("echo", '["x"]', "-w").stdout)
+    assert.equal('["x"]\n', call("echo", '["x"]', "-w").stdout)
   end)
 
   it("lets no result give orders to a terminal", function()
@@ -88,7 +89,7 @@ describe("taskengine call", function()
   end)
 
   it("keeps the place of a null among the arguments", function()
-    assert.equal('{"1":1,"3":3,"n":3}\n',
+    assert.equal("[1,null,3]\n",
       call("echo", "[1, null, 3]", "--wait").stdout)
   end)
 

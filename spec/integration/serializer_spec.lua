@@ -24,6 +24,15 @@ end)
 app:task("ask", function()
   return app:send_task("sum", { 1, 2.0 }):get()
 end)
+app:task("echo", function(...) return ... end)
+app:task("measure", function(list)
+  local seen = {}
+  for i = 1, list.n or #list do
+    local value = list[i]
+    seen[i] = (value == nil or value == te.null) and "nil" or value
+  end
+  return { n = list.n or "none", seen = seen }
+end)
 app:task("show_headers", { bind = true }, function(self)
   return { self.headers.trace, self.parent_id or te.null }
 end)
@@ -95,6 +104,79 @@ describe("the serializer", function()
       running:kill("TERM")
       assert.equal(0, running:wait().code)
     end
+  end)
+
+  describe("takes the table of a group", function()
+    -- With json without its `n`, and with te.null for nil.
+    local function each(fn)
+      start_worker()
+      fn(plain_app, { 1, nil, 3, n = 3 }, 3)
+      fn(json_app, { 1, te.null, 3 }, "none")
+    end
+
+    local function of(app)
+      local function echo(...)
+        return app:signature("echo", table.pack(...))
+      end
+      return echo, te.group { echo(1), echo(), echo(3) },
+        app:signature("measure", {})
+    end
+
+    local function get(canvas)
+      return canvas():get { timeout = 20 }
+    end
+
+    it("that a body returns", function()
+      each(function(app, values)
+        local echo, group = of(app)
+        assert.same(values, get(group | echo()))
+      end)
+    end)
+
+    it("that a task passes on to the next", function()
+      each(function(app, _, n)
+        local echo, group, measure = of(app)
+        assert.same({ n = n, seen = { 1, "nil", 3 } },
+          get(group | echo() | measure))
+      end)
+    end)
+
+    it("as an argument", function()
+      each(function(app, _, n)
+        local _, group = of(app)
+        assert.same({ n = n, seen = { 1, "nil", 3 } },
+          ask(app, "measure", { get(group) }))
+      end)
+    end)
+
+    it("from a group of tasks that take that of another group", function()
+      each(function(app, values)
+        local echo, group = of(app)
+        assert.same({ n = 1, seen = { values } },
+          get(group | te.group { echo() } | app:signature("measure", {})))
+      end)
+    end)
+
+    it("as what a function is called for one by one", function()
+      each(function(app)
+        local echo, group = of(app)
+        local map = echo()
+        map.over = "map"
+        assert.same({ 1, te.null, 3 }, get(group | map))
+      end)
+    end)
+
+    it("of no tasks, or of tasks that return nothing", function()
+      each(function(app)
+        local echo = of(app)
+        for n, group in pairs {
+          [0] = te.group {}, [2] = te.group { echo(), echo() },
+        } do
+          assert.same({ n = n }, ask(app, "echo", { get(group) }))
+          assert.same({ n = n }, get(group | echo()))
+        end
+      end)
+    end)
   end)
 
   it("json refuses what it cannot hold, and says where", function()

@@ -134,6 +134,45 @@ describe("taskengine.core.json", function()
         (json.encode("h\u{e9}\u{1f600}\0\"\\/\b\f\n\r\t\27\127")))
     end)
 
+    it("writes a table that says how many there are as a list", function()
+      for expected, value in pairs {
+        ["[4,8]"] = { 4, 8, n = 2 },
+        ["[null,8,null]"] = { nil, 8, n = 3 },
+        ["[1,null]"] = { 1, null, n = 2 },
+        ['[[1],{"a":[null,2]}]'] = { { 1, n = 1 }, { a = { nil, 2, n = 2 } },
+          n = 2 },
+        -- Without an element it may as well be a count of something else.
+        ['{"n":0}'] = { n = 0 },
+        ['{"n":5}'] = { n = 5 },
+      } do
+        assert.equal(expected, (json.encode(value)))
+        assert.equal(expected, (json.encode(value, { exact = true })))
+      end
+      local list = { n = 300 }
+      for i = 1, 300 do
+        list[i] = i
+      end
+      assert.same("[1," .. table.concat(list, ",", 2) .. "]",
+        (json.encode(list)))
+    end)
+
+    it("takes nothing else for a list", function()
+      for expected, value in pairs {
+        ['{"1":4,"2":8,"n":1}'] = { 4, 8, n = 1 },
+        ['{"1":4,"n":1.0}'] = { 4, n = 1.0 },
+        ['{"1":4,"n":"1"}'] = { 4, n = "1" },
+        ['{"1":4,"m":1}'] = { 4, m = 1 },
+        ['{"1":4,"a":0,"n":1}'] = { 4, n = 1, a = 0 },
+        ['{"0":4,"1":5,"n":2}'] = { [0] = 4, 5, n = 2 },
+        ['{"1":4,"n":9223372036854775807}'] = { 4, n = math.maxinteger },
+      } do
+        assert.equal(expected, (json.encode(value)))
+        encode_refused("ECANNOT: value[" .. expected:match("%d")
+          .. "]: a key that is a number cannot be written as JSON", value,
+          { exact = true })
+      end
+    end)
+
     it("indents", function()
       assert.equal('{\n  "a": [\n    1,\n    2\n  ],\n  "b": [],\n  "c": {\n'
         .. '    "d": null\n  }\n}',

@@ -105,10 +105,10 @@ local function send(way, name, task, args, opts)
   end
   local m = message.of_call(message.new(name, task, opts, way.settings), args)
   local id = way:send(m, args, nil)
-  return result.new(way, not m.own_id and m.shown_id or id, {
+  return outcome.shown(result.new(way, not m.own_id and m.shown_id or id, {
     name = name,
     engine_id = id,
-  })
+  }))
 end
 
 -- Whatever keeps Redis from saying how it ends, the task is there.

@@ -15,6 +15,15 @@ outcome.WAIT = {
   short = "w", long = "wait", help = "wait for the result and print it",
 }
 
+--- Prepares a result to be shown: the table of a group is then a list in JSON,
+-- also when it is empty, or has nothing but nil.
+-- @tparam Result result
+-- @treturn Result the same
+function outcome.shown(result)
+  result.hole = core.codec.null
+  return result
+end
+
 local function show_fields(result, fields, given)
   if given.kin then
     standing.add_kin(result, fields)
@@ -30,12 +39,13 @@ end
 -- @treturn int the exit code
 function outcome.show(result, ok, value, given)
   if given.json then
-    show_fields(result, {
-      id = result.id,
-      state = result:state(),
-      value = ok and value or nil,
-      error = not ok and show.error_fields(value) or nil,
-    }, given)
+    local fields = { id = result.id, state = result:state() }
+    if ok then
+      fields.value = value
+    else
+      fields.error = show.error_fields(value)
+    end
+    show_fields(result, fields, given)
   elseif ok then
     show.value(value)
   end

@@ -48,7 +48,7 @@ function command.run(given)
   if given.timeout and not given.wait then
     exit.usage("result: --timeout is for --wait")
   end
-  local one = result.new(link.open(given), id)
+  local one = outcome.shown(result.new(link.open(given), id))
   given.kin = true
   if given.wait then
     return outcome.wait(one, given)
