@@ -176,10 +176,19 @@ local function has_ended(P, id)
     and not te.take_back_early(P, id)
 end
 
+-- Of a task that has ended. Who cancels a flow, and then its nodes to hear how
+-- many that were, counts those that went with it.
+local function answer_for_ended(P, id, order)
+  local f, i = te.flow_of_id(P, id)
+  local is_same = f and order.mode == ONLY_WAITING
+    and f.revoked == order.record and te.node_state(f, i) == "R"
+  return is_same and "revoked" or "finished"
+end
+
 -- Takes a task from where it waits, or asks for its end; or says why not.
 local function revoke(P, id, order, seen)
   if has_ended(P, id) then
-    return "finished"
+    return answer_for_ended(P, id, order)
   elseif te.revoke_held_back(P, id, order.record, order.mode) then
     return "revoked"
   end

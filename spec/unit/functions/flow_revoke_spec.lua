@@ -52,6 +52,28 @@ describe("A flow that is revoked", function()
     assert.equal("finished", revoke(plan:id(0)))
   end)
 
+  it("tells who cancels its nodes, too, which of them went with it", function()
+    local a = plan:node {}
+    plan:node {}
+    plan:node { after = { { "f", a } } }
+    plan:node {}
+    plan:send(s)
+    s:finish(A, "o", s:take(A, 1)[1], "S1")
+    s:take(A, 1)
+    local function cancel(record, ...)
+      return s:call("cancel", record, 60, ...)
+    end
+    assert.same({ "revoked" }, cancel("R\x80", plan:id(0)))
+    s:fetch(A, 10) -- drops node 4
+    for _ = 1, 2 do
+      assert.same({ "finished", "running", "revoked", "revoked" },
+        cancel("R\x80", plan:id(1), plan:id(2), plan:id(3), plan:id(4)))
+    end
+    assert.same({ "finished", "finished" },
+      cancel("R\x81", plan:id(3), plan:id(4)))
+    assert.equal("finished", revoke(plan:id(3)))
+  end)
+
   it("can be hastened, once", function()
     plan:node {}
     plan:send(s)
