@@ -82,7 +82,7 @@ function Result:settle(bytes)
   -- What is unknown now may be known later.
   self.outcome = bytes ~= "?" and outcome or nil
   if tally.listener and self.outcome then
-    tally.listener:ended()
+    tally.listener:ended(self.engine_id, not outcome.error, self.is_old)
   end
   return outcome
 end

@@ -26,6 +26,8 @@ local DELAY_MS_MAX <const> = 4294967295
 -- In a template: flags, and eight bytes of expiry.
 local FLAGS_AT <const> = header.FLAGS_AT - header.ID_BYTES
 local EXPIRY_AT <const> = header.EXPIRY_AT - header.ID_BYTES
+local QUEUE_LENGTH_AT <const> = header.LENGTHS_AT - header.ID_BYTES
+local QUEUE_AT <const> = header.NAMES_AT - header.ID_BYTES
 local ERRBACK <const> = 0x80000000
 -- Only its length matters.
 local ANY_ID <const> = ("0"):rep(header.ID_BYTES)
@@ -264,6 +266,17 @@ end
 -- @treturn boolean
 function Pieces:has_more()
   return self.next <= self.plan.count
+end
+
+--- Where the tasks go that were made so far.
+-- @treturn {[string]=boolean,...} set of queues
+function Pieces:queues()
+  local queues = {}
+  for template in pairs(self.numbers.t) do
+    local last = QUEUE_AT + template:byte(QUEUE_LENGTH_AT) - 1
+    queues[template:sub(QUEUE_AT, last)] = true
+  end
+  return queues
 end
 
 --- Adds the next portion, of which there is one, to the arguments of te1_flow.

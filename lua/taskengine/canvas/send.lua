@@ -17,6 +17,7 @@ local known = require("taskengine.canvas.known")
 local options = require("taskengine.options")
 local pieces = require("taskengine.canvas.pieces")
 local result = require("taskengine.result")
+local tally = require("taskengine.tally")
 
 local send = {}
 
@@ -115,6 +116,18 @@ local function transmit_all(state)
   end
 end
 
+-- The same for who counts what is sent.
+local function transmit_and_tell(state)
+  local listener, way = tally.listener, state.way
+  if listener then
+    listener:flow_begins(way.requests, state.producer, state.plan)
+  end
+  transmit_all(state)
+  if listener then
+    listener:flow_accepted(way.requests, state.producer, state.pieces:queues())
+  end
+end
+
 local function result_of(state)
   local made, way = state.plan, state.way
   local whole = made.result
@@ -154,7 +167,7 @@ local function send_plan(one, made, app, producer, delegate)
     delegate = delegate,
     pieces = pieces.new(made, way.settings, app:_extra()),
   }
-  transmit_all(state)
+  transmit_and_tell(state)
   return state
 end
 

@@ -57,25 +57,30 @@ function ending.wait(worker, settings)
   end
 end
 
--- nil when Redis does not say.
-local function count_left(settings)
+-- nil when Redis does not say, or it would take long to ask.
+local function count_left(settings, sent)
   local way = connect(settings)
-  local ok, status = pcall(link.status, way)
+  local ok, count = pcall(function()
+    local held_back = sent:count_held_back(way)
+    return held_back and held_back + link.count_unfinished(link.status(way))
+  end)
   way:close()
   if ok then
-    return link.count_unfinished(status)
-  elseif not errors.is(status) then
-    error(status, 0)
+    return count
+  elseif not errors.is(count) then
+    error(count, 0)
   end
 end
 
 -- How many there are, and whether there may be fewer. What is in a script's
 -- private Redis is all its own. Elsewhere it may be anybody's, and of a task
 -- whose result is not kept or not waited for the script hears no end.
-local function estimate(settings, tally, may_ask)
-  local open = tally.sent - tally.done
+local function estimate(settings, sent, may_ask)
+  local count, ended = sent:counts()
+  local open = count - ended
   local is_private = not settings.broker
-  local left = may_ask and (is_private or open > 0) and count_left(settings)
+  local left = may_ask and (is_private or open > 0)
+    and count_left(settings, sent)
   if not left then
     return open, true
   elseif is_private then
@@ -87,14 +92,13 @@ end
 --- Says how many tasks a script leaves behind, if it does. Its worker has
 -- ended, or will.
 -- @tparam table settings of the script
--- @tparam table tally how many tasks were `sent`, and of how many of them it
--- is known that they are `done`
+-- @tparam Sent sent
 -- @tparam boolean may_ask whether Redis can be asked: not inside of a fiber
-function ending.note_left(settings, tally, may_ask)
-  if tally.sent == 0 then
+function ending.note_left(settings, sent, may_ask)
+  if sent:counts() == 0 then
     return
   end
-  local count, is_limit = estimate(settings, tally, may_ask)
+  local count, is_limit = estimate(settings, sent, may_ask)
   if count <= 0 then
     return
   end

@@ -12,25 +12,35 @@ local UNDER_WAY_MAX <const> = 4
 local TIMEOUT_MS <const> = 10000
 local KEEP_S <const> = 86400
 
--- An iterator over every task, from the newest to the oldest, in batches: who
--- may ask for them, and their ids; nil at the end, however often it is called.
-local function each_batch(producers)
-  local producer, sent = next(producers)
-  local number = sent and sent.last
+-- Moves numbers of a source, from the last on, into a batch.
+local function fill(ids, source)
+  while source.last >= source.first and #ids < BATCH do
+    if not source.uncounted[source.last] then
+      ids[#ids + 1] = core.envelope.id(source.producer, source.last)
+    end
+    source.last = source.last - 1
+  end
+  return source.last < source.first
+end
+
+-- An iterator over all ids, in batches: who may be asked for them, the ids, and
+-- whether they are of flows; nil at the end, however often it is called.
+local function each_batch(sources)
+  local at = 1
   return function()
-    while producer and number == 0 do
-      producer, sent = next(producers, producer)
-      number = sent and sent.last
+    local ids, head = {}, nil
+    for i = at, #sources do
+      local source = sources[i]
+      head = #ids > 0 and head or source
+      if source.requests ~= head.requests or source.is_whole ~= head.is_whole
+        or not fill(ids, source) then
+        break
+      end
+      at = i + 1
     end
-    if not producer then
-      return nil
+    if #ids > 0 then
+      return head.requests, ids, head.is_whole
     end
-    local ids = {}
-    while number > 0 and #ids < BATCH do
-      ids[#ids + 1] = core.envelope.id(producer, number)
-      number = number - 1
-    end
-    return sent.requests, ids
   end
 end
 
@@ -48,20 +58,22 @@ local function revoke_each(next_batch, counts, wake)
       local answer = answers and answers[i] or "failed"
       counts[answer] = counts[answer] + 1
     end
-    under_way = under_way - 1
-    pump()
   end
 
   function pump()
     while under_way < UNDER_WAY_MAX do
-      local requests, ids = next_batch()
+      local requests, ids, is_whole = next_batch()
       if not ids then
         break
       end
       under_way = under_way + 1
       local args = table.move(ids, 1, #ids, 3, { outcome, KEEP_S })
       requests:send("te1_cancel", args, TIMEOUT_MS, function(answers)
-        on_answers(ids, answers)
+        if not is_whole then
+          on_answers(ids, answers)
+        end
+        under_way = under_way - 1
+        pump()
       end)
     end
     if under_way == 0 then
@@ -72,16 +84,15 @@ local function revoke_each(next_batch, counts, wake)
 end
 
 --- Revokes.
--- @tparam table producers producer to `requests` and `last`, the number of its
--- newest task
+-- @tparam {table,...} sources see @{taskengine.cli.sent.Sent:sources}; used up
 -- @treturn table how many were `revoked`, `running`, `finished`, `unknown`,
 -- and of how many nothing is known because Redis did not answer: `failed`
-function revoke.all(producers)
+function revoke.all(sources)
   local counts = {
     revoked = 0, running = 0, finished = 0, unknown = 0, failed = 0,
   }
   scheduler.await("revoking", function(wake)
-    revoke_each(each_batch(producers), counts, wake)
+    revoke_each(each_batch(sources), counts, wake)
   end)
   return counts
 end

@@ -18,6 +18,7 @@ local revoke = require("taskengine.cli.revoke")
 local say = require("taskengine.cli.say")
 local scheduler = require("taskengine.scheduler")
 local screen = require("taskengine.cli.screen")
+local sent = require("taskengine.cli.sent")
 local stdout = require("taskengine.cli.stdout")
 local tally = require("taskengine.tally")
 
@@ -34,9 +35,9 @@ run.spec = {
     .. " the script's tasks, which ends with it. With no broker named they"
     .. " use a private Redis of the script's own. What tasks print comes on"
     .. " stderr, with the task's name; stdout is the script's own. The first"
-    .. " Ctrl-C revokes what has not started, the second ends at once. Options"
-    .. " of run come before FILE: all that comes after it belongs to the"
-    .. " script.",
+    .. " Ctrl-C revokes what the script has sent, tasks and workflows, as far"
+    .. " as it has not started; the second ends at once. Options of run come"
+    .. " before FILE: all that comes after it belongs to the script.",
   operands = { "FILE", min = 1, max = math.huge },
   ends_options = true,
   options = {
@@ -82,13 +83,34 @@ end
 -- @tparam int last
 -- @tparam int count
 function Run:accepted(requests, producer, last, count)
-  self.producers[producer] = { requests = requests, last = last }
-  self.sent = self.sent + count
+  self.sent:accepted(requests, producer, last, count)
 end
 
---- Hears that a task has ended.
-function Run:ended()
-  self.done = self.done + 1
+--- Hears that a flow is about to be sent, see @{taskengine.tally}.
+-- @tparam Requests requests
+-- @tparam string producer
+-- @tparam Plan made
+function Run:flow_begins(requests, producer, made)
+  self.sent:flow_begins(requests, producer, made)
+end
+
+--- Hears that a flow was accepted, see @{taskengine.tally}.
+-- @tparam Requests requests
+-- @tparam string producer
+-- @tparam {[string]=boolean,...} queues
+function Run:flow_accepted(requests, producer, queues)
+  for queue in pairs(queues) do
+    self.outlook:queued(requests, queue)
+  end
+  self.sent:flow_accepted(producer)
+end
+
+--- Hears that a task has ended, see @{taskengine.tally}.
+-- @tparam string id
+-- @tparam boolean is_success
+-- @tparam boolean is_old
+function Run:ended(id, is_success, is_old)
+  self.sent:ended(id, is_success, is_old)
 end
 
 local function show_bar(self)
@@ -120,8 +142,10 @@ local function show_progress(self)
     show_lines(self)
   end
   self.tick = core.loop.timer(TICK_MS, function()
+    self.sent:look()
     if not (self.screen and self.screen.is_midline) then
-      self.progress:update(core.sys.monotonic(), self.done, self.sent)
+      local count, ended = self.sent:counts()
+      self.progress:update(core.sys.monotonic(), ended, count)
     end
   end, TICK_MS)
 end
@@ -210,7 +234,7 @@ local function finish(self)
       ending.wait(self.worker, self.settings)
     end
     if not (self.signal and self.given.detach) then
-      ending.note_left(self.settings, self, may_wait)
+      ending.note_left(self.settings, self.sent, may_wait)
     end
   end
 end
@@ -262,14 +286,14 @@ end
 
 local function revoke_the_rest(self)
   hide_progress(self)
-  if self.sent == 0 then
+  if self.sent:is_empty() then
     return say.note("interrupted")
   elseif self.given.detach then
     return say.note("interrupted; what has not started stays in "
       .. core.url.masked(self.broker))
   end
   say.note("interrupted: revoking what has not started; again to end at once")
-  local counts = revoke.all(self.producers)
+  local counts = revoke.all(self.sent:sources())
   say.note(("%d revoked, %d running"):format(counts.revoked, counts.running))
 end
 
@@ -325,10 +349,8 @@ end
 function run.run(given)
   local self = setmetatable({
     given = given,
-    producers = {},
+    sent = sent.new(),
     outlook = outlook.new(),
-    sent = 0,
-    done = 0,
   }, Run)
   prepare(self)
   loader.add_paths(given[1], places.modules())
