@@ -6,9 +6,11 @@
 --
 -- `squares` sums up the squares of the numbers below N (1000), C (100) at a
 -- time. `wordcount` says how often each word is in the files, as
--- `tr -s '[:space:]' '\n' | sort | uniq -c` does by bytes, but for two things:
--- a file's last word ends with it, and a word of over 1 MiB is refused. Merging
--- has to have 32 words in memory, and no process takes more than 64 MB.
+-- `tr -s '[:space:]' '\n' | sort | uniq -c` does by bytes, but for three
+-- things: white space in front of the first word is no word, where tr makes an
+-- empty one of it; a file's last word ends with it; and a word of over 1 MiB is
+-- refused. Merging has to have 32 words in memory, and no process takes more
+-- than 64 MB.
 --
 -- A word count of many machines: `taskengine worker recipes/mapreduce.lua -b
 -- URL` on each and `run -b URL`. The files travel by their paths, so all
@@ -142,6 +144,7 @@ local function chance()
   return (string.unpack("j", file:read(8)))
 end
 
+local STOP_SECONDS <const> = 2
 local SPOOL <const> = "taskengine-wordcount-"
 -- What is in it; nothing else is ever removed, whatever has got there.
 local SPOOLED <const> = { "^flow$", "^map%-", "^merge%-", "^reduce%-" }
@@ -184,11 +187,27 @@ end
 
 -- Says whose files these are.
 function Spool:belongs_to(flow)
+  self.flow = flow
   local file <close> = try(io.open(self.path .. "/flow", "wb"))
   try(file:write(flow.id))
 end
 
-function Spool:__close()
+-- Revokes a workflow, and waits a little for those of its tasks that run.
+local function stop(flow)
+  flow:revoke()
+  local limit = sys.monotonic() + STOP_SECONDS
+  while flow:info().left > 0 and sys.monotonic() < limit do
+    te.sleep(0.01)
+  end
+end
+
+-- No task of a count that is not through is to look for its files when these
+-- are gone. Who is interrupted gets no answer any more, but the revocation goes
+-- out.
+function Spool:__close(problem)
+  if problem and self.flow then
+    pcall(stop, self.flow)
+  end
   remove_spool(self.path)
 end
 
