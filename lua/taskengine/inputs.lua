@@ -31,20 +31,23 @@ local function error_of(bytes, id)
   return outcome.error and errors.cause(outcome.error)
 end
 
--- Its value; or nil and why there is none: its failure, or that it is gone.
-local function value_or_error(source, bytes, id)
+-- Its value; or nil and why there is none: its failure, or that it is gone. Of
+-- what is streamed that is seen only where the task comes to it.
+local function value_or_error(source, bytes, id, is_stream)
   local failed = error_of(bytes, id)
   if failed then
     return nil, failed
+  elseif is_stream and gather.is(bytes) then
+    return gather.open_stream(source, bytes)
   end
   return gather.value_or_loss(source, bytes)
 end
 
 -- What comes over an edge whose source may fail.
-local function read_policy(source, node, entry, bytes)
+local function read_policy(source, node, entry, bytes, is_stream)
   local kind, before = entry[1], entry[2]
   local value, failed = value_or_error(source, bytes,
-    core.envelope.id(source.producer, node - before))
+    core.envelope.id(source.producer, node - before), is_stream)
   if failed and kind ~= "i" then
     return failed
   end
@@ -75,7 +78,7 @@ local function form(source, node, records, shape, is_stream)
     local entry = shape[place] or 0
     n, place = n + 1, place + 1
     if type(entry) == "table" then
-      values[n] = read_policy(source, node, entry, records[at])
+      values[n] = read_policy(source, node, entry, records[at], is_stream)
       at = at + 1
     elseif entry == 0 then
       values[n], at = read_one(source, records[at], is_stream), at + 1

@@ -124,6 +124,35 @@ describe("taskengine.inputs", function()
         id), e.message, 1, true)
     end)
 
+    it("streams a group to a task that wants it, small or large", function()
+      local total = site.app:task("total", { stream = true }, function(parts)
+        local sum = 0
+        for i, value in parts do
+          sum = sum + i * value
+        end
+        return { sum, #parts }
+      end)
+      local small = te.group { add:s(3, 4), add:s(1, 1) }
+      for _, policy in ipairs { "continue", "ignore" } do
+        local values = te.flow { nodes = {
+          a = { small }, b = { group() },
+          c = { total:s(), after = { a = policy } },
+          d = { total:s(), after = { b = policy } },
+        } }():get { timeout = SOON }
+        assert.same({ c = { 11, 2 }, d = { 5293400, MEMBERS } }, values)
+      end
+    end)
+
+    it("streams no error", function()
+      local values = te.flow { nodes = {
+        a = { te.group { add:s("a", 1), add:s(1, 1) } },
+        b = { site.app:task("kind", { stream = true }, function(e)
+          return e.kind
+        end):s(), after = { a = "continue" } },
+      } }():get { timeout = SOON }
+      assert.same({ b = "Error" }, values)
+    end)
+
     it("gives nil for ignore", function()
       assert.is_nil((get_over("ignore", add:s(1, 2))))
     end)
