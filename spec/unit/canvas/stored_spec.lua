@@ -90,8 +90,8 @@ describe("A canvas as a plain table", function()
 
   it("is refused with what a decoder returns besides", function()
     assert_refused("signature: arguments: a table expected, got 254; a call"
-      .. " that returns more than the stored canvas, as JSON decoders do, goes in"
-      .. " parentheses", { task = "a" }, 254)
+      .. " that returns more than the stored canvas, as JSON decoders do, goes"
+      .. " in parentheses", { task = "a" }, 254)
     assert_refused("signature: arguments: a table expected, got 254", "a", 254)
   end)
 
