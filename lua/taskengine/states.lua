@@ -85,6 +85,12 @@ local function read_worker(about)
   return ok and name ~= "" and name or nil
 end
 
+local function read_place(place, id)
+  if place ~= "" and core.envelope.seq(id) ~= 0 then
+    return PLACES[place] or place
+  end
+end
+
 local function seconds(ms)
   return ms > 0 and ms / 1000 or nil
 end
@@ -97,7 +103,8 @@ end
 -- @field meta what it said with that
 -- @tfield ?number since when it said so
 -- @tfield ?number due when it may run; both in seconds since 1970
--- @tfield ?string place `"waiting"`, `"due"`, `"running"`; nil: not known
+-- @tfield ?string place `"waiting"`, `"due"`, `"running"`; nil: not known, or a
+-- flow, whose tasks have places
 -- @tfield ?string worker the name of the one that runs it
 -- @tfield ?TaskError error of the last attempt, in state RETRY
 
@@ -110,7 +117,7 @@ function states.read(row, id, name)
   local known, place, due, at, said, note, about = table.unpack(row)
   local standing = {
     engine_id = known:sub(2),
-    place = place ~= "" and (PLACES[place] or place) or nil,
+    place = read_place(place, known:sub(2)),
     due = seconds(due),
     worker = read_worker(about),
   }

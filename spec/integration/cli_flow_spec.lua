@@ -78,6 +78,19 @@ describe("taskengine flow", function()
     }, all)
   end)
 
+  it("is what `taskengine result` names for a flow that goes on", function()
+    local id = (s("add", 1, 2) | s("add", 3))().flow.id
+    local ended = site.place:run { "result", id }
+    assert.same({ 4, "" }, { ended.code, ended.stdout })
+    assert.equal(("taskengine: %s: a workflow that goes on, 0 of 2 ended"
+      .. " (PENDING)\n"):format(id), ended.stderr:match("^[^\n]*\n"))
+    assert.matches("to look at it: taskengine flow " .. id, ended.stderr, 1,
+      true)
+    local all = core.json.decode(site.place:run({ "result", id, "--json" })
+      .stdout)
+    assert.same({ "PENDING" }, { all.state, all.place })
+  end)
+
   it("shows a name, and has no terminal obey it", function()
     local r = te.flow { nodes = { one = { s("add", 1, 2) } } }()
     site:key("HSET", "g:" .. r.id:sub(1, 12), "name", "a\27[2Jb\nc")

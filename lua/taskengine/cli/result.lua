@@ -3,7 +3,9 @@
 
 local check = require("taskengine.check")
 local common = require("taskengine.cli.common")
+local core = require("taskengine.core")
 local exit = require("taskengine.cli.exit")
+local handle = require("taskengine.canvas.handle")
 local link = require("taskengine.cli.link")
 local outcome = require("taskengine.cli.outcome")
 local result = require("taskengine.result")
@@ -26,10 +28,21 @@ command.spec = {
   },
 }
 
+-- A workflow that goes on.
+local function show_flow(one, info, given)
+  local flow = handle.of(one.client, one.id):info()
+  return outcome.show_pending(one, info, given,
+    ("a workflow that goes on, %d of %d ended"):format(flow.nodes - flow.left,
+      flow.nodes), ("to look at it: taskengine flow %s"):format(one.id))
+end
+
 -- The outcome as far as it is known now.
 local function look(one, given)
   local info = one:info()
   if not one:known() and info.state ~= "UNKNOWN" then
+    if core.envelope.seq(one.id) == 0 then
+      return show_flow(one, info, given)
+    end
     return outcome.show_pending(one, info, given, "not finished yet",
       ("to wait for it: taskengine result %s --wait"):format(one.id))
   end
