@@ -105,9 +105,9 @@ function Flow:revoke(opts)
   return revoke.one(self.client, self.id, revoke.options(opts))
 end
 
---- Runs again what failed, and what failed because of that, once all of it has
--- ended. From then on no result tells how that had failed, neither one that is
--- at hand here nor one that somebody asks Redis for.
+--- Runs again what failed or was revoked, and what failed because of that, once
+-- all of it has ended. From then on no result tells how that had failed,
+-- neither one that is at hand here nor one that somebody asks Redis for.
 -- @treturn[1] boolean true
 -- @treturn[2] boolean false
 -- @treturn[2] string why not: `"running"`, `"nothing"` of it has failed,
