@@ -36,6 +36,15 @@ static const char *const CANNOT_BE_A_KEY[LUA_NUMTYPES] = {
     [LUA_TTHREAD] = "a key that is a coroutine cannot be sent",
 };
 
+// In the registry its address leads to the name of the field, so that no string
+// has to be made to look for it.
+static const char REFUSAL_KEY;
+
+void te_codec_open(lua_State *L) {
+  lua_pushliteral(L, TE_CODEC_REFUSAL);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &REFUSAL_KEY);
+}
+
 static int refuse(encoder *e, const char *says) {
   e->says = says;
   return TE_ECANNOT;
@@ -162,12 +171,25 @@ static int encode_map(encoder *e, int table) {
   return 0;
 }
 
+// What the metatable says of why its table cannot be sent; NULL: it can.
+static const char *refusal_of(lua_State *L, int table) {
+  if (!lua_getmetatable(L, table)) return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &REFUSAL_KEY);
+  const char *says = NULL;
+  // The metatable keeps the string.
+  if (lua_rawget(L, -2) == LUA_TSTRING) says = lua_tostring(L, -1);
+  lua_pop(L, 2);
+  return says;
+}
+
 static int encode_table(encoder *e, int table) {
   e->tables[e->trail.depth] = lua_topointer(e->L, table);
   if (e->trail.depth == e->depth_max) return TE_EDEPTH;
   if (!lua_checkstack(e->L, SLOTS_PER_TABLE)) {
     return refuse(e, "no room for it on the Lua stack");
   }
+  const char *refusal = refusal_of(e->L, table);
+  if (refusal != NULL) return refuse(e, refusal);
   te_item head = shape_of(e, table);
   int rc = add(e, &head);
   if (rc < 0) return rc;

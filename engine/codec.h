@@ -6,7 +6,9 @@
  * where they are UTF-8, else bin; both come back as strings). A table whose
  * keys are exactly 1 to #t travels as an array, the empty table too, any
  * other as a map with keys of the same kinds. Metatables are ignored: what a
- * table holds is sent as it is, and no Lua code runs.
+ * table holds is sent as it is, and no Lua code runs. Only a table whose
+ * metatable has a string in the field TE_CODEC_REFUSAL is refused with it: one
+ * of the engine's own, whose insides mean nothing elsewhere.
  *
  * A nil cannot stand in a Lua table: the light userdata NULL (te.null) stands
  * for it there. As a whole value, or as an argument, it is a real nil.
@@ -18,6 +20,11 @@
 
 #include "buf.h"
 #include "trail.h"
+
+#define TE_CODEC_REFUSAL "__cannot_travel"
+
+// Once for a Lua state, before anything is refused so.
+void te_codec_open(lua_State *L);
 
 // Zeroed fields, or NULL for the whole, mean the defaults.
 typedef struct te_codec_limits {

@@ -3,7 +3,8 @@ Lua values as MessagePack and back.
 
 Integers stay 64-bit integers, floats stay floats, strings are bytes. Tables
 with the keys 1 to `#t` travel as arrays, others as maps; metatables are
-ignored. Functions, coroutines, userdata and cycles are refused.
+ignored, but for a string `__cannot_travel` in one, with which its table is
+refused. Functions, coroutines, userdata and cycles are refused.
 @module taskengine.core.codec
 */
 #include "codec.h"
@@ -127,6 +128,7 @@ Stands for nil inside a table: the light userdata NULL.
 @field null
 */
 int te_bind_open_codec(lua_State *L) {
+  te_codec_open(L);
   luaL_newlibtable(L, functions);
   te_bind_scratch_push(L);
   luaL_setfuncs(L, functions, 1);

@@ -28,7 +28,11 @@ local app = {}
 -- @type App
 -- @tfield string name
 -- @tfield {[string]=Task,...} tasks by name
-local App = { __name = "taskengine.App" }
+local App = {
+  __name = "taskengine.App",
+  __cannot_travel = "an app cannot be sent; where a task runs is one"
+    .. " already",
+}
 App.__index = App
 
 --- Makes an app.

@@ -27,7 +27,10 @@ local is_level = check.one_of(LEVELS)
 -- @tfield ?string parent_id the task that sent it
 -- @tfield ?string queue
 -- @tfield ?string worker the name of the worker
-local Self = { __name = "taskengine.Self" }
+local Self = {
+  __name = "taskengine.Self",
+  __cannot_travel = "the self of a task cannot be sent; its fields can",
+}
 
 -- Kept for longer, a self would speak for the next task in the same fiber.
 local function check_speaks(self, what)

@@ -20,7 +20,11 @@ local stored = require("taskengine.canvas.stored")
 
 local canvas = {}
 
-local Canvas = { __name = "taskengine.Canvas" }
+local Canvas = {
+  __name = "taskengine.Canvas",
+  __cannot_travel = "a canvas cannot be sent; to_table() makes a table of"
+    .. " it that can, and app:signature(table) a canvas of that",
+}
 Canvas.__index = Canvas
 
 --- Whether a value is one.
@@ -405,7 +409,7 @@ function Canvas:__call(...)
 end
 
 --- A plain table of it, to be stored; @{taskengine.app.App:signature} makes a
--- canvas of that again.
+-- canvas of that again. Arguments that are nil are `te.null` there.
 -- @treturn table
 function Canvas:to_table()
   return stored.write(self)

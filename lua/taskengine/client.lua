@@ -88,7 +88,7 @@ function Client:send(message, args, extra)
     local sent, why, code = self.producer:send(message, args, extra, wake,
       inbox)
     if not sent then
-      errors.raise(errors.cannot_travel(why, code, message.name, args))
+      errors.raise(errors.cannot_travel(why, code, message.name))
     end
   end, slot.REPLY)
   if not id then

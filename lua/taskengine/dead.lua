@@ -33,7 +33,11 @@ local IDS_MAX <const> = 10000
 -- @tfield int reaps: workers that were lost while they ran it
 -- @tfield int deliveries how often it came back unfinished
 -- @tfield int size bytes that it takes as it waits
-local DeadTask = { __name = "taskengine.DeadTask" }
+local DeadTask = {
+  __name = "taskengine.DeadTask",
+  __cannot_travel = "a dead task cannot be sent; its id can, for"
+    .. " app:requeue(id)",
+}
 DeadTask.__index = DeadTask
 
 -- `row` is an element of what te1_dead_read replies.

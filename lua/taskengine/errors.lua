@@ -97,32 +97,15 @@ local function as_given(text)
   return (text:gsub("^options%.h%f[^%w_]", "options.headers"))
 end
 
--- One of ours among the arguments: what is inside of it, and does not travel,
--- is nothing that its owner knows.
-local function name_ours(message, args)
-  local place = message:match("^args%[(%d+)%]%.")
-  local value = args and place and args[math.tointeger(place)]
-  local metatable = debug.getmetatable(value)
-  local kind = type(metatable) == "table" and metatable.__name
-  if type(kind) ~= "string" or not kind:find("^taskengine%.") then
-    return message
-  end
-  return ("args[%s]: a %s cannot be sent%s"):format(place,
-    kind:match("%.(%a+)$"):lower(), kind == "taskengine.Canvas"
-    and "; to_table() makes a table of it that can, and app:signature(table)"
-    .. " a canvas of that" or "")
-end
-
 --- The error of a value that cannot be sent.
 -- @tparam string problem as the codec says it: `"ECANNOT: args[1]: ..."`
 -- @tparam string code
 -- @tparam ?string name of the task that is to be sent
--- @tparam[opt] table args where the arguments are meant
 -- @treturn TaskError
-function errors.cannot_travel(problem, code, name, args)
+function errors.cannot_travel(problem, code, name)
   return errors.new {
     kind = kind_of_code[code] or "CannotTravel",
-    message = name_ours(as_given(errors.sentence(problem)), args),
+    message = as_given(errors.sentence(problem)),
     name = name,
   }
 end

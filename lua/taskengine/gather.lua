@@ -243,7 +243,10 @@ end
 --- Goes through results while they are read, for a generic `for`: position,
 -- value. `#` is their number.
 -- @type Stream
-local Stream = { __name = "taskengine.Stream" }
+local Stream = {
+  __name = "taskengine.Stream",
+  __cannot_travel = "a stream cannot be sent; a table of its values can",
+}
 Stream.__index = Stream
 
 --- The next one.

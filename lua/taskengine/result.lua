@@ -26,7 +26,11 @@ local LOOK_MAX <const> = 250
 -- @tfield string id
 -- @tfield ?userdata hole as in @{taskengine.gather.Source}, when it is to be
 -- shown as JSON
-local Result = { __name = "taskengine.Result" }
+local Result = {
+  __name = "taskengine.Result",
+  __cannot_travel = "a result cannot be sent; what get() returns can, or its"
+    .. " id, for app:result(id)",
+}
 Result.__index = Result
 
 --- Makes one.

@@ -15,7 +15,11 @@ local results = {}
 --- An array of results (@{taskengine.result.Result}): `results[i]`, `#results`
 -- and `ipairs` work.
 -- @type Results
-local Results = { __name = "taskengine.Results" }
+local Results = {
+  __name = "taskengine.Results",
+  __cannot_travel = "a list of results cannot be sent; what get() of each"
+    .. " returns can, or its id, for app:result(id)",
+}
 
 -- Where each array keeps what is not an element.
 local insides = setmetatable({}, { __mode = "k" })

@@ -28,7 +28,11 @@ end
 
 --- A function that was spawned.
 -- @type Spawned
-local Spawned = { __name = "taskengine.Spawned" }
+local Spawned = {
+  __name = "taskengine.Spawned",
+  __cannot_travel = "what te.spawn returns cannot be sent; what get() of it"
+    .. " returns can",
+}
 Spawned.__index = Spawned
 
 -- Keeps the error as it was raised; what is said of it is for who only reads.

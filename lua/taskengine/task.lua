@@ -19,7 +19,11 @@ local is_chunk = check.integer(1, 1000000)
 -- @tfield function run the function
 -- @tfield table policy of its retries, see @{taskengine.retry}
 -- @tfield string place where it was defined
-local Task = { __name = "taskengine.Task" }
+local Task = {
+  __name = "taskengine.Task",
+  __cannot_travel = "a task cannot be sent; its name can, for"
+    .. " app:send_task(name, args)",
+}
 Task.__index = Task
 
 --- Makes one.

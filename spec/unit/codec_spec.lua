@@ -113,6 +113,17 @@ describe("taskengine.core.codec", function()
     assert.same({ 1, { a = 2 } }, (codec.decode(codec.encode(value))))
   end)
 
+  it("refuses a table whose metatable says that it cannot be sent", function()
+    local own = setmetatable({}, { __cannot_travel = "it is mine; keep off" })
+    refused("ECANNOT: value.x[1]: it is mine; keep off", { x = { own } })
+    for _, other in ipairs { true, 1, {}, print } do
+      assert.same({ 1 }, (codec.decode(codec.encode(setmetatable({ 1 },
+        { __cannot_travel = other })))))
+    end
+    assert.same({ 1 }, (codec.decode(codec.encode(setmetatable({ 1 },
+      setmetatable({}, { __index = { __cannot_travel = "no" } }))))))
+  end)
+
   it("takes a table that stands in two places for no cycle", function()
     local shared = { 1 }
     round_trip({ shared, shared, { shared } })

@@ -16,7 +16,11 @@ local flow_result = {}
 -- @tfield string id of the flow, for `taskengine flow`
 -- @tfield Flow flow
 -- @tfield {string,...} names of the nodes that no other waits for
-local FlowResult = { __name = "taskengine.FlowResult" }
+local FlowResult = {
+  __name = "taskengine.FlowResult",
+  __cannot_travel = "the result of a flow cannot be sent; what get()"
+    .. " returns can, or its id, for app:flow(id)",
+}
 FlowResult.__index = FlowResult
 
 --- Makes one.

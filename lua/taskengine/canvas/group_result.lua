@@ -20,7 +20,11 @@ local group_result = {}
 -- @tfield string id of the node that gathers them
 -- @tfield ?Flow flow what it is part of
 -- @tfield Results members one for each, in order
-local GroupResult = { __name = "taskengine.GroupResult" }
+local GroupResult = {
+  __name = "taskengine.GroupResult",
+  __cannot_travel = "the result of a group cannot be sent; what get()"
+    .. " returns can, or its id, for app:result(id)",
+}
 
 -- The nodes of the members: runs of neighbours.
 local function ranges_of(flow, outlet)

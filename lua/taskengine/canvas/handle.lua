@@ -20,7 +20,10 @@ local HAS_ENDED <const> = {
 --- A flow.
 -- @type Flow
 -- @tfield string id
-local Flow = { __name = "taskengine.Flow" }
+local Flow = {
+  __name = "taskengine.Flow",
+  __cannot_travel = "a flow cannot be sent; its id can, for app:flow(id)",
+}
 Flow.__index = Flow
 
 --- Makes one.

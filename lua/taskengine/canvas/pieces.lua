@@ -189,7 +189,7 @@ local function body_of(self, one, call, node)
   local body, why, code = core.envelope.body(call.envelope, args,
     extra_of(self, one, call, node), self.settings.message_bytes_max)
   if not body then
-    errors.raise(errors.cannot_travel(why, code, one.task.name, args))
+    errors.raise(errors.cannot_travel(why, code, one.task.name))
   end
   return body
 end
