@@ -1,8 +1,8 @@
 --- A canvas as a plain table, and back.
 --
 -- Such a table holds strings, numbers, booleans, tables and te.null only, as
--- far as the arguments do: it can be stored as JSON or MessagePack where te.null
--- is written as null, or nil, and read as te.null.
+-- far as the arguments do: it can be stored as JSON or MessagePack where
+-- te.null is written as null, or nil, and read as te.null.
 -- @module taskengine.canvas.stored
 
 local caller = require("taskengine.caller")
