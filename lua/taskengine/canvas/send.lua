@@ -223,6 +223,17 @@ local function transmit_addition(way, args, id)
   return reply[BASE]
 end
 
+-- What a canvas comes to in which there is no task, and so no app that could
+-- send it: it has no other shape than an empty table.
+local function without_tasks(made)
+  local whole = made.result
+  if whole.kind == "flow" or whole.outlet.count > 0 then
+    caller.raise("there is no task in this canvas, only groups without members:"
+      .. " leave away what has nothing to do, or put a task into it")
+  end
+  return group_result.empty()
+end
+
 --- Sends a canvas whose results become members of the group of a task that
 -- runs.
 -- @tparam Canvas one
@@ -236,7 +247,7 @@ function send.beside(one, app, id, name)
   local made = compile.plan(one, { joins = true })
   check_app("add: what is added by", made, app)
   if not made.app then
-    return group_result.empty()
+    return without_tasks(made)
   end
   local way = app:_client()
   check_foreign(way, made)
@@ -309,7 +320,7 @@ function send.send(one, args, opts)
   end
   local made = compile.plan(whole)
   if not made.app then
-    return group_result.empty()
+    return without_tasks(made)
   end
   return result_of(send_plan(whole, made, made.app,
     producer_of(given and given.task_id)))

@@ -112,6 +112,24 @@ describe("A canvas that is sent", function()
     assert.equal(0, #te.group {}())
   end)
 
+  it("is refused where empty groups are all that it is made of", function()
+    for _, one in ipairs {
+      te.flow { nodes = { a = { te.group {} } } },
+      te.chain(te.flow { nodes = { a = { te.group {} } } }),
+      te.group { te.chain(te.group {}) },
+    } do
+      assert.equal("there is no task in this canvas, only groups without"
+        .. " members: leave away what has nothing to do, or put a task into it",
+        misuse(one))
+    end
+    assert.same({ n = 0 }, te.chain(te.group { te.group {} })():get(SOON))
+    assert.same({ a = { n = 0 }, b = 3 }, te.flow {
+      nodes = { a = { te.group {} }, b = { add:s(1, 2) } },
+    }():get(SOON))
+    assert.same({ { n = 0 }, 3, n = 2 },
+      te.group { te.chain(te.group {}), add:s(1, 2) }():get(SOON))
+  end)
+
   it("passes nothing to what is immutable", function()
     assert.equal(3, (add:s(5, 5) | add:si(1, 2))():get(SOON))
     assert.equal(0, (te.group { add:s(1, 1), add:s(1, 1) } | note:si())()
