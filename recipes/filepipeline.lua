@@ -111,7 +111,10 @@ local function count(self, path, spool, out)
   }
 end
 
-local process_text = app:task("process_text", { bind = true }, count)
+-- What has been begun goes first: when a run is killed, some files are done,
+-- and not all of those under way half done.
+local process_text = app:task("process_text", { bind = true, priority = 1 },
+  count)
 
 local function lines_of(stats)
   local lines = {}
@@ -157,7 +160,8 @@ local function sweep(folder, name)
 end
 
 -- Step 3. The results are there as a whole or not at all.
-local save_results = app:task("save_results", function(stats, out)
+local save_results = app:task("save_results", { priority = 2 }, function(stats,
+  out)
   local part = beside(out, "part")
   local ok, why = sys.mkdir_p((recipe.split(out)))
   if ok then
