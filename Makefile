@@ -112,13 +112,14 @@ demo bench bench-peers pictures:
 	@$(DO.$(firstword $(subst -, ,$@)))
 
 # The variant and what to run on it. tsan: for libuv, scribe.c and resolve.c.
-# valgrind would take a quarter of an hour for those that are Lua alone.
+# valgrind would take a quarter of an hour for each that is Lua alone.
 SPECS.check := test spec
 SPECS.test := test spec/unit
 SPECS.asan := asan spec
 SPECS.tsan := tsan spec/unit
 SPECS.gcstress := test --helper=spec/support/gc_stress.lua spec
-SPECS.valgrind := valgrind --exclude-pattern=interleavings spec/unit
+LUA_ALONE := interleavings flow_damage flow_faults flow_hostile
+SPECS.valgrind := valgrind $(LUA_ALONE:%=--exclude-pattern=%) spec/unit
 SPECS.soak := test spec/fault
 soak: export TE_FULL = 1
 

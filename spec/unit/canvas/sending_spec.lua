@@ -4,7 +4,7 @@ local misuse = require("spec.support.misuse")
 local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 
-local SOON <const> = { timeout = 10 }
+local SOON <const> = { timeout = 60 } -- under valgrind, too
 local NO_NAMES <const> = "node: no names are kept of this flow: it is no"
   .. " te.flow, or they take more than 64 KiB; app:result takes the id of a"
   .. " node, which taskengine flow --json shows"
