@@ -73,9 +73,9 @@ describe("The same task, sent again and again by many", function()
     end
     while sending > 0 do
       chaos.pause(0.05, 0.3)
-      if math.random() < 0.3 then
+      if figures.faults % 3 == 0 then
         run.site.server:kill("STOP")
-        chaos.pause(TIMEOUT_S, 1.5 * TIMEOUT_S)
+        chaos.pause(1.2 * TIMEOUT_S, 1.7 * TIMEOUT_S)
         run.site.server:kill("CONT")
       else
         run.site:call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
