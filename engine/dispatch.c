@@ -3,6 +3,9 @@
 #define WAITING_MAX 1000  // tasks of a child that wait for others
 #define WEIGHT      8     // of the past in the mean run time
 #define LONG        16    // times the mean is long
+// What tasks that stay together take: to wake another child, and to tell Redis
+// of its ends by themselves, takes as long.
+#define TOGETHER_US 200
 // Of envelopes, but for those of tasks that wait; a child that has nothing
 // else gets a task all the same.
 #define BYTES_MAX   ((size_t)256 * 1024 * 1024)
@@ -76,17 +79,46 @@ size_t te_dispatch_room(const te_dispatch *d) {
   return room > d->held.count ? room - d->held.count : 0;
 }
 
+// FNV-1a.
+static unsigned kind_of(te_slice name) {
+  uint32_t hash = 2166136261;
+  for (size_t i = 0; i < name.size; i++)
+    hash = (hash ^ (unsigned char)name.data[i]) * 16777619;
+  return (hash ^ hash >> 16) % TE_DISPATCH_KINDS;
+}
+
 void te_dispatch_add(te_dispatch *d, te_task *t) {
+  t->kind = kind_of(t->envelope.name);
   t->order = d->submitted++;
   te_held_add(&d->held, t);
 }
 
+/*
+ * Whether one more short task is to follow those of its kind that a child has
+ * got, or of which it has ended one, in this very millisecond.
+ */
+static bool goes_along(const te_dispatch *d, unsigned child, const te_task *t,
+                       uint64_t now_ms) {
+  const te_hand *h = &d->hands[child];
+  const te_list *last = te_list_last(&h->tasks);
+  double us = d->kind_us[t->kind];
+  if (last == NULL || h->moved_ms != now_ms || us <= 0) return false;
+  size_t before = te_hand_occupied(h);
+  return before > 0 && (double)(before + 1) * us <= TOGETHER_US &&
+         te_container_of_const(last, te_task, link)->kind == t->kind;
+}
+
 // False when none has room.
-static bool choose_child(const te_dispatch *d, unsigned *best) {
+static bool choose_child(const te_dispatch *d, const te_task *t,
+                         uint64_t now_ms, unsigned *best) {
   bool is_there = false;
   size_t slots = free_slots(d);
   for (unsigned i = 0; i < d->o.seats; i++) {
     if (child_room(d, i, slots) == 0) continue;
+    if (goes_along(d, i, t, now_ms)) {
+      *best = i;
+      return true;
+    }
     if (!is_there || te_hand_is_freer(&d->hands[i], &d->hands[*best]))
       *best = i;
     is_there = true;
@@ -98,7 +130,7 @@ te_task *te_dispatch_offer(te_dispatch *d, uint64_t now_ms) {
   unsigned child = 0;
   te_task *t = te_held_first(&d->held);
   if (t == NULL || te_claims_free_count(d->o.claims) == 0) return NULL;
-  if (!choose_child(d, &child)) return NULL;
+  if (!choose_child(d, t, now_ms, &child)) return NULL;
   te_held_remove(&d->held, t);
   te_hand_offer(&d->hands[child], d->o.claims, t, now_ms);
   return t;
@@ -113,10 +145,26 @@ void te_dispatch_withdraw(te_dispatch *d, unsigned child) {
   }
 }
 
+bool te_dispatch_is_uneven(const te_dispatch *d, unsigned child,
+                           uint32_t run_us) {
+  if (run_us <= TOGETHER_US || te_hand_occupied(&d->hands[child]) < 2)
+    return false;
+  size_t slots = free_slots(d);
+  for (unsigned i = 0; i < d->o.seats; i++) {
+    bool is_idle = te_hand_occupied(&d->hands[i]) == 0;
+    if (is_idle && child_room(d, i, slots) > 0) return true;
+  }
+  return false;
+}
+
 bool te_dispatch_may_stall(const te_dispatch *d, unsigned child) {
   const te_hand *h = &d->hands[child];
   return te_hand_occupied(h) > d->o.concurrency ||
          (h->count > 1 && te_claims_is_busy(d->o.claims, child));
+}
+
+static void learn_kind(double *mean_us, double us) {
+  *mean_us = us > *mean_us ? us : *mean_us + (us - *mean_us) / WEIGHT;
 }
 
 /*
@@ -124,8 +172,9 @@ bool te_dispatch_may_stall(const te_dispatch *d, unsigned child) {
  * be alone, as the callback of a chord is among its members: it counts for no
  * more than some of these.
  */
-void te_dispatch_learn(te_dispatch *d, uint32_t run_us) {
+void te_dispatch_learn(te_dispatch *d, const te_task *t, uint32_t run_us) {
   double us = run_us > 0 ? run_us : 1;
+  if (t != NULL) learn_kind(&d->kind_us[t->kind], us);
   if (d->mean_us <= 0) d->mean_us = us;
   if (us < TE_HAND_STALL_MS * 1000 && us > LONG * d->mean_us)
     us = LONG * d->mean_us;

@@ -13,6 +13,8 @@
 #include "hand.h"
 #include "held.h"
 
+#define TE_DISPATCH_KINDS 64  // of tasks, by a hash of their names
+
 typedef struct te_dispatch_options {
   unsigned processes;
   unsigned concurrency;                         // slots of each
@@ -34,6 +36,8 @@ typedef struct te_dispatch {
   te_held held;        // to be offered (again)
   uint64_t submitted;  // so far
   double mean_us;      // of recent run times; 0 before the first
+  // The same of each kind, but that it rises at once.
+  double kind_us[TE_DISPATCH_KINDS];
 } te_dispatch;
 
 void te_dispatch_init(te_dispatch *d, const te_dispatch_options *options);
@@ -44,16 +48,23 @@ void te_dispatch_add(te_dispatch *d, te_task *t);  // takes; it is the newest
 
 /*
  * Offers the first of the tasks that are held to the child that has the least
- * to do. NULL when there is none, or no child has room.
+ * to do; or, of a kind that is very short, to one that has begun to get some.
+ * NULL when there is none, or no child has room.
  */
 te_task *te_dispatch_offer(te_dispatch *d, uint64_t now_ms);
 
 // Takes back what a child has not begun: it is held again, in its place.
 void te_dispatch_withdraw(te_dispatch *d, unsigned child);
 
+// Whether a child that has nothing could have some of this one's tasks, which
+// are longer than was thought: the last of them ran for so long.
+bool te_dispatch_is_uneven(const te_dispatch *d, unsigned child,
+                           uint32_t run_us);
+
 // Whether one of its tasks may keep others, or their ends, waiting.
 bool te_dispatch_may_stall(const te_dispatch *d, unsigned child);
 
-void te_dispatch_learn(te_dispatch *d, uint32_t run_us);  // of a task
+// How long a task ran; `t` is NULL where it is not known any more.
+void te_dispatch_learn(te_dispatch *d, const te_task *t, uint32_t run_us);
 
 #endif

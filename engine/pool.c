@@ -247,14 +247,16 @@ static void on_patrol(uv_timer_t *timer) {
 
 static void on_done(te_pool *p, unsigned child, const te_wire *w) {
   te_hand *h = hand(p, child);
-  te_dispatch_learn(&p->dispatch, w->number);
   te_task *t = te_hand_find(h, w->token);
+  te_dispatch_learn(&p->dispatch, t, w->number);
   if (t == NULL) return;  // was collected from its claim
   if (t->end == TE_END_NONE) te_task_set_outcome(t, w->payload);
   uint64_t now = te_clock_ms();
   te_hand_end(h, t, now);
   end_task(p, t, w->number);
   note_ended(p, child, now);
+  if (te_dispatch_is_uneven(&p->dispatch, child, w->number))
+    te_dispatch_withdraw(&p->dispatch, child);
   offer_held(p);
 }
 

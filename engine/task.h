@@ -39,6 +39,7 @@ typedef struct te_task {
   uint64_t order;              // of its submission to the pool
   te_token token;              // of the claim
   bool has_claim;              // from the offer until its end is told
+  unsigned kind;               // dispatch.h: a hash of its name
   unsigned child;              // index, while it is with a child
   bool waits;                  // for another task: takes no slot
   uint64_t expires_ms;         // no attempt begins then, te_clock_ms; 0: never

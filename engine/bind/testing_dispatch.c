@@ -51,6 +51,10 @@ static unsigned check_child(lua_State *L, int arg) {
   return (unsigned)n;
 }
 
+static uint64_t check_time(lua_State *L, int arg) {
+  return (uint64_t)luaL_optinteger(L, arg, 0);
+}
+
 /***
 For children of which none is ready.
 @function new
@@ -143,12 +147,13 @@ static int dispatch_room(lua_State *L) {
 /***
 Offers the next task.
 @function dispatch:offer
+@tparam[opt=0] int now_ms
 @treturn ?int to which child
 @treturn ?string its field
 @treturn ?int token
 */
 static int dispatch_offer(lua_State *L) {
-  const te_task *t = te_dispatch_offer(&check(L)->dispatch, 0);
+  const te_task *t = te_dispatch_offer(&check(L)->dispatch, check_time(L, 2));
   if (t == NULL) return 0;
   lua_pushinteger(L, t->child);
   lua_pushlstring(L, t->field, TE_FIELD_BYTES);
@@ -168,12 +173,16 @@ A task has ended.
 @function dispatch:finish
 @tparam int child
 @tparam int token
+@tparam[opt=0] int now_ms
+@tparam[opt] int run_us as of learn
 */
 static int dispatch_finish(lua_State *L) {
   unsigned index = check_child(L, 2);
   te_task *t = check_task(L, index, 3);
   te_dispatch *d = &check(L)->dispatch;
-  te_hand_end(&d->hands[index], t, 0);
+  if (!lua_isnoneornil(L, 5))
+    te_dispatch_learn(d, t, (uint32_t)luaL_checkinteger(L, 5));
+  te_hand_end(&d->hands[index], t, check_time(L, 4));
   te_claims_clear(d->o.claims, t->token);
   te_task_free(t);
   return 0;
@@ -212,6 +221,20 @@ static int dispatch_withdraw(lua_State *L) {
 }
 
 /***
+Whether a child that has nothing could have some of this one's tasks.
+@function dispatch:is_uneven
+@tparam int child
+@tparam int run_us of the last one
+@treturn boolean
+*/
+static int dispatch_is_uneven(lua_State *L) {
+  const te_dispatch *d = &check(L)->dispatch;
+  uint32_t run_us = (uint32_t)luaL_checkinteger(L, 3);
+  lua_pushboolean(L, te_dispatch_is_uneven(d, check_child(L, 2), run_us));
+  return 1;
+}
+
+/***
 Whether a child's tasks may keep others waiting.
 @function dispatch:may_stall
 @tparam int child
@@ -224,14 +247,14 @@ static int dispatch_may_stall(lua_State *L) {
 }
 
 /***
-Learns how long a task ran.
+Learns how long a task ran that is not known any more.
 @function dispatch:learn
 @tparam int run_us
 @treturn number the mean of recent ones
 */
 static int dispatch_learn(lua_State *L) {
   te_dispatch *d = &check(L)->dispatch;
-  te_dispatch_learn(d, (uint32_t)luaL_checkinteger(L, 2));
+  te_dispatch_learn(d, NULL, (uint32_t)luaL_checkinteger(L, 2));
   lua_pushnumber(L, d->mean_us);
   return 1;
 }
@@ -245,6 +268,7 @@ static const luaL_Reg methods[] = {
     {"finish", dispatch_finish},
     {"wait", dispatch_wait},
     {"withdraw", dispatch_withdraw},
+    {"is_uneven", dispatch_is_uneven},
     {"may_stall", dispatch_may_stall},
     {"learn", dispatch_learn},
     {NULL, NULL},

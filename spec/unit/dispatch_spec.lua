@@ -37,17 +37,20 @@ describe("dispatch", function()
     return d
   end
 
-  local function add(count)
+  local function add(count, name)
     for _ = 1, count do
       added = added + 1
-      d:add(envelope.new { id = id(added) })
+      d:add(envelope.new { id = id(added), name = name })
     end
   end
 
   -- Offers as many as there is room for: to which children.
-  local function offer_all()
+  local function offer_all(now_ms)
     local children, tokens = {}, {}
-    for to, _, token in d.offer, d do
+    local function offer()
+      return d:offer(now_ms)
+    end
+    for to, _, token in offer do
       children[#children + 1] = to
       tokens[#tokens + 1] = token
     end
@@ -64,6 +67,90 @@ describe("dispatch", function()
     d:finish(1, tokens[2])
     add(2)
     assert.same({ 1, 1 }, (offer_all()))
+  end)
+
+  -- A task of this name has run for so long, at a time before all others.
+  local function run(run_us, name)
+    add(1, name)
+    local children, tokens = offer_all(1)
+    d:finish(children[1], tokens[1], 1, run_us)
+  end
+
+  describe("of a kind that is very short", function()
+    before_each(function()
+      make(2, 1)
+      run(60)
+    end)
+
+    it("keeps tasks together", function()
+      add(7)
+      assert.same({ 0, 0, 0, 1, 1, 1, 0 }, (offer_all(5)))
+    end)
+
+    it("does not put one behind what began before", function()
+      add(1)
+      offer_all(5)
+      add(2)
+      assert.same({ 1, 1 }, (offer_all(6)))
+    end)
+
+    it("does put one behind others when one of those has just ended", function()
+      add(2)
+      local _, tokens = offer_all(5)
+      d:finish(0, tokens[1], 6)
+      add(2)
+      assert.same({ 0, 0 }, (offer_all(6)))
+    end)
+
+    it("does not put one behind those of another kind", function()
+      run(60, "other")
+      add(1)
+      add(1, "other")
+      add(1)
+      assert.same({ 0, 1, 0 }, (offer_all(5)))
+    end)
+
+    it("spreads tasks once one was longer", function()
+      run(101)
+      add(2)
+      assert.same({ 0, 1 }, (offer_all(5)))
+    end)
+
+    it("keeps them together again when it was the only one", function()
+      run(101)
+      for _ = 1, 20 do
+        run(60)
+      end
+      add(2)
+      assert.same({ 0, 0 }, (offer_all(5)))
+    end)
+
+    it("finds it uneven when longer ones wait beside an idle child", function()
+      add(3)
+      local _, tokens = offer_all(5)
+      assert.is_false(d:is_uneven(0, 200))
+      assert.is_true(d:is_uneven(0, 201))
+      d:finish(0, tokens[1], 6)
+      d:finish(0, tokens[2], 6)
+      assert.is_false(d:is_uneven(0, 201)) -- the last one is running
+      add(3)
+      offer_all(7)
+      assert.is_false(d:is_uneven(0, 201)) -- the other one has some, too
+    end)
+
+    it("does not find it uneven when nobody else may get tasks", function()
+      d:set_ready(1, 0)
+      add(3)
+      offer_all(5)
+      assert.is_false(d:is_uneven(0, 201))
+    end)
+  end)
+
+  it("spreads tasks of a kind that is not known", function()
+    make(2, 1)
+    run(60)
+    add(2, "other")
+    assert.same({ 0, 1 }, (offer_all(5)))
   end)
 
   it("passes over children that may get none, or no more", function()
