@@ -38,6 +38,7 @@ local TRACK_STARTED <const> = core.envelope.TRACK_STARTED
 local open_envelope = core.envelope.open
 local encode = core.codec.encode
 local byte, unpack = string.byte, string.unpack
+local gethook = debug.gethook
 
 --- What runs tasks.
 -- @type Runner
@@ -293,13 +294,17 @@ end
 local YIELDED <const> = "attempt to yield from outside a coroutine"
 
 -- A fiber has given way, with the outcome of its task. Anything else is a
--- yield of the user's that no coroutine of the user's was there for.
+-- yield of the user's that no coroutine of the user's was there for. One in
+-- which the task has left a hook is not used again: that would be the hook of
+-- the next task.
 local function on_stop(fiber, ok, outcome)
   local self, task = fiber.runner, fiber.task
   if task.is_running then
     coroutines.close(fiber.co)
     outcome = record.failure(failure_of(task,
       ok and YIELDED or tostring(outcome)))
+  elseif gethook(fiber.co) then
+    coroutines.close(fiber.co)
   else
     self.idle[#self.idle + 1] = fiber
   end
