@@ -58,15 +58,28 @@ local function shell(command)
   return done
 end
 
+local function install(group)
+  return shell("tools/install-packages " .. group .. " 1>&2")
+end
+
 local function is_there(system)
-  if system.packages
-    and not shell("tools/install-packages " .. system.packages .. " 1>&2")
+  if system.packages and not install(system.packages)
     or system.setup_command and not shell(system.setup_command .. " 1>&2") then
     say("%s cannot be installed here, and is left out.", system.name)
     return false
   end
   system.version = setup.output_of(system.version_command):match("%S+") or "?"
   return true
+end
+
+local function measures_of_ours()
+  local list = table.move(measures.of_ours, 1, #measures.of_ours, 1, {})
+  if install("primesieve") then
+    table.insert(list, measures.primes)
+  else
+    say("primesieve cannot be installed here, and is left out.")
+  end
+  return list
 end
 
 local function systems()
@@ -102,7 +115,7 @@ local function write(list)
   return are_met
 end
 
-local function run_all(list)
+local function run_all(list, of_ours)
   local server <close> = setup.redis(true)
   bench.server = server
   for run = 1, RUNS do
@@ -112,17 +125,17 @@ local function run_all(list)
         measure(bench, system)
       end
     end
-    for _, measure in ipairs(measures.of_ours) do
+    for _, measure in ipairs(of_ours) do
       measure(bench, list[1])
     end
   end
   return write(list)
 end
 
-local list = systems()
+local list, of_ours = systems(), measures_of_ours()
 local are_met
 local code, why = process.guard(function()
-  are_met = run_all(list)
+  are_met = run_all(list, of_ours)
 end)
 if why then
   say("bench-peers: %s", why)
