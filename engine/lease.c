@@ -139,9 +139,17 @@ bool te_lease_note_due(te_lease *l, int64_t now, int64_t due, bool asks) {
   return false;
 }
 
-uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms) {
+// When the clock of Redis is there (te_clock_ms), by what it said last.
+static uint64_t local_ms(const te_lease *l, uint64_t redis_ms) {
   int64_t then = redis_ms > FAR_MS ? (int64_t)FAR_MS : (int64_t)redis_ms;
   return l->heard_ms + ms_until(then, l->redis_ms);
+}
+
+void te_lease_set_expiry(const te_lease *l, te_task *t) {
+  const te_envelope *e = &t->envelope;
+  if (e->expiry_ms == 0) return;
+  t->expires_ms = local_ms(l, e->expiry_ms);
+  if ((e->flags & TE_FLAG_DEADLINE) != 0) t->deadline_ms = t->expires_ms;
 }
 
 static void send_heartbeat(te_lease *l, te_redis_reply_cb cb);

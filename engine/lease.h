@@ -21,6 +21,7 @@
 
 #include "id.h"
 #include "redis.h"
+#include "task.h"
 
 typedef enum te_lease_state {
   TE_LEASE_LOST,
@@ -107,7 +108,7 @@ int te_lease_check(te_lease *l, int status, const te_reply *reply);
 bool te_lease_note_due(te_lease *l, int64_t now, int64_t due, bool asks);
 // Readies what is due and what flows have left to do, for those who have room.
 void te_lease_promote(te_lease *l);
-// When the clock of Redis is there (te_clock_ms), by what it said last.
-uint64_t te_lease_local_ms(const te_lease *l, uint64_t redis_ms);
+// Until when a task may begin, and end, by the clock of this process.
+void te_lease_set_expiry(const te_lease *l, te_task *t);
 
 #endif

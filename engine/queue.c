@@ -10,6 +10,7 @@
 #include "ledger.h"
 #include "request.h"
 #include "round.h"
+#include "spin.h"
 
 #define FETCH_MAX  1000
 // To hand out so many takes about as long as Redis takes for the next ones.
@@ -21,11 +22,7 @@
 // One that is a request: this, and what request.h reads.
 #define REQUEST_MARK      '~'
 
-// What te1_fetch is told of the worker.
-enum fetch_flag { MAY_SLEEP = 1, TAKES_HAND_OVERS = 2 };
-
 struct te_queue {
-  uv_loop_t *loop;
   te_queue_events events;
   te_redis_options redis_options;
   te_redis *redis;
@@ -46,6 +43,7 @@ struct te_queue {
   te_handed handed;
   te_requests requests;
   te_ledger tasks;
+  te_spin spin;
   uv_timer_t later;  // there is more to tell
   uv_prepare_t turn;
   int open_handles;
@@ -58,12 +56,12 @@ struct te_queue {
 // After each reply: was it the last?
 static void end_round(te_queue *q) {
   if (q->under_way > 0) return;
+  te_spin_end(&q->spin);
   if (q->is_in_doubt) te_queue_compare(q);
   te_queue_wake(q);
 }
 
-// A reply to a call of this round. Others came too late: on_down or on_lost
-// has seen to what they were about.
+// A reply to a call of this round; on_down or on_lost has seen to any other.
 static bool is_of_round(te_queue *q, int status, const te_reply *reply,
                         int *rc) {
   if (q->lease.state != TE_LEASE_HELD) return false;
@@ -99,23 +97,23 @@ static void on_finished(void *arg, int status, const te_reply *reply) {
   end_round(q);
 }
 
+// Where the children have nothing to do before the answer is there.
+static void stay_awake(te_queue *q) {
+  bool is_idle = q->tasks.held.count == q->tasks.unsettled && q->coming == 0;
+  if (is_idle) te_spin_begin(&q->spin);
+}
+
 static void send_finish(te_queue *q, size_t room) {
   q->successors = te_round_finish(&q->lease, &q->tasks, te_clock_ms(), room);
   te_redis_end(q->redis, 0, on_finished, q);
   q->under_way++;
-}
-
-static void set_expiry(te_queue *q, te_task *t) {
-  const te_envelope *e = &t->envelope;
-  if (e->expiry_ms == 0) return;
-  t->expires_ms = te_lease_local_ms(&q->lease, e->expiry_ms);
-  if ((e->flags & TE_FLAG_DEADLINE) != 0) t->deadline_ms = t->expires_ms;
+  if (q->successors > 0) stay_awake(q);
 }
 
 static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
   te_task *t = te_task_new(bytes, delivery);
   if (t != NULL) {
-    set_expiry(q, t);
+    te_lease_set_expiry(&q->lease, t);
     te_ledger_hold(&q->tasks, t);
     te_slice field = te_slice_of(t->field, TE_FIELD_BYTES);
     if (te_requests_take(&q->requests, field)) te_task_revoke(t, false);
@@ -164,8 +162,8 @@ static void on_fetched(void *arg, int status, const te_reply *reply) {
 
 // Nothing may be handed over to one whose bell is not heard.
 static unsigned fetch_flags(const te_queue *q) {
-  return (q->sleeps ? MAY_SLEEP : 0u) |
-         (te_bell_is_heard(q->bell) ? TAKES_HAND_OVERS : 0u);
+  return (q->sleeps ? TE_FETCH_MAY_SLEEP : 0u) |
+         (te_bell_is_heard(q->bell) ? TE_FETCH_TAKES_HAND_OVERS : 0u);
 }
 
 static void send_fetch(te_queue *q, size_t room) {
@@ -175,6 +173,7 @@ static void send_fetch(te_queue *q, size_t room) {
   te_redis_end(q->redis, 0, on_fetched, q);
   q->first_queue = (q->first_queue + 1) % q->lease.queue_count;
   q->under_way++;
+  stay_awake(q);
 }
 
 static void start_round(te_queue *q) {
@@ -201,7 +200,7 @@ static void watch_ledger(te_queue *q) {
   uint64_t wait_ms;
   if (!te_ledger_wait(&q->tasks, te_clock_ms(), &wait_ms) || wait_ms == 0)
     return;
-  uv_update_time(q->loop);
+  uv_update_time(q->turn.loop);
   uv_timer_start(&q->later, on_later, wait_ms, 0);
 }
 
@@ -315,7 +314,7 @@ static void open_bell(te_queue *q) {
   te_buf_init(&key);
   te_buf_addf(&key, "%s%s", q->prefix, q->inbox);
   q->bell =
-      te_bell_new(q->loop, &q->redis_options, te_buf_slice(&key), &events);
+      te_bell_new(q->turn.loop, &q->redis_options, te_buf_slice(&key), &events);
   te_buf_free(&key);
 }
 
@@ -397,15 +396,15 @@ te_queue *te_queue_new(uv_loop_t *loop, const te_queue_options *options,
                                   .on_lost = on_lost,
                                   .has_room = has_room,
                                   .arg = q};
-  q->loop = loop;
   q->events = *events;
   q->prefix = te_strdup(options->prefix);
   te_ledger_init(&q->tasks, options->claims);
   te_requests_init(&q->requests);
   uv_prepare_init(loop, &q->turn);
   uv_timer_init(loop, &q->later);
-  q->turn.data = q->later.data = q;
-  q->open_handles = 4;  // turn, later, lease, connection
+  te_spin_init(&q->spin, loop, uv_available_parallelism());
+  q->turn.data = q->later.data = q->spin.idle.data = q;
+  q->open_handles = 5;  // turn, later, spin, lease, connection
   q->redis_options = *options->redis;
   q->redis_options.on_up = on_up;
   q->redis_options.on_down = on_down;
@@ -495,6 +494,7 @@ void te_queue_close(te_queue *q) {
   q->bell = NULL;
   uv_close((uv_handle_t *)&q->turn, on_handle_close);
   uv_close((uv_handle_t *)&q->later, on_handle_close);
+  uv_close((uv_handle_t *)&q->spin.idle, on_handle_close);
   te_lease_close(&q->lease, on_part_closed, q);
   te_redis_close(q->redis, on_part_closed, q);
 }

@@ -14,6 +14,9 @@
 size_t te_round_finish(te_lease *l, te_ledger *tasks, uint64_t now_ms,
                        size_t room);
 
+// What te1_fetch is told of the worker.
+enum te_fetch_flag { TE_FETCH_MAY_SLEEP = 1, TE_FETCH_TAKES_HAND_OVERS = 2 };
+
 // te1_fetch, with the queues in order from the first-th on.
 void te_round_fetch(te_lease *l, size_t wanted, unsigned flags, size_t first);
 

@@ -16,7 +16,7 @@ local layers = {
   "roster", "crew",
   "wear", "turnover", "dispatch", "pool", "childlog", "report", "news",
   "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "request",
-  "round", "queue",
+  "round", "spin", "queue",
   "runtime", "child", "awaited", "relay", "terms", "worker", "main",
 }
 

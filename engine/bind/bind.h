@@ -97,6 +97,7 @@ int te_bind_open_testing_report(lua_State *L);
 int te_bind_open_testing_request(lua_State *L);
 int te_bind_open_testing_roster(lua_State *L);
 int te_bind_open_testing_scribe(lua_State *L);
+int te_bind_open_testing_spin(lua_State *L);
 int te_bind_open_testing_wear(lua_State *L);
 int te_bind_open_testing_wire(lua_State *L);
 #endif

@@ -192,6 +192,7 @@ int te_bind_open_testing(lua_State *L) {
       {"request", te_bind_open_testing_request},
       {"roster", te_bind_open_testing_roster},
       {"scribe", te_bind_open_testing_scribe},
+      {"spin", te_bind_open_testing_spin},
       {"wear", te_bind_open_testing_wear},
       {"wire", te_bind_open_testing_wire},
       {NULL, NULL},
