@@ -93,19 +93,21 @@ void te_dispatch_add(te_dispatch *d, te_task *t) {
   te_held_add(&d->held, t);
 }
 
+// By its kind; of one that is not known, more than stays together.
+static uint32_t expect_us(const te_dispatch *d, const te_task *t) {
+  double us = d->kind_us[t->kind];
+  return us > 0 && us < TOGETHER_US ? (uint32_t)us + 1 : TOGETHER_US + 1;
+}
+
 /*
- * Whether one more short task is to follow those of its kind that a child has
- * got, or of which it has ended one, in this very millisecond.
+ * Whether one more short task is to follow those that a child has got, or of
+ * which it has ended one, in this very millisecond.
  */
 static bool goes_along(const te_dispatch *d, unsigned child, const te_task *t,
                        uint64_t now_ms) {
   const te_hand *h = &d->hands[child];
-  const te_list *last = te_list_last(&h->tasks);
-  double us = d->kind_us[t->kind];
-  if (last == NULL || h->moved_ms != now_ms || us <= 0) return false;
-  size_t before = te_hand_occupied(h);
-  return before > 0 && (double)(before + 1) * us <= TOGETHER_US &&
-         te_container_of_const(last, te_task, link)->kind == t->kind;
+  return te_hand_occupied(h) > 0 && h->moved_ms == now_ms &&
+         h->expected_us + t->expected_us <= TOGETHER_US;
 }
 
 // False when none has room.
@@ -130,6 +132,7 @@ te_task *te_dispatch_offer(te_dispatch *d, uint64_t now_ms) {
   unsigned child = 0;
   te_task *t = te_held_first(&d->held);
   if (t == NULL || te_claims_free_count(d->o.claims) == 0) return NULL;
+  t->expected_us = expect_us(d, t);
   if (!choose_child(d, t, now_ms, &child)) return NULL;
   te_held_remove(&d->held, t);
   te_hand_offer(&d->hands[child], d->o.claims, t, now_ms);

@@ -55,6 +55,7 @@ void te_hand_offer(te_hand *h, te_claims *claims, te_task *t, uint64_t now_ms) {
   h->index->task[t->token.claim] = t;
   h->count++;
   h->bytes += t->size;
+  h->expected_us += t->expected_us;
 }
 
 te_task *te_hand_find(const te_hand *h, te_token token) {
@@ -71,9 +72,11 @@ void te_hand_set_waits(te_hand *h, te_task *t, bool waits) {
   if (waits) {
     h->waiting++;
     h->bytes -= t->size;
+    h->expected_us -= t->expected_us;
   } else {
     h->waiting--;
     h->bytes += t->size;
+    h->expected_us += t->expected_us;
   }
 }
 
@@ -83,6 +86,7 @@ static void take_out(te_hand *h, te_task *t) {
   h->index->task[t->token.claim] = NULL;
   h->count--;
   h->bytes -= t->size;
+  h->expected_us -= t->expected_us;
 }
 
 void te_hand_end(te_hand *h, te_task *t, uint64_t now_ms) {

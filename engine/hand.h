@@ -25,14 +25,15 @@ typedef struct te_hand_index {
 typedef struct te_hand {
   unsigned child;  // the claims' index
   te_hand_index *index;
-  te_list tasks;       // offered and begun, in the order of offering
-  size_t count;        // of the tasks
-  size_t waiting;      // of them: wait for another task and take no slot
-  size_t waiting_max;  // more than this take a slot each
-  size_t bytes;        // of the envelopes of those that do not wait
-  bool is_clogged;     // as te_hand_check_clogged has noted
-  uint64_t moved_ms;   // when one last ended
-  bool is_stalled;     // gets no more than its slots hold
+  te_list tasks;         // offered and begun, in the order of offering
+  size_t count;          // of the tasks
+  size_t waiting;        // of them: wait for another task and take no slot
+  size_t waiting_max;    // more than this take a slot each
+  size_t bytes;          // of the envelopes of those that do not wait
+  uint64_t expected_us;  // that these run, about
+  bool is_clogged;       // as te_hand_check_clogged has noted
+  uint64_t moved_ms;     // when one last ended, or the first was offered
+  bool is_stalled;       // gets no more than its slots hold
 } te_hand;
 
 // Keeps `index`, which all hands share; zeroed at first.

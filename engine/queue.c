@@ -38,6 +38,7 @@ struct te_queue {
   bool is_in_doubt;    // what was told to have ended was not in flight here
   int under_way;       // replies of this round
   size_t wanted;       // by the fetch under way
+  size_t found;        // by the last one
   size_t coming;       // tasks of the last fetch, until they are handed out
   size_t successors;   // that the finish under way may bring
   te_handed handed;
@@ -70,8 +71,46 @@ static bool is_of_round(te_queue *q, int status, const te_reply *reply,
   return q->lease.state == TE_LEASE_HELD;
 }
 
-static void hand_out(te_queue *q, te_reply **envelopes, size_t count);
-static void on_work(void *arg);
+static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
+  te_task *t = te_task_new(bytes, delivery);
+  te_spin_end(&q->spin);  // there is something to do
+  if (t != NULL) {
+    te_lease_set_expiry(&q->lease, t);
+    te_ledger_hold(&q->tasks, t);
+    te_slice field = te_slice_of(t->field, TE_FIELD_BYTES);
+    if (te_requests_take(&q->requests, field)) te_task_revoke(t, false);
+    q->events.on_task(q->events.arg, t);
+    return;
+  }
+  t = te_task_malformed(bytes, delivery);
+  // Out of the bell: te1_fetch lets none of those pass.
+  if (t == NULL) return te_queue_compare(q);
+  te_ledger_hold(&q->tasks, t);
+  te_queue_end(q, t);
+}
+
+static void start_round(te_queue *q);
+
+// The next round goes out first, so that Redis works meanwhile.
+static void hand_out(te_queue *q, te_reply **envelopes, size_t count) {
+  uint32_t delivery = q->lease.delivery;
+  if (count >= EARLY_FROM && q->under_way == 0 && !q->is_in_doubt) {
+    q->coming = count;
+    start_round(q);
+    q->coming = 0;
+    te_redis_flush(q->redis);
+  }
+  for (size_t i = 0; i < count; i++)
+    take_envelope(q, envelopes[i]->text, delivery);
+  te_requests_clear(&q->requests);
+}
+
+static void on_work(void *arg) {
+  te_queue *q = arg;
+  q->is_awake = true;
+  q->is_refused = false;
+  te_queue_wake(q);
+}
 
 static void take_successors(te_queue *q, const te_reply *reply) {
   if (q->successors == 0 || reply->count < 2) return;
@@ -110,46 +149,13 @@ static void send_finish(te_queue *q, size_t room) {
   if (q->successors > 0) stay_awake(q);
 }
 
-static void take_envelope(te_queue *q, te_slice bytes, uint32_t delivery) {
-  te_task *t = te_task_new(bytes, delivery);
-  if (t != NULL) {
-    te_lease_set_expiry(&q->lease, t);
-    te_ledger_hold(&q->tasks, t);
-    te_slice field = te_slice_of(t->field, TE_FIELD_BYTES);
-    if (te_requests_take(&q->requests, field)) te_task_revoke(t, false);
-    q->events.on_task(q->events.arg, t);
-    return;
-  }
-  t = te_task_malformed(bytes, delivery);
-  // Out of the bell: te1_fetch lets none of those pass.
-  if (t == NULL) return te_queue_compare(q);
-  te_ledger_hold(&q->tasks, t);
-  te_queue_end(q, t);
-}
-
-static void start_round(te_queue *q);
-
-// The next round goes out first, so that Redis works meanwhile.
-static void hand_out(te_queue *q, te_reply **envelopes, size_t count) {
-  uint32_t delivery = q->lease.delivery;
-  if (count >= EARLY_FROM && q->under_way == 0 && !q->is_in_doubt) {
-    q->coming = count;
-    start_round(q);
-    q->coming = 0;
-    te_redis_flush(q->redis);
-  }
-  for (size_t i = 0; i < count; i++)
-    take_envelope(q, envelopes[i]->text, delivery);
-  te_requests_clear(&q->requests);
-}
-
 static void on_fetched(void *arg, int status, const te_reply *reply) {
   te_queue *q = arg;
   int rc;
   if (!is_of_round(q, status, reply, &rc)) return;
   q->under_way--;
   if (rc == 0 && reply->type == TE_REPLY_ARRAY && reply->count >= 2) {
-    size_t got = reply->count - 2;
+    size_t got = q->found = reply->count - 2;
     q->sleeps = got < q->wanted;
     bool asks = !q->stops && q->events.room(q->events.arg) > got;
     bool is_due = te_lease_note_due(&q->lease, reply->item[0]->integer,
@@ -173,7 +179,7 @@ static void send_fetch(te_queue *q, size_t room) {
   te_redis_end(q->redis, 0, on_fetched, q);
   q->first_queue = (q->first_queue + 1) % q->lease.queue_count;
   q->under_way++;
-  stay_awake(q);
+  if (q->found > 0) stay_awake(q);
 }
 
 static void start_round(te_queue *q) {
@@ -234,13 +240,6 @@ static bool has_room(void *arg) {
   return !q->stops && q->events.room(q->events.arg) > 0;
 }
 
-static void on_work(void *arg) {
-  te_queue *q = arg;
-  q->is_awake = true;
-  q->is_refused = false;
-  te_queue_wake(q);
-}
-
 // One that sleeps is rung for tasks, too, and fetches. Any other is rung for
 // what flows have left to do, which takes no room.
 static void on_ring(void *arg) {
@@ -274,12 +273,12 @@ static void on_request(void *arg, te_slice bytes) {
 
 static void on_item(void *arg, te_slice item) {
   te_queue *q = arg;
-  if (item.data[0] == HANDED_MARK) {
-    take_handed(q, item);
-  } else if (item.data[0] == REQUEST_MARK) {
-    on_request(q, te_slice_of(item.data + 1, item.size - 1));
-  } else {
-    q->events.on_item(q->events.arg, item);
+  switch (item.data[0]) {
+    case HANDED_MARK: take_handed(q, item); break;
+    case REQUEST_MARK:
+      on_request(q, te_slice_of(item.data + 1, item.size - 1));
+      break;
+    default: q->events.on_item(q->events.arg, item);
   }
 }
 
@@ -334,6 +333,7 @@ static void hand_back_unknown(te_queue *q, const te_reply *held) {
 static void on_held(void *arg, bool is_new, const te_reply *held) {
   te_queue *q = arg;
   q->under_way = 0;
+  te_spin_drop(&q->spin);
   q->is_in_doubt = false;
   q->sleeps = !is_new;  // perhaps: the next fetch says what is so
   if (is_new) {

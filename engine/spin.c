@@ -23,12 +23,16 @@ void te_spin_begin(te_spin *s) {
   if (s->may && s->mean_us < TE_SPIN_US) uv_idle_start(&s->idle, on_idle);
 }
 
+void te_spin_drop(te_spin *s) {
+  s->is_open = false;
+  uv_idle_stop(&s->idle);
+}
+
 // One that took very long counts for no more than two that are too long.
 void te_spin_end(te_spin *s) {
   if (!s->is_open) return;
   double us = (double)(te_clock_us() - s->asked_us);
   if (us > 2 * TE_SPIN_US) us = 2 * TE_SPIN_US;
   s->mean_us = s->mean_us > 0 ? s->mean_us + (us - s->mean_us) / WEIGHT : us;
-  s->is_open = false;
-  uv_idle_stop(&s->idle);
+  te_spin_drop(s);
 }

@@ -30,6 +30,7 @@ void te_spin_init(te_spin *s, uv_loop_t *loop, unsigned cores);
 
 // A question has been asked, if none is open; nothing else is to be done.
 void te_spin_begin(te_spin *s);
-void te_spin_end(te_spin *s);  // all is answered
+void te_spin_end(te_spin *s);   // it is answered
+void te_spin_drop(te_spin *s);  // it will not be
 
 #endif

@@ -40,6 +40,7 @@ typedef struct te_task {
   te_token token;              // of the claim
   bool has_claim;              // from the offer until its end is told
   unsigned kind;               // dispatch.h: a hash of its name
+  uint32_t expected_us;        // to run, about, since it was offered
   unsigned child;              // index, while it is with a child
   bool waits;                  // for another task: takes no slot
   uint64_t expires_ms;         // no attempt begins then, te_clock_ms; 0: never

@@ -60,6 +60,15 @@ static int spin_stop(lua_State *L) {
 }
 
 /***
+It will not be answered.
+@function spin:drop
+*/
+static int spin_drop(lua_State *L) {
+  te_spin_drop(check(L));
+  return 0;
+}
+
+/***
 Whether it keeps the loop awake.
 @function spin:is_awake
 @treturn boolean
@@ -70,8 +79,8 @@ static int spin_is_awake(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"start", spin_start}, {"stop", spin_stop}, {"is_awake", spin_is_awake},
-    {"close", spin_close}, {NULL, NULL},
+    {"start", spin_start},       {"stop", spin_stop},   {"drop", spin_drop},
+    {"is_awake", spin_is_awake}, {"close", spin_close}, {NULL, NULL},
 };
 
 int te_bind_open_testing_spin(lua_State *L) {

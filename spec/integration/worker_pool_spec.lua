@@ -30,6 +30,29 @@ describe("The children of a worker", function()
     end)
   end
 
+  it("share tasks that take longer than those of their name did", function()
+    local worker = site:worker { "-P", "2" }
+    local function run(count, ...)
+      local calls = {}
+      for i = 1, count do
+        calls[i] = { ... }
+      end
+      for r in te.as_completed(site.app:enqueue_many("compute", calls), 20) do
+        r:get()
+      end
+    end
+    run(500, 0)
+    run(12, 0.005, "notes")
+    local of = {}
+    for _, line in ipairs(site:lines("notes")) do
+      local pid = tonumber(line:match("%d+$"))
+      of[pid] = (of[pid] or 0) + 1
+    end
+    for _, pid in ipairs(workers.children(worker)) do
+      assert.is_true((of[pid] or 0) >= 3, "one child had nearly nothing")
+    end
+  end)
+
   it("finish 1,000 tasks that each wait for one of their own", function()
     local worker = site:worker { "-P", "2", "-c", "1" }
     local list, sum = {}, 0

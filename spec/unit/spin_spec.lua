@@ -86,6 +86,14 @@ describe("spin", function()
     assert.is_true(ask(10))
   end)
 
+  it("learns nothing of a question that was dropped", function()
+    spin:start()
+    set_clock(now_us + 10 * MAX_US)
+    spin:drop()
+    assert.is_false(spin:is_awake())
+    assert.is_true(ask(10))
+  end)
+
   it("forgives one that took very long", function()
     for _ = 1, 20 do
       assert.is_true(ask(100))
