@@ -16,8 +16,8 @@
 #include "wire.h"
 
 #define READ_BYTES   ((size_t)64 * 1024)
-// What was gathered goes out when it is so old or so much, or nothing is left
-// to do.
+// What was gathered goes out when the first task of it began so long ago, or it
+// is so much, or nothing is left to do.
 #define GATHER_US    500
 #define GATHER_BYTES ((size_t)32 * 1024)
 
@@ -38,7 +38,7 @@ struct te_child {
   te_list queue;
   te_frame *frames;
   te_buf out;
-  uint64_t sent_us;
+  uint64_t since_us;  // of what is in there: when the first task began
   uv_poll_t poll;
   uv_prepare_t prepare;  // begins and sends before the loop sleeps
   int open_handles;
@@ -65,12 +65,11 @@ void te_child_flush(te_child *c) {
     }
   }
   te_buf_shrink(&c->out);
-  c->sent_us = te_clock_us();
 }
 
 static void send_soon(te_child *c) {
   if (te_buf_size(&c->out) > GATHER_BYTES ||
-      te_clock_us() - c->sent_us > GATHER_US)
+      te_clock_us() - c->since_us > GATHER_US)
     te_child_flush(c);
 }
 
@@ -113,6 +112,7 @@ void te_child_done(te_child *c, te_token token, te_slice record) {
   bool is_in_claim = te_verdict_leave(c->claims, token, record);
   te_wire w = {.kind = TE_WIRE_DONE, .token = token, .payload = record};
   w.number = run_us > UINT32_MAX ? UINT32_MAX : (uint32_t)run_us;
+  if (te_buf_size(&c->out) == 0) c->since_us = c->began_us[token.claim];
   say(c, &w);
   // The next task may compute for long. The master can look into the claim.
   if (!is_in_claim) te_child_flush(c);

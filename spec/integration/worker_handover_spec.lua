@@ -1,4 +1,5 @@
 local envelope = require("spec.support.envelope")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -40,6 +41,30 @@ describe("A task that is handed over to a worker", function()
     site:call("CONFIG", "SET", "slowlog-log-slower-than", "10000")
     assert.equal(0, fetches())
     assert.equal(40, site:count("done"))
+  end)
+
+  it("needs no fetch with a few others of its flow", function()
+    site:worker { "-P", "2" }
+    local list = {}
+    for i = 1, 10 do
+      list[i] = site.app:signature("add", { i, i })
+    end
+    -- Until it knows that they are short, and has said so in a fetch.
+    local groups = 0
+    repeat
+      groups = groups + 1
+      te.group(list)():get { timeout = 20 }
+      wait_asleep()
+      local wid = site:key("HKEYS", "hn")[1]
+      local room = site:key("HGET", "hl", wid) - site:key("HGET", "hn", wid)
+    until room >= 10 or groups > 100
+    site:call("CONFIG", "SET", "slowlog-log-slower-than", "0")
+    site:call("SLOWLOG", "RESET")
+    local sums = te.group(list)():get { timeout = 20 }
+    site:call("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+    assert.equal(20, sums[10])
+    assert.equal(0, fetches())
+    assert.equal(10 * (groups + 1), site:count("done"))
   end)
 
   -- Redis hands over a call of `add`, and the item goes nowhere.

@@ -30,6 +30,21 @@ describe("The children of a worker", function()
     end)
   end
 
+  it("tell of a short task while a long one behind it computes", function()
+    site:worker { "-P", "1" }
+    local group = te.group {
+      site.app:signature("add", { 1, 2 }),
+      site.app:signature("busy_until_file", { "go", "long" }),
+    }()
+    for r in group:iter(20) do
+      assert.equal(3, r:get())
+      break
+    end
+    assert.equal(1, #site:in_flight())
+    site.place:write("go", "")
+    assert.same({ 3, "seen", n = 2 }, group:get { timeout = 20 })
+  end)
+
   it("share tasks that take longer than those of their name did", function()
     local worker = site:worker { "-P", "2" }
     local function run(count, ...)

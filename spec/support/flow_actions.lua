@@ -72,8 +72,13 @@ end
 --- A worker reads its bell.
 function actions.hear(run, wid)
   wid = wid or run.chance:pick(run.workers)
+  local unread = 0
   for _, item in ipairs(run.shard:heard("b:" .. wid)) do
     if item:sub(1, 1) == "!" then
+      unread = unread + 1
+      if unread > 1 then
+        run.happened["heard several"] = true
+      end
       local number = string.unpack(">I4", item, 2)
       run:delivered(wid, { item:sub(6) }, 1, number)
       local task = run.model:held(wid, envelope.field(item:sub(6), number))

@@ -20,7 +20,7 @@ local flow_run = {}
 local Run = {}
 Run.__index = Run
 
-local WORKERS <const>, QUEUES <const> = 3, { "a", "b" }
+local WORKERS_MAX <const>, QUEUES <const> = 3, { "a", "b" }
 local TTL_S <const> = 600
 local INBOX <const> = "a:me"
 local ROUNDS_MAX <const>, HISTORY_MAX <const> = 2000, 30
@@ -59,7 +59,7 @@ function flow_run.new(seed)
     history = {},
   }, Run)
   self.happened = self.model.happened -- what has, at all
-  for k = 1, WORKERS do
+  for k = 1, chance:upto(WORKERS_MAX) do
     self.workers[k] = self:register()
   end
   return self

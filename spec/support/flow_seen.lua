@@ -93,21 +93,26 @@ local function put(seen, bytes, place, more)
   end
 end
 
--- The field of a task that lies unread in a worker's bell.
-local function unread_field(s, wid)
-  local item = s:redis("LINDEX", "b:" .. wid, 0) or ""
-  return item:sub(1, 1) == "!" and item:sub(6, 25) .. item:sub(2, 5)
+-- The fields of tasks that lie unread in a worker's bell.
+local function unread_fields(s, wid)
+  local fields = {}
+  for _, item in ipairs(s:redis("LRANGE", "b:" .. wid, 0, -1)) do
+    if item:sub(1, 1) == "!" then
+      fields[item:sub(6, 25) .. item:sub(2, 5)] = true
+    end
+  end
+  return fields
 end
 
 local function read_workers(s, seen, wids)
   for _, wid in ipairs(wids) do
     local requests = hash(s, "cr:" .. wid)
-    local unread = unread_field(s, wid)
+    local unread = unread_fields(s, wid)
     for field, bytes in pairs(hash(s, "f:" .. wid)) do
       local request = requests[field]
       requests[field] = nil
       put(seen, bytes, "in flight", {
-        wid = wid, field = field, is_unread = unread == field,
+        wid = wid, field = field, is_unread = unread[field],
         mode = request and request:sub(1, 1),
         request = request and flow_words.of(request:sub(2)),
       })

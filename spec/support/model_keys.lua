@@ -67,11 +67,12 @@ end
 
 function FIELDS.workers(workers, put)
   local deadlines, numbers, descriptions, queues = {}, {}, {}, {}
-  local served, handed = {}, {}
+  local served, handed, limits = {}, {}, {}
   for wid, worker in pairs(workers) do
     deadlines[wid], numbers[wid] = worker.deadline, worker.number
     descriptions[wid] = worker.description
     handed[wid] = worker.handed and tostring(worker.handed)
+    limits[wid] = worker.limit and tostring(worker.limit)
     queues[wid] = table.concat(worker.queues, " ")
     for _, queue in ipairs(worker.queues) do
       served[queue] = served[queue] or {}
@@ -91,6 +92,7 @@ function FIELDS.workers(workers, put)
   put("w", "zset", zset_of(deadlines))
   put("wn", "zset", zset_of(numbers))
   put("hn", "hash", handed)
+  put("hl", "hash", limits)
   put("wi", "hash", descriptions)
   put("wq", "hash", queues)
   for queue, wids in pairs(served) do

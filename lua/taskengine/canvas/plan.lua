@@ -13,9 +13,11 @@ plan.RELATIVE = 1
 plan.MEMBER = 2
 
 -- Of so many sources, or more, the edges to one target name it by its number
--- and are alike; of fewer they say how far it is, which is alike wherever the
--- canvas repeats itself.
+-- and are alike, which makes their ends one step; of fewer they say how far it
+-- is, which is alike wherever the canvas repeats itself. A canvas repeats itself
+-- little up to its first nodes.
 local MANY <const> = 17
+local FIRST_NODES <const> = 256
 -- From here on the edges of one node are put together at the end.
 local LONG_BYTES <const> = 240
 
@@ -117,6 +119,7 @@ end
 
 local function add_edges(self, outlet, kind, target)
   local is_absolute = outlet.count >= MANY
+    or outlet.count > 1 and target <= FIRST_NODES
   local flags = outlet.is_table and not outlet.names and plan.MEMBER or 0
   local edge = is_absolute and string.pack(">c1Bi4", kind, flags, target)
   for i = 1, outlet.count do

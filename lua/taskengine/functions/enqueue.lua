@@ -86,7 +86,7 @@ local function add_plain(P, args, i)
   if te.count(P, queue, "enqueued", n) == n then -- its first ones
     call("SADD", P .. "q", queue)
   end
-  local how = n == 1 and te.hand_over(P, queue, args[i + 3]) or "queue"
+  local how = n == 1 and te.hand_over(P, queue, { args[i + 3] }) or "queue"
   if how ~= "handed" then
     call("RPUSH", P .. "r:" .. queue, unpack(args, i + 3, i + 2 + n))
   end
@@ -161,7 +161,7 @@ local function add_general(P, args, i, batch)
     te.make_due(P, env, when, now)
     return id
   end
-  local how = te.hand_over(P, queue, env)
+  local how = te.hand_over(P, queue, { env })
   if how ~= "handed" then
     te.make_ready(P, env)
   end

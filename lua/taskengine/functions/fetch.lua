@@ -151,7 +151,7 @@ local function set_sleeping(P, args, state)
   end
   if sleeps or may_sleep(args) then
     if has_flag(args, TAKES_HAND_OVERS) then
-      te.accept_hand_overs(P, args[1])
+      te.accept_hand_overs(P, args[1], state.want - state.n)
     end
     local command = sleeps and "SADD" or "SREM"
     for i = 6, #args do

@@ -392,6 +392,7 @@ local function forget_worker(P, wid)
   call("HDEL", P .. "wq", wid)
   call("ZREM", P .. "wn", wid)
   call("HDEL", P .. "hn", wid)
+  call("HDEL", P .. "hl", wid)
   call("ZREM", P .. "w", wid)
   call("HDEL", P .. "n", "timer")
   local some_due = call("EXISTS", P .. "z") == 1

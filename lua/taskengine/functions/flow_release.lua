@@ -249,7 +249,8 @@ local function send_to_queue(P, queue, envs)
       plain[#plain + 1] = envs[k]
     end
   end
-  local how = #envs == 1 and te.hand_over(P, queue, envs[1]) or "queue"
+  local how = #envs <= te.HANDED_MAX and te.hand_over(P, queue, envs)
+    or "queue"
   if how ~= "handed" and plain[1] then
     call("RPUSH", P .. "r:" .. queue, unpack(plain))
   end

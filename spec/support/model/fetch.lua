@@ -92,6 +92,7 @@ function fetch.fetch(self, wid, lease_ms, want, number, flags, ...)
   local sleeps = #got < want and not got.is_full
   if flags & 2 ~= 0 and (sleeps or flags & 1 ~= 0) then
     worker.handed = worker.handed or HANDED_FIRST
+    worker.limit = worker.handed + want - #got
   end
   for i, task in ipairs(got) do
     begin(self, worker, task, number)

@@ -263,5 +263,30 @@ describe("taskengine.canvas.compile", function()
         count_kinds(made.out, COUNT), made.need[COUNT + 1] })
       assert.equal(10, #made.inputs[COUNT + 1])
     end)
+
+    local function chord_of(size)
+      local list = {}
+      for i = 1, size do
+        list[i] = add:s(i)
+      end
+      return te.chord(list, sum:s())
+    end
+
+    it("has one edge for all members of a small chord", function()
+      for size = 2, 16 do
+        local made = compile.plan(chord_of(size))
+        assert.equal(1, count_kinds(made.out, size), size)
+      end
+    end)
+
+    it("has few edges for many small chords", function()
+      local list = {}
+      for i = 1, 1000 do
+        list[i] = chord_of(3)
+      end
+      local made = compile.plan(te.group(list))
+      -- One for each of the first 64, three for all others, that of these 1,000.
+      assert.equal(64 + 3 + 1, count_kinds(made.out, 4000))
+    end)
   end)
 end)
