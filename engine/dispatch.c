@@ -148,6 +148,17 @@ void te_dispatch_withdraw(te_dispatch *d, unsigned child) {
   }
 }
 
+bool te_dispatch_is_brief(const te_dispatch *d) {
+  bool is_one_busy = false;
+  for (unsigned i = 0; i < d->o.seats; i++) {
+    const te_hand *h = &d->hands[i];
+    if (te_hand_occupied(h) == 0) continue;
+    if (is_one_busy || h->expected_us > TOGETHER_US) return false;
+    is_one_busy = true;
+  }
+  return is_one_busy;
+}
+
 bool te_dispatch_is_uneven(const te_dispatch *d, unsigned child,
                            uint32_t run_us) {
   if (run_us <= TOGETHER_US || te_hand_occupied(&d->hands[child]) < 2)

@@ -56,6 +56,9 @@ te_task *te_dispatch_offer(te_dispatch *d, uint64_t now_ms);
 // Takes back what a child has not begun: it is held again, in its place.
 void te_dispatch_withdraw(te_dispatch *d, unsigned child);
 
+// Whether one child alone has something to do, and that is over soon.
+bool te_dispatch_is_brief(const te_dispatch *d);
+
 // Whether a child that has nothing could have some of this one's tasks, which
 // are longer than was thought: the last of them ran for so long.
 bool te_dispatch_is_uneven(const te_dispatch *d, unsigned child,

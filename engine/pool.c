@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "dispatch.h"
 #include "log.h"
+#include "spin.h"
 #include "turnover.h"
 
 #define PATROL_MS 10
@@ -23,6 +24,7 @@ struct te_pool {
   size_t task_count;      // with children, and held
   uint64_t patrol_at_ms;  // 0: not running
   uv_timer_t patrol;
+  te_spin spin;
   bool is_draining;   // takes no tasks
   bool is_link_down;  // as children are told
   bool gives_up;      // drops all tasks, however they end
@@ -91,9 +93,14 @@ static void send_task(te_pool *p, te_task *t, uint64_t now) {
   if (hand(p, t->child)->count > 1) watch(p, PATROL_MS);
 }
 
+// While little is to be done, and soon is.
+static void stay_awake(te_pool *p) {
+  if (te_dispatch_is_brief(&p->dispatch)) te_spin_begin(&p->spin);
+}
+
 static void offer_held(te_pool *p) {
   te_held *held = &p->dispatch.held;
-  if (held->count == 0) return;
+  if (held->count == 0) return stay_awake(p);
   uint64_t now = te_clock_ms();
   te_task *t;
   while ((t = te_dispatch_offer(&p->dispatch, now)) != NULL)
@@ -102,6 +109,7 @@ static void offer_held(te_pool *p) {
     held->since_ms = now;
     watch(p, HELD_MS);
   }
+  stay_awake(p);
 }
 
 // A task and those held behind it.
@@ -247,6 +255,7 @@ static void on_patrol(uv_timer_t *timer) {
 
 static void on_done(te_pool *p, unsigned child, const te_wire *w) {
   te_hand *h = hand(p, child);
+  te_spin_end(&p->spin);
   te_task *t = te_hand_find(h, w->token);
   te_dispatch_learn(&p->dispatch, t, w->number);
   if (t == NULL) return;  // was collected from its claim
@@ -387,7 +396,8 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
   p->turnover =
       te_turnover_new(p->crew, p->dispatch.hands, options->concurrency);
   uv_timer_init(loop, &p->patrol);
-  p->patrol.data = p;
+  te_spin_init(&p->spin, loop, uv_available_parallelism());
+  p->patrol.data = p->spin.idle.data = p;
   return p;
 }
 
@@ -452,11 +462,16 @@ size_t te_pool_alive(const te_pool *p) {
   return te_crew_alive(p->crew);
 }
 
-static void on_timer_close(uv_handle_t *handle) {
+static void on_spin_close(uv_handle_t *handle) {
   te_pool *p = handle->data;
   te_turnover_free(p->turnover);
   te_dispatch_free(&p->dispatch);
   te_free(p);
+}
+
+static void on_timer_close(uv_handle_t *handle) {
+  te_pool *p = handle->data;
+  uv_close((uv_handle_t *)&p->spin.idle, on_spin_close);
 }
 
 void te_pool_free(te_pool *p) {

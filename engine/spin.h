@@ -3,9 +3,10 @@
  *
  * To wake a core that sleeps takes 40 us and more, by the host's leave. An
  * answer of Redis that brings the next step of a workflow is there in 100 to
- * 200, if Redis is near. So whoever has nothing else to do waits for it
- * awake, where answers have come that soon lately, and where another core is
- * there to make them. As the event loop it goes on hearing everything else.
+ * 200, if Redis is near; the end of a short task sooner. So whoever has nothing
+ * else to do waits for it awake, where answers have come that soon lately, and
+ * where another core is there to make them. As the event loop it goes on
+ * hearing everything else.
  */
 #ifndef TE_SPIN_H
 #define TE_SPIN_H

@@ -14,9 +14,9 @@ local layers = {
   "redis_process", "redis_server", "supervisor", "launch", "embedded",
   "claims", "wire", "proc", "record", "verdict", "task", "hand", "held",
   "roster", "crew",
-  "wear", "turnover", "dispatch", "pool", "childlog", "report", "news",
+  "wear", "turnover", "dispatch", "spin", "pool", "childlog", "report", "news",
   "ledger", "tasklog", "bell", "fcall", "heir", "lease", "handed", "request",
-  "round", "spin", "queue",
+  "round", "queue",
   "runtime", "child", "awaited", "relay", "terms", "worker", "main",
 }
 

@@ -221,6 +221,16 @@ static int dispatch_withdraw(lua_State *L) {
 }
 
 /***
+Whether one child alone has something to do, and that is over soon.
+@function dispatch:is_brief
+@treturn boolean
+*/
+static int dispatch_is_brief(lua_State *L) {
+  lua_pushboolean(L, te_dispatch_is_brief(&check(L)->dispatch));
+  return 1;
+}
+
+/***
 Whether a child that has nothing could have some of this one's tasks.
 @function dispatch:is_uneven
 @tparam int child
@@ -268,6 +278,7 @@ static const luaL_Reg methods[] = {
     {"finish", dispatch_finish},
     {"wait", dispatch_wait},
     {"withdraw", dispatch_withdraw},
+    {"is_brief", dispatch_is_brief},
     {"is_uneven", dispatch_is_uneven},
     {"may_stall", dispatch_may_stall},
     {"learn", dispatch_learn},

@@ -148,6 +148,35 @@ describe("dispatch", function()
       assert.same({ 0, 0 }, (offer_all(5)))
     end)
 
+    it("finds brief what one child has to do, if it is not much", function()
+      assert.is_false(d:is_brief())
+      add(3)
+      local _, tokens = offer_all(5)
+      assert.is_true(d:is_brief())
+      add(1)
+      assert.same({ 1 }, (offer_all(5)))
+      assert.is_false(d:is_brief()) -- the other one has some, too
+      for k = 1, 3 do
+        d:finish(0, tokens[k], 6)
+      end
+      assert.is_true(d:is_brief())
+    end)
+
+    it("finds nothing brief of a kind that is not known", function()
+      add(1, "other")
+      offer_all(5)
+      assert.is_false(d:is_brief())
+    end)
+
+    it("does not count one that waits as something to do", function()
+      run(60, "other")
+      add(1, "other")
+      local _, tokens = offer_all(5)
+      assert.is_true(d:is_brief())
+      d:wait(0, tokens[1])
+      assert.is_false(d:is_brief())
+    end)
+
     it("finds it uneven when longer ones wait beside an idle child", function()
       add(3)
       local _, tokens = offer_all(5)

@@ -14,8 +14,8 @@ plan.MEMBER = 2
 
 -- Of so many sources, or more, the edges to one target name it by its number
 -- and are alike, which makes their ends one step; of fewer they say how far it
--- is, which is alike wherever the canvas repeats itself. A canvas repeats itself
--- little up to its first nodes.
+-- is, which is alike wherever the canvas repeats itself. Among its first nodes
+-- that is not often.
 local MANY <const> = 17
 local FIRST_NODES <const> = 256
 -- From here on the edges of one node are put together at the end.

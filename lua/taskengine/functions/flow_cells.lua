@@ -50,13 +50,20 @@ local function find_cell(f, i)
   return at
 end
 
+-- Most stand in the window that was read last, as they are to be.
 function te.cell(f, i)
-  local bytes = f.cells[i]
-  if not bytes then
-    local at = find_cell(f, i)
-    bytes = sub(f.window, at, at + CELL_BYTES - 1)
+  local bytes, window = f.cells[i], f.window
+  if bytes then
+    return bytes
+  elseif window and i >= f.first then
+    local from = (i - f.first) * CELL_BYTES
+    bytes = sub(window, from + 1, from + CELL_BYTES)
+    if #bytes == CELL_BYTES and IS_STATE[byte(bytes)] then
+      return bytes
+    end
   end
-  return bytes
+  local at = find_cell(f, i)
+  return sub(f.window, at, at + CELL_BYTES - 1)
 end
 
 function te.node_state(f, i)
@@ -101,10 +108,11 @@ local function note_change(f, first, last)
 end
 
 function te.set_cell(f, i, bytes)
-  if not f.cells[i] then
+  local cells = f.cells
+  if not cells[i] then
     note_change(f, i, i)
   end
-  f.cells[i] = bytes
+  cells[i] = bytes
 end
 
 -- The same for several side by side.

@@ -60,16 +60,12 @@ end
 -- Outcomes of nodes from first to last; those of one chunk, which are small.
 local function read_small(key, first, last)
   local fields, n = {}, 0
-  for i = first, math.min(last, first - first % CHUNK + CHUNK - 1) do
+  for digit = first % CHUNK, math.min(first % CHUNK + last - first, CHUNK - 1)
+  do
     n = n + 1
-    local digit = i % CHUNK + 1
-    fields[n] = sub(DIGITS, digit, digit)
+    fields[n] = sub(DIGITS, digit + 1, digit + 1)
   end
-  local records, read = call("HMGET", key, unpack(fields)), {}
-  for k = 1, n do
-    read[first + k - 1] = records[k]
-  end
-  return read
+  return call("HMGET", key, unpack(fields))
 end
 
 -- The outcome as a node gets it that takes it.
@@ -84,29 +80,31 @@ end
 -- there is room for. Small ones are read together; where there are others, the
 -- size is asked for first.
 local function reader(f)
-  local read, large_key = {}, nil
+  local read, base, large_key = {}, 0, nil -- read[1] is of the node behind base
+  local pending = next(te.pending) and te.pending
   local function read_from(i, last, room)
     local id = te.node_id(f.producer, i)
     local key = f.P .. "v:" .. sub(id, 1, 19)
+    base = i - 1
     if key ~= large_key and call("HEXISTS", key, te.SOME_LARGE) == 0 then
       read = read_small(key, i, last)
       return true
     end
     large_key = key
     local is_fitting = call("HSTRLEN", key, sub(id, 20)) <= room
-    read = { [i] = is_fitting and call("HGET", key, sub(id, 20)) }
+    read = { is_fitting and call("HGET", key, sub(id, 20)) }
     return is_fitting
   end
   return function(i, last, room)
-    local record = read[i]
-    if next(te.pending) then
-      record = te.pending[te.node_id(f.producer, i)] or record
+    local record = read[i - base]
+    if pending then
+      record = pending[te.node_id(f.producer, i)] or record
     end
     if record == nil then
       if not read_from(i, last, room) then
         return nil
       end
-      record = read[i]
+      record = read[1]
     end
     if record and record ~= GONE and byte(record) ~= 68 then
       return record -- as most are
@@ -115,33 +113,36 @@ local function reader(f)
   end
 end
 
+-- Which nodes of a range are among the inputs from the first-th to the last-th,
+-- where so many stand before it: none, when the first of them is behind the
+-- last. And how many inputs it is.
+local function part_of(f, range, before, first, last)
+  if range.kind ~= "e" then
+    local size = range.last - range.first + 1
+    return range.first - 1 + math.max(first - before, 1),
+      range.first - 1 + math.min(last - before, size), size
+  elseif before + 1 < first or before + 1 > last then
+    return 1, 0, 1
+  end
+  local failed = failed_one(f, range)
+  return failed, failed, 1
+end
+
 -- Inputs from the first-th to the last-th of all, by visit(outcome, kind,
 -- node), until that returns true. Once they are larger than `room` together
 -- there is no outcome.
 local function each_input(f, ranges, first, last, room, visit)
   local before, outcome_of = 0, reader(f)
-  local function give(i, to, kind)
-    local outcome = outcome_of(i, to, room)
-    room = room - #(outcome or "")
-    return visit(outcome, kind, i)
-  end
   for k = 1, #ranges do
-    local range = ranges[k]
-    local size = range.last - range.first + 1
-    if range.kind == "e" then
-      if before + 1 >= first and before + 1 <= last then
-        local failed = failed_one(f, range)
-        if give(failed, failed, "e") then
-          return
-        end
+    local kind = ranges[k].kind
+    local from, to, size = part_of(f, ranges[k], before, first, last)
+    for i = from, to do
+      local outcome = outcome_of(i, to, room)
+      if outcome then
+        room = room - #outcome
       end
-      size = 1
-    else
-      local to = range.first - 1 + math.min(last - before, size)
-      for i = range.first - 1 + math.max(first - before, 1), to do
-        if give(i, to, range.kind) then
-          return
-        end
+      if visit(outcome, kind, i) then
+        return
       end
     end
     before = before + size
@@ -216,19 +217,23 @@ te.register("gather", function(keys, args)
     return { 0 }
   end
   local ranges, total = ranges_of(f, i, record)
-  local out, bytes = { total }, 0
+  local out, n, bytes = { total }, 1, 0
   count, first = math.min(count, GATHERED_MAX), math.max(first, 1)
   each_input(f, ranges, first, first + count - 1, GATHERED_BYTES_MAX,
     function(outcome, _, node)
-      if not outcome and #out == 1 then
+      if not outcome then
+        if n > 1 then
+          return true
+        end
         local id = te.node_id(f.producer, node)
         outcome = as_input(P, id, te.raw_outcome(P, id))
       end
-      bytes = bytes + #(outcome or "")
-      if outcome and (bytes <= GATHERED_BYTES_MAX or #out == 1) then
-        out[#out + 1] = outcome
+      bytes = bytes + #outcome
+      if bytes <= GATHERED_BYTES_MAX or n == 1 then
+        n = n + 1
+        out[n] = outcome
       end
-      return not outcome or bytes > GATHERED_BYTES_MAX
+      return bytes > GATHERED_BYTES_MAX
     end)
   return out
 end, { "no-writes" })

@@ -285,7 +285,7 @@ describe("taskengine.canvas.compile", function()
         list[i] = chord_of(3)
       end
       local made = compile.plan(te.group(list))
-      -- One for each of the first 64, three for all others, that of these 1,000.
+      -- One for each of the first 64, three for all others, that of all 1,000.
       assert.equal(64 + 3 + 1, count_kinds(made.out, 4000))
     end)
   end)
