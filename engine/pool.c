@@ -25,6 +25,7 @@ struct te_pool {
   uint64_t patrol_at_ms;  // 0: not running
   uv_timer_t patrol;
   te_spin spin;
+  int open_handles;
   bool is_draining;   // takes no tasks
   bool is_link_down;  // as children are told
   bool gives_up;      // drops all tasks, however they end
@@ -398,6 +399,7 @@ te_pool *te_pool_new(uv_loop_t *loop, const te_pool_options *options,
   uv_timer_init(loop, &p->patrol);
   te_spin_init(&p->spin, loop, uv_available_parallelism());
   p->patrol.data = p->spin.idle.data = p;
+  p->open_handles = 2;
   return p;
 }
 
@@ -462,20 +464,17 @@ size_t te_pool_alive(const te_pool *p) {
   return te_crew_alive(p->crew);
 }
 
-static void on_spin_close(uv_handle_t *handle) {
+static void on_handle_close(uv_handle_t *handle) {
   te_pool *p = handle->data;
+  if (--p->open_handles > 0) return;
   te_turnover_free(p->turnover);
   te_dispatch_free(&p->dispatch);
   te_free(p);
 }
 
-static void on_timer_close(uv_handle_t *handle) {
-  te_pool *p = handle->data;
-  uv_close((uv_handle_t *)&p->spin.idle, on_spin_close);
-}
-
 void te_pool_free(te_pool *p) {
   assert(p->task_count == 0);
   te_crew_free(p->crew);
-  uv_close((uv_handle_t *)&p->patrol, on_timer_close);
+  uv_close((uv_handle_t *)&p->patrol, on_handle_close);
+  uv_close((uv_handle_t *)&p->spin.idle, on_handle_close);
 }
