@@ -172,7 +172,10 @@ function TOLD.l(self, task, outcome)
 end
 
 function TOLD.r(self, task, delay, outcome)
-  if task.expiry > 0 and task.expiry <= self.now + delay then
+  local flow = self:node_of(task.id)
+  if flow.revoked then
+    return rules.settle(self, task, flow.revoked)
+  elseif task.expiry > 0 and task.expiry <= self.now + delay then
     return rules.settle(self, task, outcome or PUT_OFF,
       not outcome and "expired" or nil)
   elseif outcome then
@@ -342,7 +345,8 @@ function Model:retry(producer)
   elseif not flow.root and not flow.revoked then
     return "nothing"
   end
-  flow.is_over, flow.outcome, flow.is_retrying = false, nil, true
+  flow.is_over, flow.outcome = false, nil
+  flow.is_retrying, flow.is_set_up = true, true
   flow.root, flow.revoked, flow.mode, flow.roots = nil, nil, nil, {}
   for i, node in ipairs(flow.nodes) do
     flow.again[i] = AGAIN[node.state]
@@ -365,7 +369,7 @@ function Model:requeue(id)
     return "requeued" -- as it is to be done again by now
   end
   local flow = self.flows[id:sub(1, 12)]
-  if flow and flow.is_retrying then
+  if flow and flow.is_set_up then
     return "requeued" -- with all that is done again there
   end
   return REQUEUED[self:retry(id:sub(1, 12))]

@@ -51,6 +51,7 @@ local function read_flow(s, plan)
   local flow = {
     left = tonumber(g.left), count = tonumber(g.n), root = g.root,
     is_over = g.state == "done", is_held = g.held ~= nil,
+    is_set_up = g.passes ~= nil, -- to be done again
     revoked = g.revoked and flow_words.of(g.revoked),
     outcome = outcome(s, plan:id(0)),
     is_marked = s:redis("SISMEMBER", "gc", plan.producer) == 1,

@@ -257,6 +257,7 @@ local function close(model, flow, seen)
   if flow.is_retrying and not next(flow.again) and is_through then
     flow.is_retrying = false
   end
+  flow.is_set_up = flow.is_retrying and there.is_set_up
   rules.close(model, flow)
   flow.is_held = there.is_held -- which may be done later than it is due
 end

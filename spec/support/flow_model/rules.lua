@@ -164,17 +164,24 @@ function rules.release(model, flow, node)
   end
 end
 
+-- What waits at its place ends.
+local function doom(model, flow)
+  for _, task in pairs(model.tasks) do
+    task.is_doomed = task.is_doomed or task.flow == flow.producer
+      and (task.place == "due" or task.place == "prioritised")
+  end
+end
+
 --- Nobody needs a flow any more. A second time it can only be killed.
 function rules.revoke_flow(model, flow, outcome, mode)
   if not flow or flow.is_over
     or flow.revoked and (mode ~= "t" or flow.mode == "t") then
     return false
   end
-  flow.revoked, flow.mode = flow.revoked or outcome, mode
-  for _, task in pairs(model.tasks) do
-    task.is_doomed = task.is_doomed or task.flow == flow.producer
-      and (task.place == "due" or task.place == "prioritised")
+  if not flow.revoked then
+    doom(model, flow)
   end
+  flow.revoked, flow.mode = flow.revoked or outcome, mode
   return true
 end
 

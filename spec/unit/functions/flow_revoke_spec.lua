@@ -34,6 +34,23 @@ describe("A flow that is revoked", function()
     assert.equal(0, s:redis("EXISTS", "z"))
   end)
 
+  it("ends what is to run again, without waiting for its time", function()
+    plan:node {}
+    plan:node { parts = { priority = 3 } }
+    plan:send(s)
+    local fields = s:take(A, 2)
+    assert.equal("revoked", plan:revoke(s, "w"))
+    for _, field in ipairs(fields) do
+      assert.equal(1, s:finish(A, "r", field,
+        string.pack(">I8Bs4", 5000, 1, "") .. "F1"))
+    end
+    assert.same({ "R\x80", "R\x80", "R\x80" },
+      { outcome(1), outcome(2), outcome(0) })
+    assert.equal(0, s:redis("EXISTS", "z", "te:{default.0}:t"))
+    assert.equal(2, s:counter("default", "revoked"))
+    assert.equal(0, s:counter("default", "retried"))
+  end)
+
   local function revoke(id)
     return s:call("revoke", "R\x80", 60, "c", id)[1]
   end
