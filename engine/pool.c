@@ -66,6 +66,7 @@ size_t te_pool_in_hand(const te_pool *p) {
 
 static void end_task(te_pool *p, te_task *t, uint32_t run_us) {
   p->task_count--;
+  te_spin_end(&p->spin);
   if (!p->gives_up) {
     p->events.on_end(p->events.arg, t, run_us);
     return;
@@ -94,14 +95,9 @@ static void send_task(te_pool *p, te_task *t, uint64_t now) {
   if (hand(p, t->child)->count > 1) watch(p, PATROL_MS);
 }
 
-// While little is to be done, and soon is.
-static void stay_awake(te_pool *p) {
-  if (te_dispatch_is_brief(&p->dispatch)) te_spin_begin(&p->spin);
-}
-
 static void offer_held(te_pool *p) {
   te_held *held = &p->dispatch.held;
-  if (held->count == 0) return stay_awake(p);
+  if (held->count == 0) return;
   uint64_t now = te_clock_ms();
   te_task *t;
   while ((t = te_dispatch_offer(&p->dispatch, now)) != NULL)
@@ -110,7 +106,6 @@ static void offer_held(te_pool *p) {
     held->since_ms = now;
     watch(p, HELD_MS);
   }
-  stay_awake(p);
 }
 
 // A task and those held behind it.
@@ -148,6 +143,8 @@ void te_pool_submit(te_pool *p, te_task *t) {
   p->task_count++;
   te_dispatch_add(&p->dispatch, t);
   offer_held(p);
+  // For the first of the ends, with which the others come.
+  if (te_dispatch_is_brief(&p->dispatch)) te_spin_begin(&p->spin);
 }
 
 // False when it has begun.
@@ -256,7 +253,6 @@ static void on_patrol(uv_timer_t *timer) {
 
 static void on_done(te_pool *p, unsigned child, const te_wire *w) {
   te_hand *h = hand(p, child);
-  te_spin_end(&p->spin);
   te_task *t = te_hand_find(h, w->token);
   te_dispatch_learn(&p->dispatch, t, w->number);
   if (t == NULL) return;  // was collected from its claim

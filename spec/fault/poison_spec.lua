@@ -57,15 +57,16 @@ local TASKS <const> = core.sys.realpath("spec/support/tasks/poison.lua")
 local IS_ASAN <const> = (os.getenv("TE_BUILD") or ""):find("asan") ~= nil
 local POISON <const> = IS_ASAN and 100 or chaos.size(1000, 10000)
 local GOOD_EACH <const> = 9
+local WITH_OTHERS_MAX <const> = 3
 local LAST_S <const> = chaos.size(240, 3600)
 local PRINTED <const>, MUCH_PRINTED <const> = 4 << 20, 1 << 30
 local RSS_KIB_MAX <const> = 5 * 1024
 
 describe("A worker with poison among its tasks", function()
-  local site, native
+  local site, native, with_others
 
   before_each(function()
-    site = workers.site()
+    site, with_others = workers.site(), 0
     native = site.dir .. "/poison.so"
     assert(os.execute(("cc -shared -fPIC -o '%s' spec/support/poison.c")
       :format(native)))
@@ -95,6 +96,17 @@ describe("A worker with poison among its tasks", function()
     })
   end
 
+  -- A child that has closed its channel goes on until the master kills it, with
+  -- what stood behind the task that did that. Few end so.
+  local function has_ended_with_another(kind, e)
+    if VERDICTS[kind][1] ~= LOST
+      or not e.message:find(SIGNAL .. "9", 1, true) then
+      return false
+    end
+    with_others = with_others + 1
+    return with_others <= WITH_OTHERS_MAX
+  end
+
   local function assert_verdict(kind, ok, e)
     local verdict = VERDICTS[kind]
     if verdict == true then
@@ -102,7 +114,8 @@ describe("A worker with poison among its tasks", function()
     elseif verdict then
       assert.is_false(ok, kind)
       assert.equal(verdict[1], e.kind, kind .. ": " .. tostring(e))
-      assert.matches(verdict[2], e.message, 1, true)
+      local expected = has_ended_with_another(kind, e) and SIGNAL or verdict[2]
+      assert.matches(expected, e.message, 1, true)
       assert.is_true(#e.message <= 70000)
     else
       assert.is_true(ok or e.kind == LOST, kind .. ": " .. tostring(e))

@@ -32,6 +32,11 @@ describe("The children of a worker", function()
 
   it("tell of a short task while a long one behind it computes", function()
     site:worker { "-P", "1" }
+    for i = 1, 20 do -- with such it may get several at a time
+      assert.same({ true, 2 * i }, { site:outcome("add", i, i) })
+    end
+    -- Both are with the child before it begins one.
+    site:send("compute", 0.02)
     local group = te.group {
       site.app:signature("add", { 1, 2 }),
       site.app:signature("busy_until_file", { "go", "long" }),
@@ -55,14 +60,14 @@ describe("The children of a worker", function()
       end
     end
     run(500, 0)
-    run(12, 0.005, "notes")
+    run(12, 0.008, "notes")
     local of = {}
     for _, line in ipairs(site:lines("notes")) do
       local pid = tonumber(line:match("%d+$"))
       of[pid] = (of[pid] or 0) + 1
     end
     for _, pid in ipairs(workers.children(worker)) do
-      assert.is_true((of[pid] or 0) >= 3, "one child had nearly nothing")
+      assert.is_true((of[pid] or 0) >= 2, "one child had nearly nothing")
     end
   end)
 

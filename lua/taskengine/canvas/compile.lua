@@ -264,7 +264,9 @@ end
 -- node (`nodes`)
 -- @raise at the line of the caller's program when the parts do not fit
 function compile.plan(one, opts)
-  local self = { plan = plan.new(), depth = 0, labels = {}, path = "" }
+  local self = {
+    plan = plan.new(opts and opts.joins), depth = 0, labels = {}, path = "",
+  }
   local outlet = compile_part(self, one)
   if opts and opts.delivers then
     outlet = self.plan:seal(outlet)

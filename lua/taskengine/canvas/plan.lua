@@ -14,8 +14,8 @@ plan.MEMBER = 2
 
 -- Of so many sources, or more, the edges to one target name it by its number
 -- and are alike, which makes their ends one step; of fewer they say how far it
--- is, which is alike wherever the canvas repeats itself. Among its first nodes
--- that is not often.
+-- is, which is alike wherever the canvas repeats itself, or is added to a flow
+-- again. Among the first nodes of one that is sent that is not often.
 local MANY <const> = 17
 local FIRST_NODES <const> = 256
 -- From here on the edges of one node are put together at the end.
@@ -37,10 +37,12 @@ Plan.__index = Plan
 plan.JOIN = {}
 
 --- Makes an empty plan.
+-- @tparam[opt] boolean is_addition it is for a flow that is there
 -- @treturn Plan
-function plan.new()
+function plan.new(is_addition)
   return setmetatable({
     count = 0,
+    first_nodes = is_addition and 0 or FIRST_NODES,
     what = {}, options = {}, front = {}, shape = {}, names = {},
     out = {}, inputs = {}, need = {}, is_errback = {},
   }, Plan)
@@ -119,7 +121,7 @@ end
 
 local function add_edges(self, outlet, kind, target)
   local is_absolute = outlet.count >= MANY
-    or outlet.count > 1 and target <= FIRST_NODES
+    or outlet.count > 1 and target <= self.first_nodes
   local flags = outlet.is_table and not outlet.names and plan.MEMBER or 0
   local edge = is_absolute and string.pack(">c1Bi4", kind, flags, target)
   for i = 1, outlet.count do

@@ -379,7 +379,9 @@ te.register("finish", function(keys, args)
   end
   hand_back(P, state.back)
   te.advance_flows(P)
-  return { total, unpack((te.end_takes())) }
+  local got = te.end_takes()
+  te.lower_limit(P, wid, #got)
+  return { total, unpack(got) }
 end)
 
 -- Everything that the shard keeps of a worker, but what is in flight. Its

@@ -69,6 +69,11 @@ function te.begin_takes(wid, number, count)
   }
 end
 
+-- Whether it is that worker's room that is filled now.
+function te.is_taking(wid)
+  return te.takes and te.takes.wid == wid
+end
+
 -- No more from here on. Returns the envelopes that it gets, and their bytes.
 function te.end_takes()
   local takes = te.takes

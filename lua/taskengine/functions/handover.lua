@@ -54,7 +54,8 @@ function te.hand_over(P, queue, envs)
   local wid = wids[1]
   if not wid then
     return "nobody"
-  elseif wids[2] and envs[2] or not are_simple(envs, queue)
+  elseif envs[2] and (wids[2] or te.is_taking(wid))
+    or not are_simple(envs, queue)
     or call("EXISTS", P .. "r:" .. queue, P .. "p:" .. queue,
       P .. "b:" .. wid) > 0 then
     return "queue"
@@ -76,6 +77,19 @@ function te.hand_over(P, queue, envs)
     call("RPUSH", P .. "b:" .. wids[2], "")
   end
   return "handed"
+end
+
+-- So many have come to a worker another way.
+function te.lower_limit(P, wid, n)
+  if n > 0 then
+    call("HINCRBY", P .. "hl", wid, te.text(-n))
+  end
+end
+
+-- Whether a task lies in a bell.
+local function lies_unread(bell)
+  local item = call("LINDEX", bell, "0")
+  return item and sub(item, 1, 1) == HANDED
 end
 
 -- Takes back a task that lay in a worker's bell. Returns how many it were.
@@ -109,8 +123,7 @@ end
 -- were.
 function te.take_back(P, wid, counts)
   local bell, n = P .. "b:" .. wid, 0
-  local item = call("LINDEX", bell, "0")
-  if not item or sub(item, 1, 1) ~= HANDED then
+  if not lies_unread(bell) then
     return 0
   end
   local items = call("LRANGE", bell, "0", te.text(te.HANDED_MAX - 1))
@@ -153,9 +166,13 @@ function te.ring_all(P, counts)
 end
 
 -- From now on tasks may be handed to a worker, several at once as long as there
--- are no more since than it has room for now.
+-- are no more since than it has room for now. What it has not read yet it did
+-- not know of when it said so.
 function te.accept_hand_overs(P, wid, room)
   local last = te.last_handed(P, wid)
+  if lies_unread(P .. "b:" .. wid) then
+    room = 0
+  end
   if last == 0 then
     last = FIRST
     call("HSET", P .. "hn", wid, string.format("%.0f", FIRST))

@@ -13,7 +13,6 @@ local fetch = {}
 
 local EXPIRED <const> = "R\x82\xa4kind\xa7Expired\xa7message"
   .. "\xd9\x25expired before a worker could take it"
-local HANDED_FIRST <const> = 1 << 31
 local UNIQUE_START <const> = 32
 
 -- Whether a worker gets what came out of a queue.
@@ -91,8 +90,7 @@ function fetch.fetch(self, wid, lease_ms, want, number, flags, ...)
   local got, reply = take(self, want, { ... }), { self.now, next_due }
   local sleeps = #got < want and not got.is_full
   if flags & 2 ~= 0 and (sleeps or flags & 1 ~= 0) then
-    worker.handed = worker.handed or HANDED_FIRST
-    worker.limit = worker.handed + want - #got
+    handover.accept(self, wid, want - #got)
   end
   for i, task in ipairs(got) do
     begin(self, worker, task, number)

@@ -9,6 +9,7 @@ local state = require("spec.support.model.state")
 local handover = {}
 
 local UNIQUE_START <const> = 32
+local FIRST <const> = 1 << 31
 
 --- Redis has handed a task to a worker that sleeps, if it is in flight there.
 -- Returns whether it has.
@@ -36,11 +37,24 @@ function handover.give(self, task)
   return true
 end
 
+--- What lies in a worker's bell, if a task does that it has not read; or false.
+function handover.lies_unread(self, wid)
+  local box = state.kept(self, self.inboxes, "b:" .. wid)
+  return box and box[1]:sub(1, 1) == "!" and box
+end
+
+--- From now on tasks may be handed to a worker that has room for so many.
+function handover.accept(self, wid, room)
+  local worker = self.workers[wid]
+  worker.handed = worker.handed or FIRST
+  worker.limit = worker.handed + (handover.lies_unread(self, wid) and 0 or room)
+end
+
 --- Takes back what lies unread in a worker's bell.
 function handover.take_back(self, wid)
   local worker, bell = self.workers[wid], "b:" .. wid
-  local box = state.kept(self, self.inboxes, bell)
-  if not box or box[1]:sub(1, 1) ~= "!" then
+  local box = handover.lies_unread(self, wid)
+  if not box then
     return 0
   end
   local item = table.remove(box, 1)

@@ -279,6 +279,11 @@ describe("taskengine.canvas.compile", function()
       end
     end)
 
+    it("has edges of no place for a small chord that is added", function()
+      local made = compile.plan(chord_of(3), { joins = true })
+      assert.equal(3, count_kinds(made.out, 3))
+    end)
+
     it("has few edges for many small chords", function()
       local list = {}
       for i = 1, 1000 do

@@ -14,12 +14,12 @@ local ENDS <const> = { "done", "failed", "revoked", "expired" }
 local OFTEN <const> = {
   "flow_add 0", "flow_add 1", "flow_add 2", "flow_retry retried",
   "flow_retry running", "revoke_flow revoked", "revoke revoked", "told o",
-  "told r", "told m", "handed over", "heard several", "taken back",
+  "told r", "told m", "handed over", "taken back",
   "skipped", "needs",
 }
 local RARE <const> = {
   "revoke asked", "revoke running", "requeue requeued", "forget 1", "told w",
-  "told l", "told b", "told h", "straight", "came out stale",
+  "told l", "told b", "told h", "straight", "heard several", "came out stale",
   "ended by its delegate",
 }
 

@@ -98,6 +98,54 @@ describe("Tasks that a flow releases together while a worker sleeps", function()
     assert.same(ids[6], bell(A)[12])
   end)
 
+  it("are no more than it has room for after what came another way", function()
+    sleep(A, 5, "default")
+    local first = send(1)[1]
+    s:heard("b:" .. A)
+    -- What that sets off comes to it straight, and takes three places.
+    local plan = flow_plan.new("chain")
+    local head = plan:node {}
+    for _ = 1, 3 do
+      plan:node { after = { { "f", head } } }
+    end
+    plan:send(s)
+    s:heard("b:" .. A)
+    local field = plan:id(head) .. (">I4"):pack(FIRST + 2)
+    local reply = s:call("finish", A, 15000, "t", 4, 9,
+      "m", "default", "60", "1", field, "S\x01")
+    assert.equal(1 + 3, #reply)
+    local ids = send(2)
+    assert.same(ids, s:ready("default"))
+    assert.equal(4, #in_flight(A))
+    assert.equal(first, in_flight(A)[4])
+  end)
+
+  it("go to their queue when the sleeper itself has let them go", function()
+    sleep(A, 9, "default")
+    local plan = flow_plan.new("chain")
+    local head = plan:node {}
+    for _ = 1, 3 do
+      plan:node { after = { { "f", head } } }
+    end
+    plan:send(s)
+    s:heard("b:" .. A)
+    local field = plan:id(head) .. (">I4"):pack(FIRST + 1)
+    local reply = s:call("finish", A, 15000, "t", 1, 9,
+      "m", "default", "60", "1", field, "S\x01")
+    assert.equal(1 + 1, #reply)
+    assert.same({ plan:id(3), plan:id(4) }, s:ready("default"))
+    assert.same({ "" }, bell(A))
+  end)
+
+  it("go to their queue when it had not read its bell as it fetched", function()
+    sleep(A, 9, "default")
+    send(2)
+    s:fetch(A, 9, { takes = true, slept = true })
+    s:heard("b:" .. A)
+    local ids = send(2)
+    assert.same(ids, s:ready("default"))
+  end)
+
   it("leave room for one that comes alone", function()
     sleep(A, 2, "default")
     send(2)
