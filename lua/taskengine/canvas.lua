@@ -60,14 +60,7 @@ end
 
 -- How long a list is. What is no list would lose a part without a word.
 local function length_of(what, list)
-  local keys, n = 0, #list
-  for _ in next, list do
-    keys = keys + 1
-  end
-  if keys == n then
-    return n -- with no gap in it, or one that is found when it is read
-  end
-  n = math.max(n, math.tointeger(list.n) or 0)
+  local n = math.tointeger(list.n) or 0
   for key in pairs(list) do
     if math.type(key) == "integer" and key >= 1 then
       n = math.max(n, key)
@@ -91,7 +84,7 @@ local function list_of(what, ...)
     list = table.move(first, 1, n, 1, {})
   end
   for i = 1, n do
-    if getmetatable(list[i]) ~= Canvas then
+    if not canvas.is(list[i]) then
       canvas.check(("%s: element %d"):format(what, i), list[i])
     end
   end

@@ -92,9 +92,7 @@ end
 -- Returns the node of a call. A part's own options go before those of what it
 -- is part of.
 local function add_task(self, one, feed, front, options)
-  if self.app ~= one.task.app then
-    check_app(self, one)
-  end
+  check_app(self, one)
   check_size(self)
   options = merge(options, one.options)
   if options and options.unique then

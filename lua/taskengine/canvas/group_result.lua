@@ -28,11 +28,6 @@ local GroupResult = {
 
 -- The nodes of the members: runs of neighbours.
 local function ranges_of(flow, outlet)
-  if not outlet.list and outlet.count > 0 then
-    return { {
-      first = flow.base + outlet.first, last = flow.base + outlet.last,
-    } }
-  end
   local ranges, i = {}, 1
   while i <= outlet.count do
     local from, first = i, plan.node_at(outlet, i)

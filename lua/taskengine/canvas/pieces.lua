@@ -185,10 +185,7 @@ local function extra_of(self, one, call, node)
 end
 
 local function body_of(self, one, call, node)
-  local front, args = self.plan.front[node], one.args
-  if front then
-    args = arguments.join(front, args)
-  end
+  local args = arguments.join(self.plan.front[node], one.args)
   local body, why, code = core.envelope.body(call.envelope, args,
     extra_of(self, one, call, node), self.settings.message_bytes_max)
   if not body then
@@ -288,18 +285,20 @@ end
 -- @raise TaskError of kind CannotTravel, TooLarge
 function Pieces:portion(args)
   local first, count = self.next, self.plan.count
-  local records, r, args_max = {}, 0, #args + ARGS_MAX
+  local records, args_max = {}, #args + ARGS_MAX
   self.bytes = 0
   local node = first
-  while node <= count and self.bytes < BYTES_MAX and #args + r < args_max do
+  while node <= count and self.bytes < BYTES_MAX
+    and #args + #records < args_max do
     local record = record_of(self, args, node)
-    r, node = r + 1, node + 1
-    records[r], self.bytes = record, self.bytes + #record
+    records[#records + 1] = record
+    self.bytes = self.bytes + #record
+    node = node + 1
   end
   self.next = node
   local n = #args
-  args[n + 1], args[n + 2], args[n + 3] = "n", first, r
-  table.move(records, 1, r, n + 4, args)
+  args[n + 1], args[n + 2], args[n + 3] = "n", first, #records
+  table.move(records, 1, #records, n + 4, args)
   add_sources(args, self.plan.need, first, node - 1)
   if first == 1 then
     add_labels(args, self.labels)
