@@ -25,6 +25,7 @@ Producer.__index = Producer
 
 -- Of what is left to be done for flows: more is for ever.
 local CALLS_MAX <const> = 10000
+local HANDED_FIRST <const> = 1 << 31 -- numbers of hand-overs are above it
 
 local text
 
@@ -224,6 +225,35 @@ end
 -- @treturn boolean
 function Shard:is_asleep(wid, queue)
   return self:redis("SISMEMBER", "sl:" .. (queue or "default"), wid) == 1
+end
+
+--- What lies in a worker's bell.
+-- @tparam string wid
+-- @treturn table of each hand-over its number, counted from 1, and the id;
+-- other items as they are
+function Shard:bell(wid)
+  local out = {}
+  for _, item in ipairs(self:redis("LRANGE", "b:" .. wid, 0, -1)) do
+    if item:sub(1, 1) == "!" then
+      out[#out + 1] = string.unpack(">I4", item, 2) - HANDED_FIRST
+      out[#out + 1] = item:sub(6, 25)
+    else
+      out[#out + 1] = item
+    end
+  end
+  return out
+end
+
+--- The ids of the tasks that a worker has in flight.
+-- @tparam string wid
+-- @treturn {string,...} sorted
+function Shard:in_flight(wid)
+  local ids = {}
+  for _, field in ipairs(self:redis("HKEYS", "f:" .. wid)) do
+    ids[#ids + 1] = field:sub(1, 20)
+  end
+  table.sort(ids)
+  return ids
 end
 
 --- Finishes tasks.

@@ -14,8 +14,7 @@ local ENDS <const> = { "done", "failed", "revoked", "expired" }
 local OFTEN <const> = {
   "flow_add 0", "flow_add 1", "flow_add 2", "flow_retry retried",
   "flow_retry running", "revoke_flow revoked", "revoke revoked", "told o",
-  "told r", "told m", "handed over", "taken back",
-  "skipped", "needs",
+  "told r", "told m", "handed over", "taken back", "skipped", "needs",
 }
 local RARE <const> = {
   "revoke asked", "revoke running", "requeue requeued", "forget 1", "told w",

@@ -28,27 +28,29 @@ describe("Tasks that a flow releases together while a worker sleeps", function()
     return ids
   end
 
-  -- What lies in a bell: numbers of hand-overs and ids, or "" for a ring.
   local function bell(wid)
-    local out = {}
-    for _, item in ipairs(s:redis("LRANGE", "b:" .. wid, 0, -1)) do
-      if item:sub(1, 1) == "!" then
-        out[#out + 1] = string.unpack(">I4", item, 2) - FIRST
-        out[#out + 1] = item:sub(6, 25)
-      else
-        out[#out + 1] = item
-      end
-    end
-    return out
+    return s:bell(wid)
   end
 
   local function in_flight(wid)
-    local ids = {}
-    for _, field in ipairs(s:redis("HKEYS", "f:" .. wid)) do
-      ids[#ids + 1] = field:sub(1, 20)
+    return s:in_flight(wid)
+  end
+
+  -- Sends a node and three behind it. A gets it under this number and ends it,
+  -- when it has room for so many. Returns the ids of the three, and what came
+  -- straight to A.
+  local function send_behind_head(number, room)
+    local plan, ids = flow_plan.new("head"), {}
+    local head = plan:node {}
+    for i = 1, 3 do
+      ids[i] = plan:id(plan:node { after = { { "f", head } } })
     end
-    table.sort(ids)
-    return ids
+    plan:send(s)
+    s:heard("b:" .. A)
+    local field = plan:id(head) .. (">I4"):pack(FIRST + number)
+    local reply = s:call("finish", A, 15000, "t", room, 9,
+      "m", "default", "60", "1", field, "S\x01")
+    return ids, table.move(reply, 2, #reply, 1, {})
   end
 
   local function assert_queued(ids)
@@ -103,37 +105,19 @@ describe("Tasks that a flow releases together while a worker sleeps", function()
     local first = send(1)[1]
     s:heard("b:" .. A)
     -- What that sets off comes to it straight, and takes three places.
-    local plan = flow_plan.new("chain")
-    local head = plan:node {}
-    for _ = 1, 3 do
-      plan:node { after = { { "f", head } } }
-    end
-    plan:send(s)
-    s:heard("b:" .. A)
-    local field = plan:id(head) .. (">I4"):pack(FIRST + 2)
-    local reply = s:call("finish", A, 15000, "t", 4, 9,
-      "m", "default", "60", "1", field, "S\x01")
-    assert.equal(1 + 3, #reply)
+    local _, straight = send_behind_head(2, 4)
+    assert.equal(3, #straight)
     local ids = send(2)
     assert.same(ids, s:ready("default"))
     assert.equal(4, #in_flight(A))
-    assert.equal(first, in_flight(A)[4])
+    assert.equal(first, in_flight(A)[1])
   end)
 
   it("go to their queue when the sleeper itself has let them go", function()
     sleep(A, 9, "default")
-    local plan = flow_plan.new("chain")
-    local head = plan:node {}
-    for _ = 1, 3 do
-      plan:node { after = { { "f", head } } }
-    end
-    plan:send(s)
-    s:heard("b:" .. A)
-    local field = plan:id(head) .. (">I4"):pack(FIRST + 1)
-    local reply = s:call("finish", A, 15000, "t", 1, 9,
-      "m", "default", "60", "1", field, "S\x01")
-    assert.equal(1 + 1, #reply)
-    assert.same({ plan:id(3), plan:id(4) }, s:ready("default"))
+    local ids, straight = send_behind_head(1, 1)
+    assert.equal(1, #straight)
+    assert.same({ ids[2], ids[3] }, s:ready("default"))
     assert.same({ "" }, bell(A))
   end)
 

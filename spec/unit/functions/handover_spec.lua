@@ -21,27 +21,12 @@ describe("A task that is enqueued while workers sleep", function()
     return (">I4"):pack(number)
   end
 
-  -- What lies in a bell: numbers of hand-overs and ids, or "" for a ring.
   local function bell(wid)
-    local out = {}
-    for _, item in ipairs(s:redis("LRANGE", "b:" .. wid, 0, -1)) do
-      if item:sub(1, 1) == "!" then
-        out[#out + 1] = string.unpack(">I4", item, 2) - FIRST
-        out[#out + 1] = item:sub(6, 25)
-      else
-        out[#out + 1] = item
-      end
-    end
-    return out
+    return s:bell(wid)
   end
 
   local function in_flight(wid)
-    local ids = {}
-    for _, field in ipairs(s:redis("HKEYS", "f:" .. wid)) do
-      ids[#ids + 1] = field:sub(1, 20)
-    end
-    table.sort(ids)
-    return ids
+    return s:in_flight(wid)
   end
 
   describe("alone", function()
