@@ -21,8 +21,9 @@ local PARTS = {
   "handover", "unique", "flow_layout", "flow_work", "flow_pieces",
   "flow_cells", "flow_nodes", "flow_edges", "flow", "flow_expiry",
   "flow_inputs", "flow_release", "flow_build", "enqueue", "fetch", "finish",
-  "retry", "flow_hold", "flow_delegate", "flow_grow", "flow_mend", "workers",
-  "results", "revoke", "flow_control", "survey", "purge", "dead", "states",
+  "flow_ends", "retry", "flow_hold", "flow_delegate", "flow_grow", "flow_mend",
+  "workers", "results", "revoke", "flow_control", "survey", "purge", "dead",
+  "states",
 }
 
 local function read_part(part)

@@ -20,12 +20,14 @@ local HAS_VALUE <const> = { f = true, c = true, i = true, e = true }
 
 --- An empty plan.
 -- @tparam string name of the producer, padded to 12 characters
--- @tparam[opt] table opts `ttl_s`
+-- @tparam[opt] table opts `ttl_s`; `ranges`: neighbours that need nothing are
+-- named together, not each
 -- @treturn Plan
 function flow_plan.new(name, opts)
   return setmetatable({
     producer = name .. ("f"):rep(12 - #name),
     ttl_s = opts and opts.ttl_s or 3600,
+    has_ranges = opts and opts.ranges,
     nodes = {},
     templates = {},
   }, Plan)
@@ -131,6 +133,20 @@ function Plan:compiled()
   return out
 end
 
+-- The nodes that need nothing, as ranges of first and last.
+local function ranges_of(sources, has_ranges)
+  local ranges = {}
+  for _, i in ipairs(sources) do
+    local last = ranges[#ranges]
+    if has_ranges and last and last[2] == i - 1 then
+      last[2] = i
+    else
+      table.insert(ranges, { i, i })
+    end
+  end
+  return ranges
+end
+
 --- The pieces of te1_flow.
 -- @treturn {string,...}
 function Plan:pieces()
@@ -142,8 +158,8 @@ function Plan:pieces()
   end
   table.move({ "n", 1, #self.nodes }, 1, 3, #args + 1, args)
   table.move(compiled.records, 1, #self.nodes, #args + 1, args)
-  for _, i in ipairs(compiled.sources) do
-    table.move({ "s", i, i }, 1, 3, #args + 1, args)
+  for _, range in ipairs(ranges_of(compiled.sources, self.has_ranges)) do
+    table.move({ "s", range[1], range[2] }, 1, 3, #args + 1, args)
   end
   for letter, id in pairs { d = self.delegate, c = self.parent } do
     table.move({ letter, id }, 1, 2, #args + 1, args)

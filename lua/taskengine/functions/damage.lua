@@ -93,13 +93,13 @@ end
 
 -- Takes tasks off the front of a ready list: their envelopes, not looked at.
 function te.pop_plain(P, queue, count)
-  return call("LPOP", P .. "r:" .. queue, te.text(count)) or {}
+  return call("LPOP", P .. "r:" .. queue, texts[count]) or {}
 end
 
 -- Takes tasks off the front of a prioritised set: their envelopes, false for
 -- each that is damaged, and their ids and scores by turns.
 function te.pop_prioritised(P, queue, count)
-  local popped, ids = call("ZPOPMIN", P .. "p:" .. queue, te.text(count)), {}
+  local popped, ids = call("ZPOPMIN", P .. "p:" .. queue, texts[count]), {}
   for i = 1, #popped, 2 do
     ids[#ids + 1] = popped[i]
   end

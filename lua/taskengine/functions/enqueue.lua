@@ -1,6 +1,6 @@
 -- te1_enqueue: accepts tasks, once each.
 
-local KEPT_MS = te.KEPT_MS .. "" -- see te.text
+local KEPT_MS = te.KEPT_MS .. "" -- see texts
 
 local function remember_producer(P, producer, last)
   call("SET", P .. "i:" .. producer, last, "PX", KEPT_MS)

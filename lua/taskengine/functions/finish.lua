@@ -27,8 +27,6 @@ function te.SIZES.t(args, i)
     or nil
 end
 
-te.SIZES.m = te.SIZES.s
-
 -- Where each operation starts; nil when one is not as it must be, in which
 -- case nothing is done at all.
 local function parse(args)
@@ -147,7 +145,7 @@ end
 te.OPERATIONS = {}
 
 -- Takes n tasks out of flight, all at once. Returns how many were there.
-local function take_all(state, args, first, last, step)
+function te.take_all(state, args, first, last, step)
   local fields, n = {}, 0
   for k = first, last, step do
     n = n + 1
@@ -165,7 +163,7 @@ end
 -- be there all the same, the outcome that was written first stays.
 function te.OPERATIONS.s(state, args, i)
   local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
-  local own, n = take_all(state, args, first, last, 2)
+  local own, n = te.take_all(state, args, first, last, 2)
   if own == 0 then
     return 0
   end
@@ -193,55 +191,18 @@ function te.OPERATIONS.s(state, args, i)
   return own
 end
 
-local function end_member(f, node, outcome, id, chunk)
-  return node >= 1 and node <= f.n
-    and (te.end_released(f, node, outcome, id, chunk)
-      or te.end_node(f, node, outcome, nil, nil, id))
-end
-
--- The same of nodes of flows, which end with what that sets off; or outcomes
--- alone, when there is no flow. Neighbours are of one flow, and have their
--- outcomes in one chunk.
-function te.OPERATIONS.m(state, args, i)
-  local P, first, last = state.P, i + 4, i + 3 + 2 * tonumber(args[i + 3])
-  local own = take_all(state, args, first, last, 2)
-  if own == 0 then
-    return 0
-  end
-  local waits, ttl_s = te.waited_for(P, own), tonumber(args[i + 2])
-  local front, f, chunk, before
-  for k = first, last, 2 do
-    local field, outcome = args[k], args[k + 1]
-    local id, its_front = sub(field, 1, 20), sub(field, 1, 19)
-    if its_front ~= front then
-      front, f = its_front, te.flow_or_remake(P, sub(id, 1, 12), ttl_s)
-      chunk, before = f and te.chunk(front), te.node_of(front .. "0")
-    end
-    local node = f and before + digit_value[byte(field, 20)]
-    if not f then
-      te.put_outcome(P, id, outcome, ttl_s * 1000)
-    end
-    if (not f or end_member(f, node, outcome, id, chunk))
-      and waits and (waits == true or waits[id]) then
-      te.tell(P, id, outcome)
-    end
-  end
-  te.count(P, args[i + 1], "done", own)
-  return own
-end
-
 -- queue, n, fields: those who wait learn that nothing was kept
 function te.OPERATIONS.d(state, args, i)
   local first, last, own = i + 3, i + 2 + tonumber(args[i + 2]), 0
   if state.some_wait then
     for k = first, last do
-      if take_all(state, args, k, k, 1) == 1 then
+      if te.take_all(state, args, k, k, 1) == 1 then
         own = own + 1
         te.tell(state.P, sub(args[k], 1, 20), "-")
       end
     end
   else
-    own = take_all(state, args, first, last, 1)
+    own = te.take_all(state, args, first, last, 1)
   end
   if own > 0 then
     te.count(state.P, args[i + 1], "done", own)
@@ -380,7 +341,7 @@ te.register("finish", function(keys, args)
   hand_back(P, state.back)
   te.advance_flows(P)
   local got = te.end_takes()
-  te.lower_limit(P, wid, #got)
+  te.lower_limit(P, wid, #got - total)
   return { total, unpack(got) }
 end)
 

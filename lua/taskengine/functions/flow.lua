@@ -50,7 +50,7 @@ end
 
 -- One that this call has made: none of it has to be read.
 function te.open_new_flow(P, producer, nodes, now, ttl_s)
-  local n = te.text(nodes)
+  local n = texts[nodes]
   local f = open(P, producer, { n, n, now, ttl_s })
   te.begin_cells(f)
   return f
@@ -77,14 +77,14 @@ local function write(f)
   te.write_cells(f)
   local arrived = {}
   for i, n in pairs(f.arrived) do
-    arrived[#arrived + 1], arrived[#arrived + 2] = te.text(i), te.text(n)
+    arrived[#arrived + 1], arrived[#arrived + 2] = texts[i], texts[n]
   end
   for from = 1, #arrived, te.BATCH_MAX do
     call("HSET", f.P .. "gw:" .. f.producer,
       unpack(arrived, from, math.min(from + te.BATCH_MAX - 1, #arrived)))
   end
   f.arrived = {}
-  local left, out = te.text(f.left), te.text(f.out)
+  local left, out = texts[f.left], texts[f.out]
   if f.is_new_end then
     call("HSET", f.P .. "g:" .. f.producer, "left", left, "out", out,
       "state", f.state)
@@ -117,7 +117,7 @@ local function write_all(P)
       call("HSET", P .. "v:" .. key, unpack(outcomes))
     end
   end
-  te.chunks, te.pending = {}, {}
+  te.chunks = {}
   for k = 1, #te.opened do
     if te.opened[k].is_new_end then
       te.opened[k].is_new_end = false
@@ -139,7 +139,7 @@ end
 -- At the beginning of every function.
 function te.begin_flows()
   if not te.opened or te.opened[1] then -- the last one had to do with flows
-    te.opened, te.chunks, te.pending = {}, {}, {}
+    te.opened, te.chunks = {}, {}
     te.work, te.released = {}, {}
   end
   te.flows = {}

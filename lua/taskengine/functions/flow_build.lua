@@ -114,7 +114,7 @@ end
 -- Where a piece is written. Written twice it is the same.
 local function add_shared(to, args, at)
   local shared, letter, k = to.shared, args[at], tonumber(args[at + 1])
-  shared[#shared + 1] = letter .. te.text(k)
+  shared[#shared + 1] = letter .. texts[k]
   shared[#shared + 1] = args[at + 2]
   to.last[letter] = math.max(to.last[letter] or 0, k)
 end
@@ -131,13 +131,16 @@ local ADD = {
   c = add_word("parent"), d = add_word("delegate"), x = add_word("x"),
   n = function(to, args, at)
     local nodes, records, first = to.nodes, to.records, tonumber(args[at + 1])
-    local n = #nodes
+    local n, count = #nodes, to.count
     for k = 0, tonumber(args[at + 2]) - 1 do
-      local record = args[at + 3 + k]
-      to.count = to.count + (records[first + k] and 0 or 1)
-      nodes[n + 1], nodes[n + 2] = te.text(first + k), record
-      records[first + k], n = record, n + 2
+      local i, record = first + k, args[at + 3 + k]
+      if not records[i] then
+        count = count + 1
+      end
+      nodes[n + 1], nodes[n + 2] = texts[i], record
+      records[i], n = record, n + 2
     end
+    to.count = count
   end,
   s = function(to, args, at)
     local ranges = to.ranges
@@ -153,7 +156,7 @@ local function note_last(to)
       and call("HGET", to.P .. "g:" .. to.producer, "n" .. letter)
     if k > tonumber(there or 0) then
       to.shared[#to.shared + 1] = "n" .. letter
-      to.shared[#to.shared + 1] = te.text(k)
+      to.shared[#to.shared + 1] = texts[k]
     end
   end
 end
@@ -192,8 +195,8 @@ end
 local function put_ranges(to)
   local pairs, ranges = {}, to.ranges
   for k = 1, #ranges do
-    local low = te.text(ranges[k].a)
-    pairs[2 * k - 1], pairs[2 * k] = low, low .. " " .. te.text(ranges[k].b)
+    local low = texts[ranges[k].a]
+    pairs[2 * k - 1], pairs[2 * k] = low, low .. " " .. texts[ranges[k].b]
   end
   for from = 1, #pairs, te.BATCH_MAX do
     call("ZADD", to.P .. "gr:" .. to.producer,
@@ -206,7 +209,7 @@ end
 local function write_whole(to, header, nodes)
   local all, shared, n = header, to.shared, #header
   all[n + 1], all[n + 2] = "sealed", "1"
-  all[n + 3], all[n + 4] = "left", te.text(nodes)
+  all[n + 3], all[n + 4] = "left", texts[nodes]
   for k = 1, #shared do
     all[n + 4 + k] = shared[k]
   end
@@ -289,11 +292,10 @@ end
 
 -- All its nodes are there: it starts.
 local function seal(to, nodes, now, ttl)
-  local P, producer, n = to.P, to.producer, te.text(nodes)
-  call("SETRANGE", P .. "gs:" .. producer,
-    te.text(nodes * te.CELL_BYTES - 1), "\0")
+  local P, producer, n = to.P, to.producer, texts[nodes]
   call("SET", P .. "i:" .. producer, n)
   if not to.is_new then
+    te.make_cells(P, producer, nodes)
     persist(P, producer, n)
   end
   local f = to.is_new and te.open_new_flow(P, producer, nodes, now, ttl)
@@ -319,7 +321,7 @@ end
 -- sealed; nil before there are all.
 local function take(P, args, starts, nodes, is_sealed, is_new)
   local header = {
-    "made", te.text(te.moment), "n", te.text(nodes), "ttl", args[4],
+    "made", texts[te.moment], "n", texts[nodes], "ttl", args[4],
     "name", args[5],
   }
   local to = read_pieces(P, args, starts, is_new)

@@ -14,19 +14,13 @@ local function open_window(f, i)
   local window = f.windows[first]
   if not window then
     local from = (first - 1) * CELL_BYTES
-    window = call("GETRANGE", f.P .. "gs:" .. f.producer, te.text(from),
-      te.text(from + width * CELL_BYTES - 1))
+    window = call("GETRANGE", f.P .. "gs:" .. f.producer, texts[from],
+      texts[from + width * CELL_BYTES - 1])
   end
   f.first, f.width, f.window = first, width, window
   if width == WIDE_WINDOW then
     f.windows[first] = window
   end
-end
-
--- Of a new flow no cell says anything yet.
-function te.begin_cells(f)
-  f.first, f.width = 1, WINDOW
-  f.window = string.rep("\0", WINDOW * CELL_BYTES)
 end
 
 -- Where in the window a cell begins; it may have to be read. What is none is
@@ -66,6 +60,12 @@ function te.cell(f, i)
   return sub(f.window, at, at + CELL_BYTES - 1)
 end
 
+-- Whether the window that was read last says so of a node.
+function te.has_in_window(f, i, bytes)
+  local at = f.window and (i - f.first) * CELL_BYTES or -1
+  return at >= 0 and sub(f.window, at + 1, at + CELL_BYTES) == bytes
+end
+
 function te.node_state(f, i)
   local bytes = f.cells[i]
   if bytes then
@@ -75,19 +75,35 @@ function te.node_state(f, i)
   return sub(f.window, at, at)
 end
 
--- Up to where nodes from i on wait, as far as the window says; i itself does.
-function te.waiting_to(f, i, last)
-  local at, cells = find_cell(f, i), f.cells
-  local other = string.find(f.window, "%Z", at) or #f.window + 1
-  last = math.min(last, i - 1 + math.floor((other - at) / CELL_BYTES))
-  if i > f.last_changed then
-    return last
+-- Of n nodes from i on, as far as the window reaches: up to where their cells
+-- in it are these bytes, as that of i is.
+local function alike_to(f, i, n, bytes)
+  local at, window, to = (i - f.first) * CELL_BYTES, f.window, i - 1 + n
+  if sub(window, at + 1, at + n * CELL_BYTES) == string.rep(bytes, n) then
+    return to -- as mostly all are
   end
-  local k = i + 1
-  while k <= last and not cells[k] do
-    k = k + 1
+  to = i
+  while sub(window, at + CELL_BYTES + 1, at + 2 * CELL_BYTES) == bytes do
+    to, at = to + 1, at + CELL_BYTES
   end
-  return k - 1
+  return to
+end
+
+-- Up to which of the nodes from i to last all have the cell that i has, as far
+-- as the window says.
+function te.same_cells_to(f, i, last, bytes)
+  local cells = f.cells
+  if i == last or cells[i] then
+    return i
+  end
+  find_cell(f, i)
+  last = alike_to(f, i, math.min(last - i + 1, f.first + f.width - i), bytes)
+  for k = i + 1, math.min(last, f.last_changed) do
+    if cells[k] then
+      return k - 1
+    end
+  end
+  return last
 end
 
 -- By window: the first and the last that has changed in it.
@@ -107,6 +123,15 @@ local function note_change(f, first, last)
   end
 end
 
+-- The same where others that have not may be between them.
+function te.note_changes(f, first, last)
+  while first <= last do
+    local to = first - (first - 1) % WIDE_WINDOW + WIDE_WINDOW - 1
+    note_change(f, first, math.min(to, last))
+    first = to + 1
+  end
+end
+
 function te.set_cell(f, i, bytes)
   local cells = f.cells
   if not cells[i] then
@@ -121,11 +146,25 @@ function te.set_cells(f, first, last, bytes)
   for i = first, last do
     cells[i] = bytes
   end
-  while first <= last do
-    local to = first - (first - 1) % WIDE_WINDOW + WIDE_WINDOW - 1
-    note_change(f, first, math.min(to, last))
-    first = to + 1
+  te.note_changes(f, first, last)
+end
+
+-- Cells that say nothing yet, of all nodes.
+function te.make_cells(P, producer, nodes)
+  call("SETRANGE", P .. "gs:" .. producer,
+    texts[nodes * CELL_BYTES - 1], "\0")
+end
+
+-- Those of a new flow: of a small one they are written with what becomes of it
+-- in this call.
+function te.begin_cells(f)
+  if f.n > WINDOW then
+    te.make_cells(f.P, f.producer, f.n)
+  else
+    te.set_cell(f, f.n, NO_CELL)
   end
+  f.first, f.width = 1, WINDOW
+  f.window = string.rep("\0", WINDOW * CELL_BYTES)
 end
 
 -- What stands between two cells that have changed is written with them, as it
@@ -141,9 +180,9 @@ local function gap_between(f, low, high)
     f.width = WIDE_WINDOW
     open_window(f, low)
   end
-  local at = (low - f.first) * CELL_BYTES
-  local between = sub(f.window, at + 1, at + (high - low + 1) * CELL_BYTES)
-  return #between == (high - low + 1) * CELL_BYTES and between or nil
+  local from, to = (low - f.first) * CELL_BYTES, (high + 1 - f.first)
+    * CELL_BYTES
+  return to <= #f.window and sub(f.window, from + 1, to) or nil
 end
 
 -- Those from a changed one on, up to where too many have not. Returns the next
@@ -166,7 +205,7 @@ local function write_run(f, first, last)
     parts[n], i = bytes, behind
   end
   call("SETRANGE", f.P .. "gs:" .. f.producer,
-    te.text((first - 1) * CELL_BYTES), table.concat(parts))
+    texts[(first - 1) * CELL_BYTES], table.concat(parts))
   return i
 end
 

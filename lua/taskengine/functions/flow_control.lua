@@ -15,7 +15,7 @@ local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
 function te.is_outdated(f, i)
   return f.passes ~= nil and i <= f.passes
     and HAS_FAILED[te.node_state(f, i)] == true
-    and call("HEXISTS", f.P .. "gw:" .. f.producer, "t" .. te.text(i)) == 0
+    and call("HEXISTS", f.P .. "gw:" .. f.producer, "t" .. texts[i]) == 0
 end
 
 -- The same of the outcome of a task.
@@ -253,7 +253,7 @@ function te.retry_flow(f)
   local P, producer = f.P, f.producer
   local outcomes = P .. "v:" .. sub(te.node_id(producer, 0), 1, 19)
   call("HDEL", P .. "g:" .. producer, "state", "root", "revoked")
-  call("HSET", P .. "g:" .. producer, "passes", te.text(f.n))
+  call("HSET", P .. "g:" .. producer, "passes", texts[f.n])
   f.state, f.root, f.revoked, f.is_new_end = "", nil, nil, false
   f.passes = f.n
   te.persist_flow(f)
@@ -286,7 +286,7 @@ local function take_back(f, i)
     call("PERSIST", f.P .. "v:" .. sub(id, 1, 19))
   end
   if HAS_FAILED[te.node_state(f, i)]
-    and call("HDEL", f.P .. "gw:" .. f.producer, "t" .. te.text(i)) == 0 then
+    and call("HDEL", f.P .. "gw:" .. f.producer, "t" .. texts[i]) == 0 then
     te.steps = te.steps - 2
     te.reset_node(f, i)
     call("HDEL", f.P .. "v:" .. sub(id, 1, 19), sub(id, 20))
@@ -302,7 +302,7 @@ function te.take_back_early(P, id)
     return false
   end
   take_back(f, i)
-  call("HSET", P .. "gw:" .. f.producer, "t" .. te.text(i), "1")
+  call("HSET", P .. "gw:" .. f.producer, "t" .. texts[i], "1")
   return true
 end
 
@@ -316,7 +316,7 @@ function te.FLOW_WORK.a(f)
     take_back(f, f.passes)
     f.passes = f.passes - 1
   end
-  call("HSET", f.P .. "g:" .. f.producer, "passes", te.text(f.passes))
+  call("HSET", f.P .. "g:" .. f.producer, "passes", texts[f.passes])
   return f.passes == 0
 end
 
@@ -404,8 +404,8 @@ end
 
 local function cells(P, producer, from, count)
   local first = (from - 1) * CELL_BYTES
-  local bytes = call("GETRANGE", P .. "gs:" .. producer, te.text(first),
-    te.text(first + count * CELL_BYTES - 1))
+  local bytes = call("GETRANGE", P .. "gs:" .. producer, texts[first],
+    texts[first + count * CELL_BYTES - 1])
   local f, i = te.flow(P, producer), from - 1
   if not f or not f.passes or f.passes < from then
     return bytes
@@ -420,7 +420,7 @@ end
 local function heads(P, producer, from, count)
   local out = {}
   for i = from, from + count - 1 do
-    local record = call("HGET", P .. "gn:" .. producer, te.text(i))
+    local record = call("HGET", P .. "gn:" .. producer, texts[i])
     if not record then
       break
     end
@@ -434,7 +434,7 @@ end
 local function pieces(key, letter, from, count)
   local out, bytes = {}, 0
   for k = from, from + count - 1 do
-    local value = call("HGET", key, letter .. te.text(k))
+    local value = call("HGET", key, letter .. texts[k])
     bytes = bytes + #(value or "")
     if not value or bytes > LOOKED_AT_BYTES_MAX and #out > 0 then
       break

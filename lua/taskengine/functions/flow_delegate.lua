@@ -43,8 +43,8 @@ end
 
 -- The end came before the task has said that it delegates.
 function te.note_delegate(f, from, target)
-  call("HSET", f.P .. "gw:" .. f.producer, "d" .. te.text(target),
-    te.text(from))
+  call("HSET", f.P .. "gw:" .. f.producer, "d" .. texts[target],
+    texts[from])
 end
 
 function te.end_delegated(f, from, target)
@@ -83,7 +83,7 @@ function te.FLOW_WORK.z(f)
   end
   local key = f.P .. "gd:" .. f.producer
   while te.steps > 0 do
-    local ids = call("HRANDFIELD", key, te.text(LOT))
+    local ids = call("HRANDFIELD", key, texts[LOT])
     for k = 1, #ids do
       end_deserted(f, ids[k])
     end
@@ -137,7 +137,7 @@ end
 -- The node as which a task ends that delegates only now, if it is known.
 local function known_end(f, target)
   local from = te.natural(call("HGET", f.P .. "gw:" .. f.producer,
-    "d" .. te.text(target)) or nil, f.n)
+    "d" .. texts[target]) or nil, f.n)
   return from and te.has_ended(f, from) and from
 end
 

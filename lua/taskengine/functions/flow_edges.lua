@@ -31,7 +31,7 @@ end
 -- How many of the edges to a node have arrived; for those with several.
 function te.arrivals(f, i)
   return f.arrived[i] or tonumber(
-    call("HGET", f.P .. "gw:" .. f.producer, te.text(i)) or 0) or 0
+    call("HGET", f.P .. "gw:" .. f.producer, texts[i]) or 0) or 0
 end
 
 function te.count_arrivals(f, i, n)
@@ -107,7 +107,7 @@ end
 -- Where the only edge of a node goes that is as most are: it names its target,
 -- to which a success brings its value. Or false.
 local function common_target(f, o)
-  local edges = te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)),
+  local edges = te.flow_piece(f, "o" .. texts[te.number_at(o, 1, 4)],
     EDGE_BYTES)
   if #edges ~= EDGE_BYTES or sub(edges, 1, 1) ~= "f"
     or byte(edges, 2) % 2 == 1 then
@@ -206,8 +206,8 @@ function WORK.s(f)
     local low, high = string.match(range, "^(%d+) (%d+)$")
     local part = { a = tonumber(low), b = tonumber(high) }
     if high and not WORK.r(f, part) then
-      call("ZADD", key, te.text(part.a),
-        te.text(part.a) .. " " .. te.text(part.b))
+      call("ZADD", key, texts[part.a],
+        texts[part.a] .. " " .. texts[part.b])
     end
   end
   return false

@@ -38,10 +38,10 @@ function te.expire_flow(f)
     last = #keys
   end
   for k = 1, last do
-    call("PEXPIRE", keys[k], te.text(ttl_ms + SLACK_MS))
+    call("PEXPIRE", keys[k], texts[ttl_ms + SLACK_MS])
   end
   call("SET", P .. "i:" .. f.producer, WAS_SEALED, "PX", SENT_AGAIN_MS)
-  call("ZADD", P .. "gx", te.text(now + ttl_ms), f.producer)
+  call("ZADD", P .. "gx", texts[now + ttl_ms], f.producer)
   te.drop_flows(P, now, DROPPED_WITH_EACH)
 end
 
@@ -52,7 +52,7 @@ function te.persist_flow(f)
   for k = 1, #keys do
     call("PERSIST", keys[k])
   end
-  call("SET", P .. "i:" .. producer, te.text(f.n))
+  call("SET", P .. "i:" .. producer, texts[f.n])
   call("ZREM", P .. "gx", producer)
   if f.holds then
     te.add_flow_work(producer, "u", 0, 0)
@@ -65,7 +65,7 @@ function te.FLOW_WORK.c(f, item)
   if not te.may_expire(f) then
     return true
   end
-  local ttl_ms = te.text(f.ttl_s * 1000)
+  local ttl_ms = texts[f.ttl_s * 1000]
   for i = item.a, f.n, te.CHUNK_NODES do
     if te.steps <= 0 then
       item.a = i
@@ -92,14 +92,14 @@ local function is_awaited(P, producer, now)
     return false
   end
   te.put_behind(f, "z", 0, 0)
-  call("ZADD", P .. "gx", te.text(now + LATER_MS), producer)
+  call("ZADD", P .. "gx", texts[now + LATER_MS], producer)
   return true
 end
 
 -- Of those that may go, the ones that nothing keeps.
 local function list_old(P, now, limit)
   local due, old = call("ZRANGE", P .. "gx", "-inf",
-    string.format("%.0f", now), "BYSCORE", "LIMIT", "0", te.text(limit)), {}
+    string.format("%.0f", now), "BYSCORE", "LIMIT", "0", texts[limit]), {}
   for i = 1, #due do
     old[#old + 1] = not is_awaited(P, due[i], now) and due[i] or nil
   end

@@ -160,7 +160,7 @@ local function noted(growth, name)
 end
 
 local function put_piece(growth, letter, k, bytes)
-  local shared, name = growth.shared, letter .. te.text(k)
+  local shared, name = growth.shared, letter .. texts[k]
   shared[#shared + 1], shared[#shared + 2] = name, bytes
 end
 
@@ -180,7 +180,7 @@ local function piece_number(growth, letter, bytes)
   if not k then
     k = new_piece(growth, letter, bytes)
     if is_short then
-      note(growth, name, te.text(k))
+      note(growth, name, texts[k])
     end
   end
   return tonumber(k)
@@ -260,18 +260,18 @@ local function grown_inputs(growth, join, k, members)
   if join.kind == "s" then
     return k
   end
-  local bytes = k > 0 and te.flow_piece(growth.f, "i" .. te.text(k)) or ""
+  local bytes = k > 0 and te.flow_piece(growth.f, "i" .. texts[k]) or ""
   bytes = extended(bytes, join.kind, members)
   if #bytes > JOINED_BYTES_MAX then
     return false
   end
-  local name = "j" .. te.text(join.node)
-  if noted(growth, name) == te.text(k) then
+  local name = "j" .. texts[join.node]
+  if noted(growth, name) == texts[k] then
     put_piece(growth, "i", k, bytes)
     return k
   end
   k = new_piece(growth, "i", bytes)
-  note(growth, name, te.text(k))
+  note(growth, name, texts[k])
   return k
 end
 
@@ -301,13 +301,13 @@ local function write_pieces(growth)
   end
   for i, record in pairs(growth.nodes) do
     f.records[i] = record
-    nodes[#nodes + 1], nodes[#nodes + 2] = te.text(i), record
+    nodes[#nodes + 1], nodes[#nodes + 2] = texts[i], record
   end
   te.put_pairs(key, shared)
   te.put_pairs(f.P .. "gn:" .. f.producer, nodes)
   te.put_pairs(f.P .. "gw:" .. f.producer, growth.notes)
-  call("HSET", key, "n", te.text(f.n), "nt", te.text(growth.last.t), "no",
-    te.text(growth.last.o), "ni", te.text(growth.last.i))
+  call("HSET", key, "n", texts[f.n], "nt", texts[growth.last.t], "no",
+    texts[growth.last.o], "ni", texts[growth.last.i])
 end
 
 local function carry_out(growth, count, sources)
@@ -315,9 +315,9 @@ local function carry_out(growth, count, sources)
   f.n, f.left = f.n + count, f.left + count
   write_pieces(growth)
   call("SETRANGE", f.P .. "gs:" .. f.producer,
-    te.text(f.n * te.CELL_BYTES - 1), "\0")
+    texts[f.n * te.CELL_BYTES - 1], "\0")
   te.forget_cells(f)
-  call("SET", f.P .. "i:" .. f.producer, te.text(f.n))
+  call("SET", f.P .. "i:" .. f.producer, texts[f.n])
   for k = 1, #sources do
     te.add_flow_work(f.producer, "r", growth.base + sources[k].low,
       growth.base + sources[k].high)
@@ -352,7 +352,7 @@ local function add(f, i, draft, name)
     or not grow_joins(growth, joins, members) then
     return TOO_FAR
   end
-  note(growth, name, te.text(growth.base))
+  note(growth, name, texts[growth.base])
   carry_out(growth, count, draft.sources)
   te.add_kin(f.P, te.node_id(f.producer, i), tasks_of(growth, count),
     f.ttl_s * 1000)

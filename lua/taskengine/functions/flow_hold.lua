@@ -11,7 +11,7 @@ local STEPS_EACH = 10
 local function keep_at_least(f, ttl_s)
   if ttl_s > f.ttl_s then
     f.ttl_s = ttl_s
-    call("HSET", f.P .. "g:" .. f.producer, "ttl", te.text(ttl_s))
+    call("HSET", f.P .. "g:" .. f.producer, "ttl", texts[ttl_s])
   end
 end
 
@@ -56,7 +56,7 @@ local function each_held(f, item, visit)
   local key = f.P .. "gh:" .. f.producer
   while te.steps > 0 do
     te.steps = te.steps - STEPS_EACH
-    local producer = call("LINDEX", key, te.text(item.a))
+    local producer = call("LINDEX", key, texts[item.a])
     if not producer then
       return true
     end

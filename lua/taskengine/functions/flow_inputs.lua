@@ -15,7 +15,7 @@ local MAY_FAIL = { c = true, i = true, e = true }
 
 -- The outcome of a node as it is kept; false when it has none.
 function te.raw_outcome(P, id)
-  return te.pending[id] or call("HGET", P .. "v:" .. sub(id, 1, 19),
+  return te.new_outcome(id) or call("HGET", P .. "v:" .. sub(id, 1, 19),
     sub(id, 20))
 end
 
@@ -23,7 +23,7 @@ end
 -- they are. All of those of an errback are one: what failed.
 local function ranges_of(f, i, record)
   local k = te.number_at(record, 11, 4)
-  local bytes = k > 0 and te.flow_piece(f, "i" .. te.text(k), INPUT_BYTES)
+  local bytes = k > 0 and te.flow_piece(f, "i" .. texts[k], INPUT_BYTES)
     or ""
   local ranges, total = {}, 0
   for at = 1, #bytes, INPUT_BYTES do
@@ -57,17 +57,6 @@ local function failed_one(f, range)
   return range.first
 end
 
--- Outcomes of nodes from first to last; those of one chunk, which are small.
-local function read_small(key, first, last)
-  local fields, n = {}, 0
-  for digit = first % CHUNK, math.min(first % CHUNK + last - first, CHUNK - 1)
-  do
-    n = n + 1
-    fields[n] = sub(DIGITS, digit + 1, digit + 1)
-  end
-  return call("HMGET", key, unpack(fields))
-end
-
 -- The outcome as a node gets it that takes it.
 local function as_input(P, id, record)
   if record and record ~= GONE then
@@ -76,41 +65,33 @@ local function as_input(P, id, record)
   return GONE .. id
 end
 
--- Gives outcomes of nodes, one after the other; nil for one that is larger than
--- there is room for. Small ones are read together; where there are others, the
--- size is asked for first.
-local function reader(f)
-  local read, base, large_key = {}, 0, nil -- read[1] is of the node behind base
-  local pending = next(te.pending) and te.pending
-  local function read_from(i, last, room)
-    local id = te.node_id(f.producer, i)
-    local key = f.P .. "v:" .. sub(id, 1, 19)
-    base = i - 1
-    if key ~= large_key and call("HEXISTS", key, te.SOME_LARGE) == 0 then
-      read = read_small(key, i, last)
-      return true
-    end
-    large_key = key
-    local is_fitting = call("HSTRLEN", key, sub(id, 20)) <= room
-    read = { is_fitting and call("HGET", key, sub(id, 20)) }
-    return is_fitting
+-- What is kept of nodes from i on: of all to `last` that are of one chunk, when
+-- that has small ones only; else of i alone; of none, when that is larger than
+-- there is room for.
+local function read_kept(lots, id, i, last, room)
+  local key = lots.f.P .. "v:" .. sub(id, 1, 19)
+  if key ~= lots.large_key and call("HEXISTS", key, te.SOME_LARGE) == 0 then
+    local low = i % CHUNK
+    return call("HMGET", key,
+      unpack(digit_text, low, math.min(low + last - i, CHUNK - 1)))
   end
-  return function(i, last, room)
-    local record = read[i - base]
-    if pending then
-      record = pending[te.node_id(f.producer, i)] or record
+  lots.large_key = key
+  return call("HSTRLEN", key, sub(id, 20)) <= room
+    and { call("HGET", key, sub(id, 20)) } or {}
+end
+
+-- The same as those get them that take them.
+local function read_lot(lots, i, last, room)
+  local f = lots.f
+  local outcomes = read_kept(lots, te.node_id(f.producer, i), i, last, room)
+  for k = 1, #outcomes do
+    local record = outcomes[k]
+    if not record or record == GONE or byte(record) == 68 then
+      local id = te.node_id(f.producer, i + k - 1)
+      outcomes[k] = as_input(f.P, id, te.new_outcome(id) or record)
     end
-    if record == nil then
-      if not read_from(i, last, room) then
-        return nil
-      end
-      record = read[1]
-    end
-    if record and record ~= GONE and byte(record) ~= 68 then
-      return record -- as most are
-    end
-    return as_input(f.P, te.node_id(f.producer, i), record)
   end
+  return outcomes
 end
 
 -- Which nodes of a range are among the inputs from the first-th to the last-th,
@@ -128,22 +109,19 @@ local function part_of(f, range, before, first, last)
   return failed, failed, 1
 end
 
--- Inputs from the first-th to the last-th of all, by visit(outcome, kind,
--- node), until that returns true. Once they are larger than `room` together
--- there is no outcome.
-local function each_input(f, ranges, first, last, room, visit)
-  local before, outcome_of = 0, reader(f)
+-- Inputs from the first-th to the last-th of all, some at a time, by
+-- visit(outcomes, kind, node), until that returns true. Once `taken` says that
+-- they are larger than its max together there are no outcomes.
+local function each_lot(f, ranges, first, last, taken, visit)
+  local lots, before = { f = f }, 0
   for k = 1, #ranges do
-    local kind = ranges[k].kind
-    local from, to, size = part_of(f, ranges[k], before, first, last)
-    for i = from, to do
-      local outcome = outcome_of(i, to, room)
-      if outcome then
-        room = room - #outcome
-      end
-      if visit(outcome, kind, i) then
+    local i, to, size = part_of(f, ranges[k], before, first, last)
+    while i <= to do
+      local outcomes = read_lot(lots, i, to, taken.max - taken.bytes)
+      if visit(outcomes, ranges[k].kind, i) then
         return
       end
+      i = i + math.max(#outcomes, 1)
     end
     before = before + size
   end
@@ -156,7 +134,7 @@ end
 
 local function segment_of_one(f, i, kind)
   local P, id = f.P, te.node_id(f.producer, i)
-  if not te.pending[id] and call("HSTRLEN", P .. "v:" .. sub(id, 1, 19),
+  if not te.new_outcome(id) and call("HSTRLEN", P .. "v:" .. sub(id, 1, 19),
     sub(id, 20)) > INPUTS_BYTES_MAX then
     return FAR
   end
@@ -184,22 +162,24 @@ function te.inputs_segment(f, i, record)
   if total == 1 and ranges[1].kind ~= "e" then -- all steps of a chain
     return segment_of_one(f, ranges[1].first, ranges[1].kind)
   end
-  local parts, bytes, missing = { te.bytes4(total) }, 0, nil
-  each_input(f, ranges, 1, total, INPUTS_BYTES_MAX, function(outcome, kind)
-    if not outcome then
-      bytes = math.huge
-      return true
+  local parts, n, missing = { te.bytes4(total) }, 1, nil
+  local taken = { bytes = 0, max = INPUTS_BYTES_MAX }
+  each_lot(f, ranges, 1, total, taken, function(outcomes, kind)
+    for k = 1, #outcomes do
+      local outcome = outcomes[k]
+      missing = missing or missing_one(outcome, kind)
+      parts[n + 1], parts[n + 2] = te.bytes4(#outcome), outcome
+      n, taken.bytes = n + 2, taken.bytes + #outcome
     end
-    missing = missing or missing_one(outcome, kind)
-    bytes = bytes + #outcome
-    parts[#parts + 1] = te.bytes4(#outcome)
-    parts[#parts + 1] = outcome
-    return missing or bytes > INPUTS_BYTES_MAX
+    if not outcomes[1] then
+      taken.bytes = math.huge
+    end
+    return missing or taken.bytes > taken.max
   end)
   if missing then
     return nil, missing
   end
-  return bytes <= INPUTS_BYTES_MAX and table.concat(parts) or FAR
+  return taken.bytes <= taken.max and table.concat(parts) or FAR
 end
 
 -- Of up to a thousand inputs of a node, from the first-th on: how many there
@@ -217,23 +197,24 @@ te.register("gather", function(keys, args)
     return { 0 }
   end
   local ranges, total = ranges_of(f, i, record)
-  local out, n, bytes = { total }, 1, 0
+  local out, n = { total }, 1
+  local taken = { bytes = 0, max = GATHERED_BYTES_MAX }
   count, first = math.min(count, GATHERED_MAX), math.max(first, 1)
-  each_input(f, ranges, first, first + count - 1, GATHERED_BYTES_MAX,
-    function(outcome, _, node)
-      if not outcome then
-        if n > 1 then
+  each_lot(f, ranges, first, first + count - 1, taken,
+    function(outcomes, _, node)
+      if not outcomes[1] and n == 1 then -- one is given, however large it is
+        local id = te.node_id(f.producer, node)
+        outcomes = { as_input(P, id, te.raw_outcome(P, id)) }
+      end
+      for k = 1, #outcomes do
+        local bytes = taken.bytes + #outcomes[k]
+        if bytes > taken.max and n > 1 then
           return true
         end
-        local id = te.node_id(f.producer, node)
-        outcome = as_input(P, id, te.raw_outcome(P, id))
+        n, taken.bytes = n + 1, bytes
+        out[n] = outcomes[k]
       end
-      bytes = bytes + #outcome
-      if bytes <= GATHERED_BYTES_MAX or n == 1 then
-        n = n + 1
-        out[n] = outcome
-      end
-      return bytes > GATHERED_BYTES_MAX
+      return not outcomes[1] or taken.bytes > taken.max
     end)
   return out
 end, { "no-writes" })

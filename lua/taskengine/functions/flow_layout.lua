@@ -52,8 +52,9 @@ end
 -- What the ids of neighbours have in common, of the last ones asked for.
 local front = { producer = "", block = 0, bytes = "" }
 
--- Of a flow's nodes, which are fewer than 62^6.
-function te.node_id(producer, i)
+-- The id of a flow's node, of which there are fewer than 62^6, in two parts:
+-- the second is pair[k] of the k and the pairs returned.
+function te.node_id_parts(producer, i)
   local low = i % PAIRS
   local block = (i - low) / PAIRS
   if front.producer ~= producer or front.block ~= block then
@@ -65,7 +66,12 @@ function te.node_id(producer, i)
     front.bytes = producer .. "00"
       .. pairs_of_digits[(block - middle) / PAIRS] .. pairs_of_digits[middle]
   end
-  return front.bytes .. pairs_of_digits[low]
+  return front.bytes, low, pairs_of_digits
+end
+
+function te.node_id(producer, i)
+  local bytes, low, pair = te.node_id_parts(producer, i)
+  return bytes .. pair[low]
 end
 
 -- A node's number as an edge or an input names it.

@@ -62,7 +62,7 @@ end
 function te.flow_or_remake(P, producer, ttl_s)
   local f = te.flow(P, producer)
   if not f and te.may_write and is_deleted(P, producer) then
-    call("HSET", P .. "g:" .. producer, "sealed", "1", "ttl", te.text(ttl_s))
+    call("HSET", P .. "g:" .. producer, "sealed", "1", "ttl", texts[ttl_s])
     te.flows[producer] = nil
     f = te.flow(P, producer)
   end
@@ -96,7 +96,7 @@ function te.FLOW_WORK.n(f)
   local g = f.P .. "g:" .. f.producer
   while f.counted and f.counted < f.n do
     if te.steps <= 0 then
-      call("HSET", g, "counted", te.text(f.counted))
+      call("HSET", g, "counted", texts[f.counted])
       return false
     end
     te.steps = te.steps - COUNT_STEPS
@@ -117,8 +117,8 @@ local function break_flow(f)
   te.seen = nil
   f.revoked, f.mode, f.state, f.passes = te.FLOW_DAMAGED, "w", "", nil
   f.counted, f.left, f.out = 0, 1, 0
-  call("HSET", g, "n", te.text(f.n), "made", te.text(f.made), "ttl",
-    te.text(f.ttl_s), "revoked", f.revoked, "mode", f.mode, "sealed", "1",
+  call("HSET", g, "n", texts[f.n], "made", texts[f.made], "ttl",
+    texts[f.ttl_s], "revoked", f.revoked, "mode", f.mode, "sealed", "1",
     "counted", "0")
   call("HDEL", g, "state", "passes")
   te.keep_malformed(f.P, "flow " .. te.node_id(f.producer, 0)

@@ -10,19 +10,24 @@ local STATE_OF = {
   S = DONE, J = DONE, G = DONE, F = FAILED, R = REVOKED, D = "n",
 }
 local NIL, NO_CELL = te.NIL, te.NO_CELL
+local SMALL_BYTES_MAX = te.SMALL_BYTES_MAX
 
--- The end of a node is to be followed to those behind it; while a flow is set
--- up to be done again not before that is through: until then some of these may
--- not be ready for it.
+-- The ends of this call are to be followed to those behind them.
+local function begin_following(f)
+  if not f.is_following then
+    f.is_following = true
+    te.add_flow_work(f.producer, "ends", 0, 1)
+  end
+end
+
+-- The end of a node is; while a flow is set up to be done again not before that
+-- is through: until then some of those may not be ready for it.
 local function note_end(f, i)
   if f.passes then
     return te.put_behind(f, "e", i, 1)
   end
   f.ends[#f.ends + 1] = i
-  if not f.is_following then
-    f.is_following = true
-    te.add_flow_work(f.producer, "ends", 0, 1)
-  end
+  begin_following(f)
 end
 
 local function add_behind_passes(f, what, a)
@@ -75,30 +80,98 @@ local function ending_of(f, before)
   return ending
 end
 
--- An outcome of this call, until it is written.
-local function add_to_chunk(chunk, id, record)
-  local n = #chunk
-  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
-  if #record > te.SMALL_BYTES_MAX then
-    chunk[n + 3], chunk[n + 4] = te.SOME_LARGE, "1"
+-- Outcomes of this call's nodes, until they are written; by what the ids of
+-- those have in common that are kept in one hash.
+local function chunk_of(front)
+  local chunk = te.chunks[front]
+  if not chunk then
+    chunk = { by_digit = {}, known = 0 }
+    te.chunks[front] = chunk
   end
-  te.pending[id] = record
+  return chunk
 end
 
--- Ends a released node with its value; chunk is where that is kept. False when
--- there is more to it.
-function te.end_released(f, i, record, id, chunk)
-  local before, letter = cell(f, i), byte(record)
-  if f.counted or byte(before) ~= 114 or (letter ~= 83 and letter ~= 74) then
-    return false
+function te.keep_outcome(id, record)
+  local chunk = chunk_of(sub(id, 1, 19))
+  local n = #chunk
+  chunk[n + 1], chunk[n + 2] = sub(id, 20), record
+  if #record > SMALL_BYTES_MAX then
+    chunk[n + 3], chunk[n + 4] = te.SOME_LARGE, "1"
   end
-  local ending = f.endings[before] or ending_of(f, before)
-  set_cell(f, i, ending.cell)
-  add_to_chunk(chunk, id, record)
-  f.out, f.left = f.out - 1, f.left - 1
-  f.leads[i] = ending.edges
-  note_end(f, i)
-  return true
+end
+
+-- The outcome that a node has got in this call; nil when it has got none.
+function te.new_outcome(id)
+  local chunk = te.chunks[sub(id, 1, 19)]
+  if not chunk then
+    return nil
+  end
+  local by_digit = chunk.by_digit
+  for k = chunk.known + 1, #chunk, 2 do
+    by_digit[chunk[k]] = chunk[k + 1]
+  end
+  chunk.known = #chunk
+  return by_digit[sub(id, 20)]
+end
+
+-- Whether a task that ended so and whose id begins so is as most are: it has
+-- ended with a value that is small.
+local function is_plain_end(field, outcome, front)
+  local letter = byte(outcome)
+  return (letter == 83 or letter == 74) and #outcome <= SMALL_BYTES_MAX
+    and sub(field, 1, 19) == front
+end
+
+-- The cell of a node that is released, and how that ends; nil of any other.
+local function ending_at(f, i)
+  local before = i >= 1 and i <= f.n and cell(f, i)
+  if before and byte(before) == 114 then
+    return before, f.endings[before] or ending_of(f, before)
+  end
+end
+
+-- What is to be done for the ends of this call from the first-th on, whose
+-- cells say so.
+local function count_ends(f, first)
+  local ends = f.ends
+  local low, high = ends[first], ends[first]
+  for k = first + 1, #ends do
+    local i = ends[k]
+    if i < low then
+      low = i
+    elseif i > high then
+      high = i
+    end
+  end
+  te.note_changes(f, low, high)
+  f.out, f.left = f.out - #ends + first - 1, f.left - #ends + first - 1
+  begin_following(f)
+end
+
+-- Ends tasks of one chunk, whose first node is base, from args[k] on: up to one
+-- that is not released, or has not ended as most do. Returns where that is.
+function te.end_released(f, base, args, k, last, front)
+  local cells, ends, leads, chunk = f.cells, f.ends, f.leads, chunk_of(front)
+  local n, size, before, ending = #ends, #chunk, nil, nil
+  local first = n + 1
+  while k <= last and is_plain_end(args[k], args[k + 1], front) do
+    local digit = digit_value[byte(args[k], 20)]
+    local i = base + digit
+    if not before or cells[i] or not te.has_in_window(f, i, before) then
+      before, ending = ending_at(f, i)
+      if not before then
+        break
+      end
+    end
+    n = n + 1
+    cells[i], ends[n], leads[i] = ending.cell, i, ending.edges
+    chunk[size + 1], chunk[size + 2] = digit_text[digit], args[k + 1]
+    size, k = size + 2, k + 2
+  end
+  if n >= first then
+    count_ends(f, first)
+  end
+  return k
 end
 
 -- Ends a node, whose state is what its outcome says, or `state`. What comes
@@ -117,7 +190,8 @@ function te.end_node(f, i, record, state, attempt, id)
   te.keep_outcome(id, record)
   if state == FAILED or state == REVOKED then
     te.note_root(f, id)
-  elseif state == DONE and byte(before, 8) == 1 then
+  end
+  if state == DONE and byte(before, 8) == 1 then
     f.leads[i] = sub(before, 9, 12)
   end
   note_end(f, i)
@@ -149,21 +223,6 @@ function te.end_or_put(P, id, record, ttl_ms)
   else
     te.put_outcome(P, id, record, ttl_ms)
   end
-end
-
--- Outcomes of this call's nodes, until they are written; by what the ids of
--- those have in common that are kept in one hash.
-function te.chunk(key)
-  local chunk = te.chunks[key]
-  if not chunk then
-    chunk = {}
-    te.chunks[key] = chunk
-  end
-  return chunk
-end
-
-function te.keep_outcome(id, record)
-  add_to_chunk(te.chunk(sub(id, 1, 19)), id, record)
 end
 
 -- What a failure is to those that need what failed: the id of the cause alone

@@ -55,7 +55,7 @@ end
 function te.node_record(f, i)
   local record = f.records[i]
   if record == nil then
-    record = call("HGET", f.P .. "gn:" .. f.producer, te.text(i))
+    record = call("HGET", f.P .. "gn:" .. f.producer, texts[i])
     f.records[i] = record
   end
   if record and #record >= te.NODE_HEAD_BYTES then
@@ -89,9 +89,9 @@ end
 
 -- Records of nodes that are about to be asked for, read together.
 local function read_records(f, nodes)
-  local fields, text = {}, te.text
+  local fields = {}
   for k = 1, #nodes do
-    fields[k] = text(nodes[k])
+    fields[k] = texts[nodes[k]]
   end
   local found = call("HMGET", f.P .. "gn:" .. f.producer, unpack(fields))
   local records = f.records
@@ -135,7 +135,7 @@ function te.read_ended(f)
   for k = 1, #nodes do
     local o = te.edges_of(f.records[nodes[k]])
     if o ~= NONE and o ~= before then
-      local name = "o" .. te.text(te.number_at(o, 1, 4))
+      local name = "o" .. texts[te.number_at(o, 1, 4)]
       if pieces[name] == nil and not known_piece(f, name) then
         pieces[name] = false
         names[#names + 1] = name
@@ -156,6 +156,6 @@ end
 function te.out_edges(f, i)
   local o = f.leads[i] or te.edges_of(te.node_record(f, i))
   return o ~= NONE
-    and te.flow_piece(f, "o" .. te.text(te.number_at(o, 1, 4)), EDGE_BYTES)
+    and te.flow_piece(f, "o" .. texts[te.number_at(o, 1, 4)], EDGE_BYTES)
     or ""
 end

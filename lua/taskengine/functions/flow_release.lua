@@ -20,7 +20,7 @@ local function read_template(bytes)
 end
 
 local function find_template(f, k)
-  local bytes = te.flow_piece(f, "t" .. te.text(k))
+  local bytes = te.flow_piece(f, "t" .. texts[k])
   local t = known[bytes]
   if t == nil then
     t = read_template(bytes)
@@ -102,7 +102,7 @@ local function are_for_caller(P, t)
 end
 
 -- They are in flight there.
-local function give_to_caller(P, envs, ids, queue)
+local function give_to_caller(P, envs, queue)
   local takes, n, pairs = te.takes, #envs, {}
   local got, bytes, number = takes.got, takes.bytes, takes.number
   local before = #got
@@ -110,7 +110,7 @@ local function give_to_caller(P, envs, ids, queue)
     local env = envs[k]
     bytes = bytes + #env
     got[before + k] = env
-    pairs[2 * k - 1], pairs[2 * k] = ids[k] .. number, env
+    pairs[2 * k - 1], pairs[2 * k] = sub(env, 1, 20) .. number, env
   end
   takes.count, takes.bytes = takes.count - n, bytes
   takes.started[queue] = (takes.started[queue] or 0) + n
@@ -137,7 +137,7 @@ local function send(f, env, t, delay_ms)
     te.make_due(P, env, now + delay_ms, now)
   elseif are_for_caller(P, t)
     and te.takes.bytes + #env <= TAKEN_BYTES_MAX then
-    give_to_caller(P, { env }, { sub(env, 1, 20) }, t.queue)
+    give_to_caller(P, { env }, t.queue)
   else
     local list = released_to(t.queue)
     list[#list + 1] = env
@@ -187,31 +187,27 @@ end
 -- Of a record: no inputs, and no delay.
 local TAKES_NOTHING = NONE .. NONE
 
--- Adds the envelopes of nodes from i on to a list, and their ids to another,
--- while they are such as the first: what they have in common is put together
--- once. Returns the node behind them.
-local function add_common(f, i, last, t, list, ids, room, bytes)
-  local records, producer, n, steps = f.records, f.producer, #list, te.steps
+-- Adds the envelopes of nodes from i on to a list, while they are such as the
+-- first: what they have in common is put together once. Returns the node behind
+-- them.
+local function add_common(f, i, last, t, list, room, bytes)
+  local records, n, first, low = f.records, #list, i, i % 256
   local common, behind = sub(records[i], 1, 18), t.tail .. NONE
-  f.id = f.id or te.node_id(producer, 0)
-  local head, node_id = t.head .. f.id, te.node_id
-  local first, record, high = i, records[i], nil
-  last = te.waiting_to(f, i, last)
+  local id, k, pair = te.node_id_parts(f.producer, i)
+  f.id = f.id or te.node_id(f.producer, 0)
+  local head = t.head .. f.id .. sub(te.bytes4(i), 1, 3)
+  last = math.min(te.same_cells_to(f, i, last, te.NO_CELL), i + 255 - low,
+    i + #pair - k, i + room - 1, i + math.ceil(te.steps / RELEASE_STEPS) - 1)
+  local record = records[i]
   repeat
-    local id = node_id(producer, i)
-    local low = i % 256
-    if low == 0 or not high then
-      high = head .. sub(te.bytes4(i), 1, 3)
-    end
-    local env = id .. high .. char(low) .. behind .. sub(record, 19)
+    local env = id .. pair[k] .. head .. chars[low] .. behind
+      .. sub(record, 19)
     n = n + 1
-    list[n], ids[n] = env, id
-    room, bytes, steps = room - 1, bytes - #env, steps - RELEASE_STEPS
-    i = i + 1
+    list[n], bytes = env, bytes - #env
+    i, k, low = i + 1, k + 1, low + 1
     record = records[i]
-  until i > last or steps <= 0 or room <= 0 or bytes <= 0
-    or not record or sub(record, 1, 18) ~= common
-  te.steps = steps
+  until i > last or bytes <= 0 or not record or sub(record, 1, 18) ~= common
+  te.steps = te.steps - (i - first) * RELEASE_STEPS
   te.mark_released(f, first, i - 1, records[first])
   return i
 end
@@ -220,13 +216,12 @@ end
 -- kind, as most members of a group do. Returns the node behind them.
 local function release_common(f, i, last, t)
   if not are_for_caller(f.P, t) then
-    return add_common(f, i, last, t, released_to(t.queue), {}, math.huge,
-      math.huge)
+    return add_common(f, i, last, t, released_to(t.queue), math.huge, math.huge)
   end
-  local envs, ids = {}, {}
-  i = add_common(f, i, last, t, envs, ids, te.takes.count,
+  local envs = {}
+  i = add_common(f, i, last, t, envs, te.takes.count,
     TAKEN_BYTES_MAX - te.takes.bytes)
-  give_to_caller(f.P, envs, ids, t.queue)
+  give_to_caller(f.P, envs, t.queue)
   return i
 end
 

@@ -16,7 +16,7 @@ local HANDED, ITEM_AT = "!", 6 -- behind the mark and the number: the envelope
 -- when it takes none, has had all that there are, or has no room for several.
 local function count_up(P, wid, n)
   local hn = P .. "hn"
-  local last = call("HINCRBY", hn, wid, te.text(n))
+  local last = call("HINCRBY", hn, wid, texts[n])
   local first = last - n + 1
   if last <= FIRST then
     call("HDEL", hn, wid)
@@ -79,10 +79,10 @@ function te.hand_over(P, queue, envs)
   return "handed"
 end
 
--- So many have come to a worker another way.
+-- So many have come to a worker another way, beyond those that it has ended.
 function te.lower_limit(P, wid, n)
   if n > 0 then
-    call("HINCRBY", P .. "hl", wid, te.text(-n))
+    call("HINCRBY", P .. "hl", wid, texts[-n])
   end
 end
 
@@ -126,11 +126,11 @@ function te.take_back(P, wid, counts)
   if not lies_unread(bell) then
     return 0
   end
-  local items = call("LRANGE", bell, "0", te.text(te.HANDED_MAX - 1))
+  local items = call("LRANGE", bell, "0", texts[te.HANDED_MAX - 1])
   while items[n + 1] and sub(items[n + 1], 1, 1) == HANDED do
     n = n + 1
   end
-  call("LPOP", bell, te.text(n))
+  call("LPOP", bell, texts[n])
   local taken = 0
   for k = n, 1, -1 do
     taken = taken + take_item_back(P, wid, items[k], counts)

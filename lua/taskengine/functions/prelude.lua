@@ -20,8 +20,14 @@ te.FIELD_BYTES = 24 -- of a task in flight: id, delivery number
 -- Tasks in one group or operation: Lua 5.1 unpacks fewer than 8,000 values.
 te.BATCH_MAX = 4000
 
+local function look_up()
+  return type, tonumber, pairs, next, unpack, math, string, table
+end
+
 -- While Redis loads a library it shows it nothing but register_function: no
--- redis.call, no string. These are set when a function is first called.
+-- redis.call, no string. These are set when a function is first called; a
+-- global would be looked for in two tables each time.
+local type, tonumber, pairs, next, unpack, math, string, table
 local try, byte, sub, char
 
 -- Calls Redis. What somebody else has put in the place of one of our keys must
@@ -36,14 +42,31 @@ local function call(...)
 end
 
 local DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-local digit_value = {}
+local digit_value, digit_text = {}, {}
+-- Counts as text, made when they are first asked for: Redis prints a number
+-- that it is given with %.17g, which takes as long as a GET. And all bytes.
+local texts, chars = {}, {}
+
+local function make_text(_, n)
+  local text = string.format("%.0f", n)
+  if n <= te.BATCH_MAX then
+    texts[n] = text
+  end
+  return text
+end
 
 local function set_up()
+  type, tonumber, pairs, next, unpack, math, string, table = look_up()
   byte, sub, char = string.byte, string.sub, string.char
   for i = 1, #DIGITS do
     digit_value[byte(DIGITS, i)] = i - 1
+    digit_text[i - 1] = sub(DIGITS, i, i)
   end
   setmetatable(digit_value, { __index = function() return 0 / 0 end })
+  setmetatable(texts, { __index = make_text })
+  for k = 0, 255 do
+    chars[k] = char(k)
+  end
   try = redis.pcall
 end
 
@@ -68,6 +91,9 @@ function te.number_at(s, i, n)
 end
 
 function te.bytes_of(v, n)
+  if n == 4 then
+    return te.bytes4(v)
+  end
   local out = {}
   for k = n, 1, -1 do
     out[k] = char(v % 256)
@@ -100,21 +126,6 @@ function te.bytes4(v)
   v = (v - c) / 256
   local b = v % 256
   return char((v - b) / 256 % 256, b, c, d)
-end
-
-local digits = {}
-
--- A count as text. Redis prints a number that it is given with %.17g, which
--- takes as long as a GET: where every task passes, it is given this.
-function te.text(n)
-  local text = digits[n]
-  if not text then
-    text = string.format("%.0f", n)
-    if n <= te.BATCH_MAX then
-      digits[n] = text
-    end
-  end
-  return text
 end
 
 function te.register(name, callback, flags)

@@ -2,7 +2,7 @@
 
 -- Returns what the counter is now.
 function te.count(P, queue, field, n)
-  return call("HINCRBY", P .. "s:" .. queue, field, te.text(n))
+  return call("HINCRBY", P .. "s:" .. queue, field, texts[n])
 end
 
 -- What is counted, while it stays the same counter.
@@ -33,7 +33,7 @@ end
 -- Wakes sleepers of a queue that has n new tasks: one more than n, because
 -- one of them may have died in its sleep. Returns how many it woke.
 function te.ring(P, queue, n)
-  local wids = call("SPOP", P .. "sl:" .. queue, te.text(n + 1))
+  local wids = call("SPOP", P .. "sl:" .. queue, texts[n + 1])
   for i = 1, #wids do
     call("RPUSH", P .. "b:" .. wids[i], "")
   end

@@ -114,17 +114,17 @@ end
 local function count_tombstones(P, id, is_first)
   local f, i = te.flow_of_id(P, id)
   if f and is_first then
-    call("HDEL", P .. "gw:" .. f.producer, "b" .. te.text(i))
+    call("HDEL", P .. "gw:" .. f.producer, "b" .. texts[i])
   elseif f then
-    call("HINCRBY", P .. "gw:" .. f.producer, "b" .. te.text(i), "1")
+    call("HINCRBY", P .. "gw:" .. f.producer, "b" .. texts[i], "1")
   end
 end
 
 -- One of a node's tombstones was taken: the next one is put up.
 function te.dig_up(f, i)
-  local key, field = f.P .. "gw:" .. f.producer, "b" .. te.text(i)
+  local key, field = f.P .. "gw:" .. f.producer, "b" .. texts[i]
   if call("HEXISTS", key, field) == 1 then
-    call("ZADD", f.P .. "cx", te.text(te.moment or te.now()),
+    call("ZADD", f.P .. "cx", texts[te.moment or te.now()],
       te.node_id(f.producer, i))
     if call("HINCRBY", key, field, "-1") == 0 then
       call("HDEL", key, field)

@@ -16,7 +16,8 @@ function te.some_wait(P)
 end
 
 -- When it was asked for so many tasks who waits for them, the ids of all that
--- somebody waits for are read, if they are few.
+-- somebody waits for are read, if they are few; and what those of their chunks
+-- have in common.
 local ASKED_MAX, WAITED_FOR_MAX = 2, 16
 
 local function read_waits(P)
@@ -24,7 +25,7 @@ local function read_waits(P)
   if call("HLEN", P .. "y") <= WAITED_FOR_MAX then
     local ids, waits = call("HKEYS", P .. "y"), {}
     for i = 1, #ids do
-      waits[ids[i]] = true
+      waits[ids[i]], waits[sub(ids[i], 1, 19)] = true, true
     end
     te.waits = waits
   end

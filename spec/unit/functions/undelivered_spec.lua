@@ -13,10 +13,12 @@ describe("te1_fetch, instead of handing it out,", function()
   end)
 
   describe("puts aside", function()
+    -- Among others, that look as it does otherwise.
     local function has_malformed(bytes)
+      local first = p:plain(1)[1]
       s:redis("RPUSH", "r:default", bytes)
-      local good = p:plain(1)[1]
-      assert.same({ good }, s:fetch_ids(A, 1))
+      local second = p:plain(1)[1]
+      assert.same({ first, second }, s:fetch_ids(A, 2))
       assert.same({ bytes }, s:redis("LRANGE", "m", 0, -1))
       assert.equal(7 * 86400 * 1000, s:redis("PTTL", "m"))
     end
@@ -29,6 +31,8 @@ describe("te1_fetch, instead of handing it out,", function()
       ["an envelope without a queue"] = envelope.new { id = any, queue = "" },
       ["an envelope of another queue"] =
         envelope.new { id = any, queue = "mail" },
+      ["an envelope of a queue with as long a name"] =
+        envelope.new { id = any, queue = "another" },
       ["a priority above 9"] = envelope.new { id = any, priority = 10 },
     }
     for what, bytes in pairs(cases) do
@@ -36,6 +40,15 @@ describe("te1_fetch, instead of handing it out,", function()
         has_malformed(bytes)
       end)
     end
+
+    it("an envelope of another queue that it has looked at", function()
+      local mail = p:plain(1, { queue = "mail" })[1]
+      local bytes = envelope.new { id = any, queue = "mail" }
+      s:redis("RPUSH", "r:default", bytes)
+      assert.same({ mail },
+        s:fetch_ids(A, 9, { queues = { "mail", "default" } }))
+      assert.same({ bytes }, s:redis("LRANGE", "m", 0, -1))
+    end)
 
     it("no more than 10,000 malformed, the newest", function()
       for i = 1, 9999 do
@@ -101,6 +114,14 @@ describe("te1_fetch, instead of handing it out,", function()
       assert.equal(0, s:counter("default", "revoked"))
     end)
 
+    it("behind another that it hands out", function()
+      local first = p:plain(1)[1]
+      p:add({}, { expires = 100 })
+      s:advance(100)
+      assert.same({ first }, s:fetch_ids(A, 9))
+      assert.equal(1, s:counter("default", "expired"))
+    end)
+
     it("not before its time", function()
       local id = p:add({}, { expires = 100 })
       s:advance(99)
@@ -125,9 +146,9 @@ describe("te1_fetch, instead of handing it out,", function()
   end)
 
   it("drops a task that was revoked, and goes on to the next", function()
-    local gone, good = table.unpack(p:plain(2, { ttl_s = 60 }))
+    local first, gone, good = table.unpack(p:plain(3, { ttl_s = 60 }))
     assert.same({ "revoked" }, s:call("cancel", "R\x80", 60, gone))
-    assert.same({ good }, s:fetch_ids(A, 1))
+    assert.same({ first, good }, s:fetch_ids(A, 2))
     assert.equal(1, s:counter("default", "revoked"))
     assert.equal(0, s:redis("EXISTS", "cx"))
     assert.same({ "R\x80" }, s:call("outcome", gone))

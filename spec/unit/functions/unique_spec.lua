@@ -221,6 +221,13 @@ describe("Of a unique task", function()
       assert.not_equal(first, add(nil, PARTS))
     end)
 
+    it("so it is of each of two that are taken together", function()
+      add(nil, PARTS)
+      add(nil, { flags = UNIQUE_START, digest = OTHER })
+      s:take(A, 2)
+      assert_free()
+    end)
+
     it("none is handed over: it might come back unread", function()
       s:fetch(A, 1, { takes = true })
       assert.same({ add(nil, PARTS) }, s:ready("default"))
