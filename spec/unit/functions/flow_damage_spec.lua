@@ -8,7 +8,8 @@ local A <const> = "workerAAAAAA"
 local ROUNDS_MAX <const> = 60
 local STAGES <const> = 5 -- ends ahead of the damage
 -- With TE_FULL=1 all damages at each stage, otherwise others at each.
-local EVERY <const> = os.getenv("TE_FULL") == "1" and 1 or 3
+local EVERY <const> = os.getenv("TE_FULL") == "1" and 1
+  or os.getenv("TE_IS_WATCHED") and 10 or 3
 
 describe("A flow of which something is damaged", function()
   local s, plan

@@ -7,7 +7,8 @@ local crowd = require("spec.support.crowd")
 local model_keys = require("spec.support.model_keys")
 local seed = require("spec.support.seed")
 
-local CROWDS <const>, STEPS <const> = 10, 10000
+local IS_WATCHED <const> = os.getenv("TE_IS_WATCHED") ~= nil
+local CROWDS <const>, STEPS <const> = 10, IS_WATCHED and 3000 or 10000
 -- Of envelopes in a reply: every other crowd's tasks are too large to go
 -- together into one; and every third has room for few of the dead.
 local FETCH_BYTES_MAX <const>, DEAD_BYTES_MAX <const> = 400, 1500
