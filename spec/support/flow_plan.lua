@@ -20,8 +20,8 @@ local HAS_VALUE <const> = { f = true, c = true, i = true, e = true }
 
 --- An empty plan.
 -- @tparam string name of the producer, padded to 12 characters
--- @tparam[opt] table opts `ttl_s`; `ranges`: neighbours that need nothing are
--- named together, not each
+-- @tparam[opt] table opts `ttl_s`; `ranges`: neighbours that need nothing, or
+-- that a node takes, are named together, not each
 -- @treturn Plan
 function flow_plan.new(name, opts)
   return setmetatable({
@@ -98,12 +98,18 @@ local function edges_of(nodes)
   return out
 end
 
-local function inputs_of(node)
-  local out = {}
+local function inputs_of(node, has_ranges)
+  local ranges, out = {}, {}
   for _, edge in ipairs(node.after or {}) do
-    if HAS_VALUE[edge[1]] then
-      out[#out + 1] = string.pack(">c1BI4I4", edge[1], 0, edge[2], edge[2])
+    local kind, from, last = edge[1], edge[2], ranges[#ranges]
+    if has_ranges and last and last.kind == kind and last.to == from - 1 then
+      last.to = from
+    elseif HAS_VALUE[kind] then
+      table.insert(ranges, { kind = kind, from = from, to = from })
     end
+  end
+  for k, range in ipairs(ranges) do
+    out[k] = string.pack(">c1BI4I4", range.kind, 0, range.from, range.to)
   end
   return table.concat(out)
 end
@@ -124,7 +130,8 @@ function Plan:compiled()
       flow_plan.template(node.parts or {}))
     out.records[i] = string.pack(">I2I4I4I4I4", t,
       number_of(out.o, names.o, edges[i] or ""), need_of(node),
-      number_of(out.i, names.i, inputs_of(node)), node.delay_ms or 0)
+      number_of(out.i, names.i, inputs_of(node, self.has_ranges)),
+      node.delay_ms or 0)
       .. (node.body or "\x91\x90")
     if not (node.after and node.after[1]) then
       table.insert(out.sources, i)

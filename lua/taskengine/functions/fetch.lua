@@ -20,7 +20,7 @@ local EXPIRED = "R\130\164kind\167Expired\167message"
 local function note_look(env, queue, flags, state)
   local is_plain = not state.some_revoked and not state.some_flow_revoked
     and not te.has_expiry(env) and not te.unlocks_at_start(flags)
-  local names_end = te.names_end(env)
+  local names_end = is_plain and te.names_end(env)
   state.look = is_plain and {
     queue = queue, head = sub(env, 21, 26), names = sub(env, 99, names_end),
     names_end = names_end,

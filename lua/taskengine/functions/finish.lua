@@ -341,7 +341,7 @@ te.register("finish", function(keys, args)
   hand_back(P, state.back)
   te.advance_flows(P)
   local got = te.end_takes()
-  te.lower_limit(P, wid, #got - total)
+  te.lower_limit(P, wid, #got)
   return { total, unpack(got) }
 end)
 

@@ -100,7 +100,7 @@ local function end_flow(f)
   local record = f.revoked or f.root and "D" .. f.root or NIL
   f.state = "done"
   te.keep_outcome(id, record)
-  te.tell(f.P, id, te.expanded(f.P, record))
+  te.tell(f.P, id, record)
 end
 
 local function write_all(P)

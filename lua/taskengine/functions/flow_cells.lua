@@ -75,8 +75,8 @@ function te.node_state(f, i)
   return sub(f.window, at, at)
 end
 
--- Of n nodes from i on, as far as the window reaches: up to where their cells
--- in it are these bytes, as that of i is.
+-- Up to where the cells of n nodes from i on, which are all in the window, are
+-- these bytes; those of i are taken for them.
 local function alike_to(f, i, n, bytes)
   local at, window, to = (i - f.first) * CELL_BYTES, f.window, i - 1 + n
   if sub(window, at + 1, at + n * CELL_BYTES) == string.rep(bytes, n) then
@@ -89,8 +89,8 @@ local function alike_to(f, i, n, bytes)
   return to
 end
 
--- Up to which of the nodes from i to last all have the cell that i has, as far
--- as the window says.
+-- Up to which of the nodes from i to last all have the cell that i has, these
+-- bytes, as far as the window says.
 function te.same_cells_to(f, i, last, bytes)
   local cells = f.cells
   if i == last or cells[i] then

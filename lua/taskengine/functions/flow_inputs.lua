@@ -80,15 +80,21 @@ local function read_kept(lots, id, i, last, room)
     and { call("HGET", key, sub(id, 20)) } or {}
 end
 
--- The same as those get them that take them.
+-- The same as those get them that take them, up to the first that there is no
+-- room for.
 local function read_lot(lots, i, last, room)
-  local f = lots.f
-  local outcomes = read_kept(lots, te.node_id(f.producer, i), i, last, room)
-  for k = 1, #outcomes do
-    local record = outcomes[k]
-    if not record or record == GONE or byte(record) == 68 then
-      local id = te.node_id(f.producer, i + k - 1)
-      outcomes[k] = as_input(f.P, id, te.new_outcome(id) or record)
+  local f, id = lots.f, te.node_id(lots.f.producer, i)
+  local kept = read_kept(lots, id, i, last, room)
+  local some_new, outcomes = te.chunks[sub(id, 1, 19)] ~= nil, {}
+  for k = 1, #kept do
+    local record = kept[k]
+    if some_new or not record or record == GONE or byte(record) == 68 then
+      id = te.node_id(f.producer, i + k - 1)
+      record = as_input(f.P, id, te.new_outcome(id) or record)
+    end
+    outcomes[k], room = record, room - #record
+    if room < 0 then
+      break
     end
   end
   return outcomes

@@ -157,7 +157,8 @@ function te.end_released(f, base, args, k, last, front)
   while k <= last and is_plain_end(args[k], args[k + 1], front) do
     local digit = digit_value[byte(args[k], 20)]
     local i = base + digit
-    if not before or cells[i] or not te.has_in_window(f, i, before) then
+    if not before or cells[i] or i > f.n
+      or not te.has_in_window(f, i, before) then
       before, ending = ending_at(f, i)
       if not before then
         break
@@ -202,7 +203,7 @@ end
 function te.end_and_tell(f, i, record, state)
   te.steps = te.steps - 1
   if te.end_node(f, i, record, state) then
-    te.tell(f.P, te.node_id(f.producer, i), te.expanded(f.P, record))
+    te.tell(f.P, te.node_id(f.producer, i), record)
   end
 end
 

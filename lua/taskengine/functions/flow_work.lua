@@ -56,15 +56,15 @@ end
 
 -- Node by node, because the ends of a call are known in it alone.
 local function put_off_ends(f, item)
-  local texts, ends = {}, f.ends
+  local items, ends = {}, f.ends
   for k = f.followed + 1, #ends do
-    texts[#texts + 1] = text_of(f.producer, "e", ends[k], item.b)
+    items[#items + 1] = text_of(f.producer, "e", ends[k], item.b)
     item.b = 1
   end
   f.followed, f.ends_read, f.is_following = #ends, #ends, false
-  for from = 1, #texts, te.BATCH_MAX do
+  for from = 1, #items, te.BATCH_MAX do
     call("RPUSH", f.P .. "gq",
-      unpack(texts, from, math.min(from + te.BATCH_MAX - 1, #texts)))
+      unpack(items, from, math.min(from + te.BATCH_MAX - 1, #items)))
   end
 end
 

@@ -79,7 +79,7 @@ function te.hand_over(P, queue, envs)
   return "handed"
 end
 
--- So many have come to a worker another way, beyond those that it has ended.
+-- So many have come to a worker another way.
 function te.lower_limit(P, wid, n)
   if n > 0 then
     call("HINCRBY", P .. "hl", wid, texts[-n])

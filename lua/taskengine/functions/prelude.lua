@@ -21,13 +21,13 @@ te.FIELD_BYTES = 24 -- of a task in flight: id, delivery number
 te.BATCH_MAX = 4000
 
 local function look_up()
-  return type, tonumber, pairs, next, unpack, math, string, table
+  return type, tonumber, pairs, unpack, math, string, table
 end
 
 -- While Redis loads a library it shows it nothing but register_function: no
 -- redis.call, no string. These are set when a function is first called; a
 -- global would be looked for in two tables each time.
-local type, tonumber, pairs, next, unpack, math, string, table
+local type, tonumber, pairs, unpack, math, string, table
 local try, byte, sub, char
 
 -- Calls Redis. What somebody else has put in the place of one of our keys must
@@ -56,7 +56,7 @@ local function make_text(_, n)
 end
 
 local function set_up()
-  type, tonumber, pairs, next, unpack, math, string, table = look_up()
+  type, tonumber, pairs, unpack, math, string, table = look_up()
   byte, sub, char = string.byte, string.sub, string.char
   for i = 1, #DIGITS do
     digit_value[byte(DIGITS, i)] = i - 1

@@ -77,12 +77,13 @@ end
 -- How long Redis keeps an inbox that nobody reads.
 local INBOX_MS = "3600000"
 
--- Hands an outcome to those who wait for it.
+-- Hands an outcome, as it is kept, to those who wait for it.
 function te.tell(P, id, record)
   local inboxes = is_waited_for(P, id) and call("HGET", P .. "y", id)
   if inboxes then
     call("HDEL", P .. "y", id)
     call("ZREM", P .. "yt", id)
+    record = te.expanded(P, record)
     local item = id .. (#record <= te.INLINE_BYTES_MAX and record or ">")
     for inbox in string.gmatch(inboxes, "%S+") do
       if string.find(inbox, "^[ab]:") then

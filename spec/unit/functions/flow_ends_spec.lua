@@ -121,4 +121,25 @@ describe("Nodes that end in one call", function()
         together.fake:dump()), what)
     end
   end)
+
+  it("are no more than the flow says that it has", function()
+    local s, plan = shard.serving(A), flow_plan.new("flow")
+    for _ = 1, 40 do
+      plan:node {}
+    end
+    plan:send(s)
+    local fields = s:take(A, 40)
+    s:call("await", "a:me", plan:id(0))
+    s:redis("HSET", "g:" .. plan.producer, "n", 30)
+    s:finish(A, "o", fields[1], "S\x01")
+    local operation = { "m", "default", 60, 39 }
+    for k = 2, 40 do
+      table.move({ fields[k], "S\x01" }, 1, 2, #operation + 1, operation)
+    end
+    s:finish(A, table.unpack(operation))
+    s:work_off()
+    assert.same({ "0", "done" },
+      s:redis("HMGET", "g:" .. plan.producer, "left", "state"))
+    assert.equal(1, #s:heard("a:me"))
+  end)
 end)

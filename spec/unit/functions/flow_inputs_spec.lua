@@ -237,3 +237,74 @@ for how, tell in pairs {
     end)
   end)
 end
+
+describe("A node that takes many together", function()
+  local MANY <const> = 30
+  local s, plan
+
+  before_each(function()
+    s, plan = shard.serving(A), flow_plan.new("flow", { ranges = true })
+  end)
+
+  local function body()
+    return envelope.read(assert(s:fetch(A, 1)[1])).body
+  end
+
+  local function group(kind)
+    local after = {}
+    for i = 1, MANY do
+      after[i] = { kind, plan:node {} }
+    end
+    return after
+  end
+
+  it("gets none of them when one is gone behind what is too much", function()
+    plan:node { after = group("f") }
+    plan:send(s)
+    local fields, large = s:take(A, MANY), "S" .. ("x"):rep(3900)
+    for k = 1, MANY - 1 do
+      s:finish(A, "o", fields[k], large)
+    end
+    local id = plan:id(20)
+    s:redis("HDEL", "v:" .. id:sub(1, 19), id:sub(20))
+    s:finish(A, "o", fields[MANY], large)
+    assert.equal("\xff\xff\xff\xff", body():sub(1, 4))
+  end)
+
+  it("gets what they have ended with, not what stood there", function()
+    plan:node { after = group("f") }
+    plan:send(s)
+    local operation, id = { "m", "default", 60, MANY }, plan:id(7)
+    for _, field in ipairs(s:take(A, MANY)) do
+      table.move({ field, "S\x01" }, 1, 2, #operation + 1, operation)
+    end
+    s:redis("HSET", "v:" .. id:sub(1, 19), id:sub(20), "Sother")
+    s:finish(A, table.unpack(operation))
+    assert.equal(string.pack(">I4", MANY)
+      .. string.pack(">s4", "S\x01"):rep(MANY), body():sub(1, 4 + 6 * MANY))
+    assert.same({ "S\x01" }, s:call("outcome", id))
+  end)
+
+  it("reads one cause of failures as often as there is room for it", function()
+    plan:node {}
+    for _ = 2, 61 do -- the next is of another chunk
+      plan:node { virtual = true }
+    end
+    local after = {}
+    for i = 1, MANY do
+      after[i] = { "c", plan:node { after = { { "f", 1 } } } }
+    end
+    plan:node { after = after }
+    plan:send(s)
+    local cause, reads = "F" .. ("x"):rep(600000), 0
+    s:watch(function(reply)
+      reads = reads + (reply == cause and 1 or 0)
+    end)
+    s:finish(A, "o", s:take(A, 1)[1], cause)
+    s:work_off()
+    reads = 0
+    assert.equal("\xff\xff\xff\xff", body():sub(1, 4))
+    assert.equal(2, #s:call("gather", plan.producer, 62 + MANY, 1, 1000))
+    assert.is_true(reads <= 2)
+  end)
+end)
