@@ -52,16 +52,19 @@ Server.__index = Server
 
 --- Starts a redis-server: a Unix socket, no persistence.
 -- @tparam[opt] boolean detached so that a Ctrl-C does not end it
+-- @tparam[opt] {string,...} under a program and its options, that runs it
 -- @treturn Server with `url` and `socket`; closing it stops it
-function setup.redis(detached)
+function setup.redis(detached, under)
   local dir = setup.output_of("mktemp -d"):match("%S+")
   local self = setmetatable({ dir = dir, socket = dir .. "/redis.sock" },
     Server)
   self.url = "redis+unix://" .. self.socket
-  self.process = assert(core.sys.spawn({
-    "redis-server", "--port", "0", "--unixsocket", self.socket,
-    "--save", "", "--appendonly", "no", "--dir", dir,
-  }, { stdio = { [1] = "null" }, detached = detached }))
+  local words = { "redis-server", "--port", "0", "--unixsocket", self.socket,
+    "--save", "", "--appendonly", "no", "--dir", dir }
+  words = under and table.move(words, 1, #words, #under + 1,
+    table.move(under, 1, #under, 1, {})) or words
+  self.process = assert(core.sys.spawn(words, { stdio = { [1] = "null" },
+    detached = detached }))
   local is_up = false
   self.link = core.redis.connect(self.url, {
     on_up = function()
