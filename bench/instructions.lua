@@ -1,5 +1,5 @@
---- How many instructions a workflow takes Redis, by valgrind's callgrind: the
--- same number whatever else the machine does.
+--- How many instructions a workflow takes Redis, by valgrind's callgrind: about
+-- the same number whatever else the machine does.
 --
 --     make && eval "$(build/taskengine env)"
 --     lua5.4 bench/instructions.lua chain|chord|group [COUNT]
@@ -21,7 +21,11 @@ local WORKER <const>, LEASE_MS <const> = "aworkerbyhan", "600000"
 local ROOM <const>, TOLD_TOGETHER <const> = 1000, 60
 local WARM <const> = 20
 
-local kind, count = arg[1], tonumber(arg[2] or 100)
+local kind, count = arg[1], math.tointeger(tonumber(arg[2] or 100))
+if not (kind == "chain" or kind == "chord" or kind == "group")
+  or not count or count < 1 then
+  error("how: lua5.4 bench/instructions.lua chain|chord|group [COUNT]", 0)
+end
 local out <const> = os.tmpname()
 
 local function canvas_of(app)
@@ -36,8 +40,7 @@ local function canvas_of(app)
   end
   return kind == "chain" and te.chain(add:s(4, 6), add:s(10), add:s(5))
     or kind == "chord" and te.chord(members(10), total:s())
-    or kind == "group" and te.group(members(1000))
-    or error("chain, chord or group?", 0)
+    or te.group(members(1000))
 end
 
 local server <close> = setup.redis(false, {
@@ -118,7 +121,8 @@ local function run(plan, k)
 end
 
 local function control(what)
-  assert(os.execute("callgrind_control " .. what .. " >/dev/null 2>&1"))
+  assert(os.execute(("callgrind_control %s %d >/dev/null 2>&1"):format(what,
+    server.process:pid())))
 end
 
 local function instructions()
