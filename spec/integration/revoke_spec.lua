@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local te = require("taskengine")
 local wait_until = require("spec.support.wait").wait_until
 local workers = require("spec.support.workers")
 
@@ -171,6 +172,21 @@ describe("Revoking", function()
         assert.equal(i % 2 ~= 0, (r:wait(SLACK_S)))
       end
       assert.equal(250, #site:lines("notes"))
+    end)
+
+    it("ends all of a workflow, also where no worker serves", function()
+      local function idle(queue)
+        return site.app:signature("idle"):set { queue = queue }
+      end
+      local members = te.group { idle("nobody"), idle("nowhere") }()
+      local step = (idle("nobody") | idle())()
+      for _, r in ipairs { members, step } do
+        assert.same({ true, "revoked" }, { r.flow:revoke() })
+        assert_revoked(r, "revoked")
+        assert.equal(0, r.flow:info().left)
+      end
+      assert.same({ false, "finished" }, { step.flow:revoke() })
+      assert.equal(2, members:completed_count())
     end)
 
     it("also where a worker has it in hand and has not begun it", function()

@@ -172,10 +172,7 @@ function TOLD.l(self, task, outcome)
 end
 
 function TOLD.r(self, task, delay, outcome)
-  local flow = self:node_of(task.id)
-  if flow.revoked then
-    return rules.settle(self, task, flow.revoked)
-  elseif task.expiry > 0 and task.expiry <= self.now + delay then
+  if task.expiry > 0 and task.expiry <= self.now + delay then
     return rules.settle(self, task, outcome or PUT_OFF,
       not outcome and "expired" or nil)
   elseif outcome then
@@ -189,12 +186,8 @@ function TOLD.r(self, task, delay, outcome)
 end
 
 function TOLD.w(self, task, producer)
-  local flow, node = self:node_of(task.id)
-  if flow.revoked then
-    rules.settle(self, task, flow.revoked)
-    return rules.revoke_flow(self, self.flows[producer], flow.revoked,
-      flow.mode)
-  elseif not self.flows[producer] then
+  local _, node = self:node_of(task.id)
+  if not self.flows[producer] then
     task.deaths = task.deaths + 1
     if task.deaths == DEATHS_MAX then
       return rules.settle(self, task, DELEGATE_GONE)
@@ -205,11 +198,18 @@ function TOLD.w(self, task, producer)
   node.state, task.place, task.to = "delegated", "delegated", producer
 end
 
+-- The outcome and the mode of a task that is asked to end, or whose flow was
+-- revoked: it ends where it would not have.
+local function request_of(self, task)
+  local flow = self:node_of(task.id)
+  return task.request or flow.revoked, task.mode or flow.mode
+end
+
 -- What else there is to do where a task ends in place of that.
 local INSTEAD <const> = {}
 
 function INSTEAD.w(self, outcome, mode, producer)
-  rules.revoke_flow(self, self.flows[producer], outcome, mode)
+  rules.revoke_flow(self.flows[producer], outcome, mode)
 end
 
 --- A worker tells of a task.
@@ -222,10 +222,11 @@ function Model:finish(wid, field, what, ...)
   local task = self:held(wid, field)
   if not task then
     return 0
-  elseif what == "o" then
+  end
+  local outcome, mode = request_of(self, task)
+  if what == "o" then
     rules.settle(self, task, (...))
-  elseif task.request then
-    local outcome, mode = task.request, task.mode
+  elseif outcome then
     rules.settle(self, task, outcome)
     if INSTEAD[what] then
       INSTEAD[what](self, outcome, mode, ...)
@@ -254,8 +255,9 @@ function Model:reap(wid, outcome, started)
 end
 
 function Model:lose(task, outcome, has_started)
-  if task.request then
-    return rules.settle(self, task, task.request)
+  local request = request_of(self, task)
+  if request then
+    return rules.settle(self, task, request)
   elseif task.is_unread then
     leave(task)
     return self:make_ready(task)
@@ -276,13 +278,14 @@ function Model:request(task, mode, outcome)
   end
 end
 
-local function bury(self, task)
+--- What stands in a ready list ends there.
+function Model:bury(task, outcome)
   local flow, node = self:node_of(task.id)
   local stale = self.stale[task.id] or { count = 0, queue = task.queue }
   stale.count = stale.count + 1
   self.stale[task.id], self.tombstones[task.id] = stale, true
   self.tasks[task.id] = nil
-  return flow, node
+  rules.end_node(self, flow, node, "revoked", outcome)
 end
 
 -- A task is revoked, wherever it is.
@@ -297,8 +300,7 @@ local function revoke_task(self, task, outcome, mode)
   elseif task.place == "delegated" then
     rules.revoke_delegated(self, task, outcome, mode)
   elseif task.place == "ready" then
-    local flow, node = bury(self, task)
-    rules.end_node(self, flow, node, "revoked", outcome)
+    self:bury(task, outcome)
   else
     rules.settle(self, task, outcome)
     self.nodes[task.id].attempt = attempt
@@ -330,7 +332,7 @@ end
 --- Somebody revokes a flow.
 -- @treturn string the reply
 function Model:revoke_flow(producer, outcome, mode)
-  return rules.revoke_flow(self, self.flows[producer], outcome, mode)
+  return rules.revoke_flow(self.flows[producer], outcome, mode)
     and "revoked" or "finished"
 end
 

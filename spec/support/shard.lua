@@ -35,6 +35,7 @@ local LIMITS <const> = {
   dead_bytes_max = "(te%.DEAD_BYTES_MAX = )[%d *]+",
   flow_steps_max = "(local STEPS_MAX = )[%d *]+",
   read_bytes_max = "(local READ_BYTES_MAX = )[%d *]+",
+  buried_max = "(local ROOM_MAX = )[%d *]+",
 }
 
 local function with_limits(limits)
@@ -52,7 +53,8 @@ end
 -- @tparam[opt] table limits other than those of the library, for specs in
 -- which tasks are small: `fetch_bytes_max`, of envelopes in a reply;
 -- `dead_bytes_max`, of all the dead; `flow_steps_max`, of what a call does for
--- flows; `read_bytes_max`, of those that one call reads or moves
+-- flows; `read_bytes_max`, of those that one call reads or moves;
+-- `buried_max`, with how many tombstones those of a flow are put up
 -- @treturn Shard
 function shard.new(seed, limits)
   text = text or library.text()
@@ -66,10 +68,11 @@ end
 
 --- An empty shard with a worker, which serves `default`, and a client.
 -- @tparam string wid
+-- @tparam[opt] table limits as of @{new}
 -- @treturn Shard
 -- @treturn Producer
-function shard.serving(wid)
-  local self = shard.new()
+function shard.serving(wid, limits)
+  local self = shard.new(nil, limits)
   local producer = self:producer("p")
   self:register(wid)
   return self, producer

@@ -225,6 +225,11 @@ local function keep_taken(P, wid, state)
   state.newer, state.pairs = {}, {}
 end
 
+local function look_for_revoked(P, state)
+  state.some_revoked = call("EXISTS", P .. "cx") == 1
+  state.some_flow_revoked = call("EXISTS", P .. "gc") == 1
+end
+
 -- Goes on with what flows have left to be done, once the queues have been
 -- looked at. What that releases is the worker's at once, where nothing waits
 -- there. Returns whether there is more, and the next due time.
@@ -243,7 +248,8 @@ local function release_more(P, args, state, next_due)
     state.out[state.n + 2 + k] = got[k]
   end
   state.n, state.bytes = state.n + #got, state.bytes + bytes
-  state.some_flow_revoked, state.look = call("EXISTS", P .. "gc") == 1, nil
+  look_for_revoked(P, state)
+  state.look = nil
   take(P, args, state)
   keep_taken(P, args[1], state)
   return is_more, te.next_due(P)
@@ -273,9 +279,8 @@ te.register("fetch", function(keys, args)
     out = { now, 0 },
     pairs = {},
     delivery = te.bytes_of(number, 4),
-    some_revoked = call("EXISTS", P .. "cx") == 1,
-    some_flow_revoked = call("EXISTS", P .. "gc") == 1,
   }
+  look_for_revoked(P, state)
   take(P, args, state)
   keep_taken(P, wid, state)
   local is_more

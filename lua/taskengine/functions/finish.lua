@@ -93,8 +93,9 @@ local function take_out(state, field)
 end
 
 -- The envelope in flight under this field, taken out, and the outcome of one
--- that is asked to end, and how it was asked; or false, also for one that is
--- damaged: of that task the outcome is kept, if there is any.
+-- that is asked to end, itself or with its flow, and how it was asked; or false,
+-- also for one that is damaged: of that task the outcome is kept, if there is
+-- any.
 local function take(state, field, outcome)
   local P, env = state.P, take_out(state, field)
   if not env then
@@ -108,6 +109,8 @@ local function take(state, field, outcome)
   if not te.is_sound(env, id) then
     te.give_up(P, id, env, outcome or request)
     return false
+  elseif not request then
+    request, mode = te.revocation_of(P, env)
   end
   return env, request, mode
 end

@@ -4,8 +4,8 @@
 local CELL_BYTES, CHUNK = te.CELL_BYTES, te.CHUNK_NODES
 local NO_CELL = te.NO_CELL
 local WAITS, RELEASED, DELEGATED, DONE = "\0", "r", "g", "d"
--- To look at a task in flight, and to ask for its end.
-local LOOK_STEPS, ASK_STEPS = 0.02, 1
+-- To look at a task in flight, to ask for its end, and to bury one.
+local LOOK_STEPS, ASK_STEPS, BURY_STEPS = 0.02, 1, 3
 local HAS_FAILED = { f = true, n = true, R = true, s = true }
 local ERRBACK, EDGE_BYTES = te.ERRBACK, te.EDGE_BYTES
 local LOOKED_AT_MAX, LOOKED_AT_BYTES_MAX = 10000, 1024 * 1024
@@ -120,8 +120,7 @@ local function hasten(f, mode)
   return true
 end
 
--- From now on no node of it starts. What waits ends in portions; what is in a
--- ready list is dropped when it comes out.
+-- From now on no node of it starts. What waits ends in portions.
 function te.revoke_flow(f, record, mode)
   if f.state == "done" then
     return false
@@ -137,19 +136,32 @@ function te.revoke_flow(f, record, mode)
   return true
 end
 
--- Asks a worker to end what it has in hand of a flow.
+-- How the flow of a task was revoked, with which outcome and in which mode; nil
+-- when it was not.
+function te.revocation_of(P, env)
+  local f = te.flow_of(P, env)
+  if f then
+    return f.revoked, f.mode
+  end
+end
+
+-- Notes what a worker has in hand of a flow, and asks it to end that, unless
+-- what runs is to go on.
 local function ask_worker(f, wid)
   local all, fields = call("HKEYS", f.P .. "f:" .. wid), {}
   for k = 1, #all do
     if sub(all[k], 1, 12) == f.producer and #all[k] == te.FIELD_BYTES then
       local i = te.node_of(all[k])
       if i >= 1 and i <= f.n and te.node_state(f, i) == RELEASED then
+        te.mark_in_hand(f, i)
         fields[#fields + 1] = all[k]
       end
     end
   end
   te.steps = te.steps - 1 - #all * LOOK_STEPS - #fields * ASK_STEPS
-  te.request_ends(f.P, wid, fields, f.mode, f.revoked)
+  if f.mode ~= "w" then
+    te.request_ends(f.P, wid, fields, f.mode, f.revoked)
+  end
 end
 
 -- The same of one worker after the other, in the order of their ids, from the
@@ -175,12 +187,13 @@ function te.FLOW_WORK.y(f, item)
   return true
 end
 
--- A task that is in no place where it could be: somebody has deleted it. That
--- is not looked for where it would take Redis long.
-local function end_lost(f, i, id)
+-- A node that no worker has in hand and that is not kept by its id stands in a
+-- ready list; or somebody has deleted it. Where so many are buried already that
+-- others would come out of their graves, it ends when it comes out.
+local function end_ready(f, i, id)
   te.seen = te.seen or {}
-  if te.is_no_list(f.P, te.seen) and te.is_few_in_flight(f.P, te.seen)
-    and not te.place_in_flight(f.P, id, te.seen) then
+  if te.is_no_list(f.P, te.seen) or te.bury_if_room(f.P, id, te.seen) then
+    te.steps = te.steps - BURY_STEPS
     te.end_and_tell(f, i, f.revoked, "R")
   end
 end
@@ -199,8 +212,8 @@ function te.revoke_node(f, i)
       te.settle(f.P, env, f.revoked, te.moment or te.now())
     elseif env then
       te.give_up(f.P, id, env, f.revoked)
-    else
-      end_lost(f, i, id)
+    elseif not te.is_in_hand(f, i) then
+      end_ready(f, i, id)
     end
   end
 end

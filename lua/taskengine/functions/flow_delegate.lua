@@ -145,10 +145,7 @@ end
 te.OPERATIONS.w = te.single(function(state, env, producer)
   local P, id = state.P, te.id(env)
   local f, own, i = te.flow(P, producer), te.flow_of(P, env)
-  if own and own.revoked then
-    te.settle(P, env, own.revoked, state.now)
-    return revoke_delegate(state, producer, own.revoked, own.mode)
-  elseif not f then
+  if not f then
     return run_again(state, env)
   elseif own then
     te.mark_delegated(own, i, own ~= f)

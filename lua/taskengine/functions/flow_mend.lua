@@ -125,7 +125,7 @@ local function break_flow(f)
     .. " could not go on: something of it in Redis was deleted or overwritten")
   call("SADD", f.P .. "gc", f.producer)
   te.add_flow_work(f.producer, "n", 0, 0)
-  te.add_flow_work(f.producer, "x", 1, 0)
+  te.add_revocation(f)
 end
 
 -- A node has ended, as its outcome says, and its cell does not say so.

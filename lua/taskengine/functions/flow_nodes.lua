@@ -38,11 +38,10 @@ local function add_behind_passes(f, what, a)
   end
 end
 
--- The same for what asks all that runs to end, and then ends all that waits.
+-- The same for what looks for all that workers have in hand, and then ends all
+-- that they have not.
 function te.add_revocation(f)
-  if f.mode ~= "w" then
-    add_behind_passes(f, "y", 0)
-  end
+  add_behind_passes(f, "y", 0)
   add_behind_passes(f, "x", 1)
 end
 
@@ -264,6 +263,19 @@ end
 function te.mark_delegated(f, i, is_away)
   f.out = f.out - (is_away and 0 or 1)
   set_cell(f, i, DELEGATED .. sub(cell(f, i), 2))
+end
+
+-- The flow was revoked while a worker had the node in hand: from then on it is
+-- in no ready list any more.
+local IN_HAND = 2
+
+function te.mark_in_hand(f, i)
+  local before = cell(f, i)
+  set_cell(f, i, sub(before, 1, 7) .. char(IN_HAND) .. sub(before, 9))
+end
+
+function te.is_in_hand(f, i)
+  return byte(cell(f, i), 8) == IN_HAND
 end
 
 -- As if nothing had come to it.

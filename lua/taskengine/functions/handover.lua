@@ -106,7 +106,7 @@ local function take_item_back(P, wid, item, counts)
     te.give_up(P, id, env)
     return 0
   end
-  local request = te.take_request(P, wid, field)
+  local request = te.take_request(P, wid, field) or te.revocation_of(P, env)
   if request then
     te.settle(P, env, request, te.now())
     return 1

@@ -47,13 +47,7 @@ local function put_back(state, env, when)
   end
 end
 
--- In a flow that was revoked while it ran it would not begin again: there it
--- does not wait for its time.
 te.OPERATIONS.r = te.single(function(state, env, verdict)
-  local flow = te.flow_of(state.P, env)
-  if flow and flow.revoked then
-    return te.settle(state.P, env, flow.revoked, state.now)
-  end
   local when, flags, body, outcome = read(verdict)
   if not te.is_set(flags, IS_TIME) then
     when = state.now + when

@@ -6,6 +6,8 @@
 -- it never goes back to a queue.
 
 local TOMBSTONES_MAX = 1000000
+-- The most with which those of a flow are added.
+local ROOM_MAX = 500000
 -- Of requests that one heartbeat tells a worker, or that are put up together.
 local REQUESTS_MAX = 1000
 
@@ -141,6 +143,17 @@ local function bury(P, id, now)
   if over > 0 then
     call("ZPOPMIN", P .. "cx", over)
   end
+end
+
+-- The same of a node of a flow that was revoked; false when there are so many
+-- that the first may soon go. Counted once in a call.
+function te.bury_if_room(P, id, seen)
+  seen.buried = (seen.buried or call("ZCARD", P .. "cx")) + 1
+  if seen.buried > ROOM_MAX then
+    return false
+  end
+  bury(P, id, te.moment or te.now())
+  return true
 end
 
 -- Of a task that no worker has in hand and that is not kept by its id: one

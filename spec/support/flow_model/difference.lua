@@ -177,7 +177,7 @@ function OVERDUE.released(model, flow, node)
     return URGENCY[task.mode or "w"] < URGENCY[flow.mode]
       and "is not asked to end"
   end
-  return task.is_doomed and task.place ~= "ready" and "outlives its flow"
+  return "outlives its flow"
 end
 
 local function overdue(model, flow, node, seen)

@@ -6,6 +6,7 @@ local rules = require("spec.support.flow_model.rules")
 
 local moves = {}
 
+local NOWHERE <const> = {}
 local EXPIRED <const>, FORGOTTEN <const> = "R Expired", "F Forgotten"
 
 -- One after the other, what failed waits again when the flow is retried.
@@ -78,11 +79,24 @@ end
 
 local WAITING <const> = { due = true, prioritised = true }
 
+-- Whether a task is seen to stand in its ready list still.
+local function stays_ready(model, task, seen)
+  local stale, places = model.stale[task.id], seen.tasks[task.id] or NOWHERE
+  return task.place == "ready"
+    and (places.ready or 0) > (stale and stale.count or 0)
+end
+
 -- A released task ends without having run.
-local function end_released(model, flow, node, there, call)
+local function end_released(model, flow, node, seen, call)
   local task = model.tasks[node.id]
+  local there = seen.flows[flow.producer].nodes[node.number]
   local is_out = comes_out(model, task, call)
   if flow.revoked and there.outcome == flow.revoked
+    and stays_ready(model, task, seen) then
+    model:bury(task, flow.revoked)
+    model.happened["buried with its flow"] = true
+    return true
+  elseif flow.revoked and there.outcome == flow.revoked
     and (WAITING[task.place] or is_out) then
     rules.settle(model, task, flow.revoked)
     node.attempt = there.attempt -- nobody read it where it stood
@@ -90,8 +104,9 @@ local function end_released(model, flow, node, there, call)
   elseif is_out and task.expiry > 0 and task.expiry <= model.now then
     rules.settle(model, task, EXPIRED, "expired")
     return true
-  elseif task.is_unread and task.request and call.takes_back then
-    rules.settle(model, task, task.request)
+  elseif task.is_unread and call.takes_back
+    and (task.request or flow.revoked) then
+    rules.settle(model, task, task.request or flow.revoked)
     return true
   end
   return false
@@ -121,7 +136,7 @@ local function move_node(model, flow, node, seen, call)
     return move and (there.state == "revoked" or not next(flow.again))
       and move(model, flow, node, there, rules.verdict(flow, node)) or false
   elseif node.state == "released" and there.state == "revoked" then
-    return end_released(model, flow, node, there, call)
+    return end_released(model, flow, node, seen, call)
   end
   return node.state == "delegated" and end_delegated(model, flow, node, there)
     or false
@@ -206,8 +221,6 @@ local function place_of(places)
   end
   return places[1]
 end
-
-local NOWHERE <const> = {}
 
 local function move_task(model, task, seen, call)
   local there = place_of(seen.tasks[task.id] or NOWHERE)

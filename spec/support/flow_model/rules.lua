@@ -164,22 +164,11 @@ function rules.release(model, flow, node)
   end
 end
 
--- What waits at its place ends.
-local function doom(model, flow)
-  for _, task in pairs(model.tasks) do
-    task.is_doomed = task.is_doomed or task.flow == flow.producer
-      and (task.place == "due" or task.place == "prioritised")
-  end
-end
-
 --- Nobody needs a flow any more. A second time it can only be killed.
-function rules.revoke_flow(model, flow, outcome, mode)
+function rules.revoke_flow(flow, outcome, mode)
   if not flow or flow.is_over
     or flow.revoked and (mode ~= "t" or flow.mode == "t") then
     return false
-  end
-  if not flow.revoked then
-    doom(model, flow)
   end
   flow.revoked, flow.mode = flow.revoked or outcome, mode
   return true
@@ -187,7 +176,7 @@ end
 
 --- A task that waits for the flow that it delegated to ends without it.
 function rules.revoke_delegated(model, task, outcome, mode)
-  rules.revoke_flow(model, model.flows[task.to], outcome, mode)
+  rules.revoke_flow(model.flows[task.to], outcome, mode)
   rules.settle(model, task, outcome)
 end
 

@@ -19,7 +19,7 @@ local OFTEN <const> = {
 local RARE <const> = {
   "revoke asked", "revoke running", "requeue requeued", "forget 1", "told w",
   "told l", "told b", "told h", "straight", "heard several", "came out stale",
-  "ended by its delegate",
+  "ended by its delegate", "buried with its flow",
 }
 
 local function count(run, queue, name)

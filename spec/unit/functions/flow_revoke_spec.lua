@@ -17,6 +17,16 @@ describe("A flow that is revoked", function()
     return s:call("outcome", plan:id(i))[1]
   end
 
+  local function has_ended(i)
+    return outcome(i) ~= "=" .. plan:id(i)
+  end
+
+  local function assert_none_of(...)
+    for _, key in ipairs { ... } do
+      assert.equal(0, s:redis("EXISTS", key), key)
+    end
+  end
+
   it("begins nothing more", function()
     local a = plan:node {}
     plan:node {}
@@ -32,6 +42,121 @@ describe("A flow that is revoked", function()
       { outcome(1), outcome(2), outcome(3), outcome(4), outcome(0) })
     assert.equal(0, s:redis("EXISTS", "gc"))
     assert.equal(0, s:redis("EXISTS", "z"))
+  end)
+
+  describe("while nodes of it are ready", function()
+    before_each(function()
+      plan:node { after = { { "c", plan:node {} }, { "c", plan:node {} } } }
+      plan:send(s)
+      s:call("await", "a:me", plan:id(1), plan:id(2), plan:id(0))
+    end)
+
+    local function assert_all_revoked()
+      for i = 0, 3 do
+        assert.equal("R\x80", outcome(i))
+      end
+      assert_none_of("gc", "gq")
+    end
+
+    it("ends these, though no worker comes to them", function()
+      assert.equal("revoked", plan:revoke(s, "w"))
+      assert_all_revoked()
+      assert.same({ plan:id(1) .. "R\x80", plan:id(2) .. "R\x80",
+        plan:id(0) .. "R\x80" }, s:heard("a:me"))
+      assert.same({ plan:id(1), plan:id(2) }, s:ready("default"))
+    end)
+
+    it("hands none of them out, and counts each once", function()
+      plan:revoke(s, "w")
+      assert.equal(0, s:counter("default", "revoked"))
+      assert.same({}, s:fetch(A, 10))
+      assert.equal(2, s:counter("default", "revoked"))
+      assert.equal(0, s:redis("EXISTS", "cx"))
+    end)
+
+    it("runs each once when it is done again before they came out", function()
+      plan:revoke(s, "w")
+      assert.equal("retried", s:call("flow_retry", plan.producer))
+      assert.equal(4, #s:ready("default"))
+      for i, field in ipairs(s:take(A, 10)) do
+        assert.equal(plan:id(i), field:sub(1, 20))
+        s:finish(A, "o", field, "S1")
+      end
+      s:finish(A, "o", s:take(A, 10)[1], "S1")
+      assert.equal("S\xC0", outcome(0))
+      assert.equal(0, s:redis("EXISTS", "cx"))
+    end)
+
+    it("buries none of them where somebody has deleted the list", function()
+      s:redis("DEL", "r:default")
+      plan:revoke(s, "w")
+      assert_all_revoked()
+      assert_none_of("cx")
+    end)
+
+    it("leaves those to end when they come out that are too many", function()
+      s = shard.serving(A, { buried_max = 1 })
+      plan:send(s)
+      plan:revoke(s, "w")
+      assert.same({ true, false, true },
+        { has_ended(1), has_ended(2), has_ended(3) })
+      assert.same({ plan.producer }, s:redis("SMEMBERS", "gc"))
+      assert.same({}, s:fetch(A, 10))
+      assert_all_revoked()
+    end)
+  end)
+
+  describe("while a worker has a node of it in hand", function()
+    local field
+
+    before_each(function()
+      plan:node {}
+      plan:send(s)
+      field = s:take(A, 1)[1]
+    end)
+
+    -- It stands nowhere any more.
+    local function assert_ended()
+      assert.same({ "R\x80", "R\x80" }, { outcome(1), outcome(0) })
+      assert.equal(1, s:counter("default", "revoked"))
+      assert_none_of("r:default", "z", "gc", "cx")
+    end
+
+    it("leaves it to go on", function()
+      plan:revoke(s, "w")
+      assert_none_of("cr:" .. A, "cx")
+      s:finish(A, "o", field, "S1")
+      assert.same({ "S1", "R\x80" }, { outcome(1), outcome(0) })
+    end)
+
+    for what, operation in pairs {
+      ["is handed back"] = { "h" }, ["is handed back late"] = { "b" },
+      ["is lost"] = { "l", "F\x80" }, ["is refused"] = { "n", "F\x80" },
+    } do
+      it("ends it when it " .. what, function()
+        plan:revoke(s, "w")
+        s:finish(A, operation[1], field, operation[2])
+        assert_ended()
+      end)
+    end
+
+    it("ends it when that worker is gone", function()
+      plan:revoke(s, "w")
+      s:call("reap", A, "1", "F\x80", "-")
+      assert_ended()
+    end)
+  end)
+
+  it("ends what lies unread in the bell of a worker", function()
+    s:call("fetch", A, 15000, 1, 1, 3, "default")
+    plan:node {}
+    plan:send(s)
+    assert.same({ 1, plan:id(1) }, s:bell(A))
+    plan:revoke(s, "w")
+    assert.is_false(has_ended(1))
+    s:register(B)
+    assert.same({ "R\x80", "R\x80" }, { outcome(1), outcome(0) })
+    assert_none_of("r:default", "gc", "cx")
   end)
 
   it("ends what is to run again, without waiting for its time", function()
@@ -114,6 +239,19 @@ describe("A flow that is revoked", function()
     assert.equal("unknown", revoke(plan:id(0)))
   end)
 
+  it("ends no more nodes in a call than that may do", function()
+    s = shard.new(1, { flow_steps_max = 63 })
+    for _ = 1, 30 do
+      plan:node {}
+    end
+    plan:send(s)
+    s:work_off()
+    assert.equal("revoked", plan:revoke(s, "w"))
+    assert.equal(63 // 7, s:redis("ZCARD", "cx")) -- 7 steps for each
+    s:work_off()
+    assert.equal(30, s:redis("ZCARD", "cx"))
+  end)
+
   describe("with many nodes that are ready", function()
     local MANY <const> = 100
 
@@ -157,50 +295,74 @@ describe("A flow that is revoked", function()
       end
     end)
 
-    it("looks at nothing there when only what waits is to end", function()
-      s:take(A, 1)
+    it("asks for nothing when only what waits is to end", function()
+      local field = s:take(A, 1)[1]
       local looks = count_looks()
       assert.equal("revoked", plan:revoke(s, "w"))
       s:work_off(3 * MANY)
-      assert.equal(0, looks())
+      assert.equal(3, looks())
       assert.equal(0, s:redis("EXISTS", "cr:" .. A))
+      assert.is_false(has_ended(1))
+      assert.equal("R\x80", outcome(MANY))
+      s:finish(A, "o", field, "S1")
+      assert.same({ "S1", "R\x80" }, { outcome(1), outcome(0) })
     end)
   end)
 
-  -- What one call does is 100 steps: the end of node 1 releases all but the
-  -- last few; these, and the revocation of the task that waits for the flow,
-  -- are left to one and the same call.
-  it("runs nothing that the same call has released before", function()
-    local OUTER <const>, X <const>, INNER <const> = 36, 35, 27
-    s = shard.new(1, { flow_steps_max = 100 })
-    s:register(A)
-    local outer = flow_plan.new("outer")
-    for _ = 1, OUTER do
-      outer:node {}
+  describe("by the call that has released nodes of it before", function()
+    local OUTER <const>, X <const>, INNER <const> = 80, 79, 78
+    local outer, running
+
+    -- What one call does is 300 steps: the end of node 1 releases all but the
+    -- last few; these, and the revocation of the task that waits for the flow,
+    -- are left to one and the same call.
+    local function leave_both(parts)
+      s = shard.new(1, { flow_steps_max = 300 })
+      s:register(A)
+      outer = flow_plan.new("outer")
+      for _ = 1, OUTER do
+        outer:node {}
+      end
+      outer:send(s)
+      s:work_off()
+      local fields = s:take(A, OUTER)
+      plan:node {}
+      for _ = 2, INNER do
+        plan:node { after = { { "f", 1 } }, parts = parts }
+      end
+      plan:send(s)
+      s:finish(A, "w", fields[X], plan.producer)
+      s:finish(A, "o", s:take(A, 1)[1], "S1")
+      local left = s:redis("LPOP", "gq")
+      running = s:take(A, INNER)
+      assert.is_true(#running < INNER - 1)
+      s:redis("RPUSH", "gq", left)
+      for _, field in ipairs(running) do
+        s:finish(A, "o", field, "S1")
+      end
+      outer:revoke(s, "w")
+      assert.equal(2, s:redis("LLEN", "gq"))
     end
-    outer:send(s)
-    s:work_off()
-    local fields = s:take(A, OUTER)
-    plan:node {}
-    for _ = 2, INNER do
-      plan:node { after = { { "f", 1 } } }
+
+    local function assert_revoked()
+      assert.same({}, s:fetch(A, INNER))
+      assert.equal("R\x80", outcome(INNER))
+      assert.equal("R\x80", outcome(0))
+      assert_none_of("cx")
     end
-    plan:send(s)
-    s:finish(A, "w", fields[X], plan.producer)
-    s:finish(A, "o", s:take(A, 1)[1], "S1")
-    local left = s:redis("LPOP", "gq")
-    local running = s:take(A, INNER)
-    assert.is_true(#running < INNER - 1)
-    s:redis("RPUSH", "gq", left)
-    outer:revoke(s, "w")
-    assert.equal(2, s:redis("LLEN", "gq"))
-    s:work_off()
-    for _, field in ipairs(running) do
-      s:finish(A, "o", field, "S1")
-    end
-    assert.same({}, s:fetch(A, INNER))
-    assert.equal("R\x80", outcome(INNER))
-    assert.equal("R\x80", outcome(0))
+
+    it("begins none of these", function()
+      leave_both()
+      s:work_off()
+      assert_revoked()
+    end)
+
+    it("hands none of these out, nor leaves anything of them", function()
+      leave_both { expiry_ms = 60000 } -- so they come into a queue first
+      assert.same({}, s:fetch(A, INNER))
+      assert.equal("R\x80", outcome(INNER))
+      assert_none_of("cx")
+    end)
   end)
 
   it("takes a fetch no longer for what it drops of it, too", function()
