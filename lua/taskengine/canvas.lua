@@ -58,8 +58,13 @@ function canvas.check(what, value)
   end
 end
 
--- How long a list is. What is no list would lose a part without a word.
-local function length_of(what, list)
+--- How long a list is. What is no list would lose a part without a word.
+-- @tparam string what its name, for messages
+-- @tparam table list elements, and perhaps their number in `n`; there may be
+-- holes
+-- @treturn int
+-- @raise when there is something else in it
+function canvas.length(what, list)
   local n = math.tointeger(list.n) or 0
   for key in pairs(list) do
     if math.type(key) == "integer" and key >= 1 then
@@ -80,7 +85,7 @@ local function list_of(what, ...)
     if getmetatable(first) ~= nil then
       canvas.check(what, first)
     end
-    n = length_of(what, first)
+    n = canvas.length(what, first)
     list = table.move(first, 1, n, 1, {})
   end
   for i = 1, n do
