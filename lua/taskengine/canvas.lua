@@ -234,11 +234,12 @@ function Canvas:clone(args, opts)
   return opts and other:set(opts) or other
 end
 
-local function attach(self, field, what, given)
+local function attach(self, field, what, ...)
+  local given = ...
   if type(given) ~= "table" then
     canvas.check(what, given)
   end
-  local list = canvas.is(given) and { given } or list_of(what, given)
+  local list = list_of(what, ...)
   if #list == 0 then
     canvas.check(what, given)
   end
@@ -277,31 +278,31 @@ end
 
 --- Adds what is to run, with the result in front, when this has succeeded. It
 -- changes nothing about the result of this.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:link(callback)
-  attach(self, "links", "link", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:link(...)
+  attach(self, "links", "link", ...)
   return self
 end
 
 --- Adds what is to run, once, when this has failed, or cannot run because what
 -- it needs has failed: it gets the error, a table like
 -- @{taskengine.errors.TaskError}, as first argument.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:link_error(callback)
-  attach(self, "errbacks", "link_error", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:link_error(...)
+  attach(self, "errbacks", "link_error", ...)
   return self
 end
 
 --- The same as @{Canvas:link_error}.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:on_error(callback)
-  attach(self, "errbacks", "on_error", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:on_error(...)
+  attach(self, "errbacks", "on_error", ...)
   return self
 end
 

@@ -192,6 +192,24 @@ describe("taskengine.canvas", function()
       .. " it is written sum:s(...)", te.chord, { add:s(1) }, sum)
   end)
 
+  it("takes a list of callbacks, or several", function()
+    local function made(method)
+      local one, a, b = add:s(1), sum:s(1), sum:s(2)
+      return plan_of(one[method](one, a, b)),
+        plan_of(add:s(1)[method](add:s(1), { a, b }))
+    end
+    for method, plan in pairs {
+      link = "1 add(1); 2 sum(1) <- f1; 3 sum(2) <- f1",
+      link_error = "1 add(1); 2 sum(1) <- e1 [e1]; 3 sum(2) <- e1 [e2]",
+      on_error = "1 add(1); 2 sum(1) <- e1 [e1]; 3 sum(2) <- e1 [e2]",
+    } do
+      assert.same({ plan, plan }, { made(method) })
+    end
+    assert_refused("link: element 2: " .. WANTED .. ' got "x"', add:s(1).link,
+      add:s(1), sum:s(), "x")
+    assert_refused("link: " .. WANTED .. " got nil", add:s(1).link, add:s(1))
+  end)
+
   it("refuses a callback that is no signature", function()
     local one = add:s(1)
     assert_refused("link: " .. WANTED .. " got a function", one.link, one,
