@@ -5,6 +5,7 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local completion = require("taskengine.completion")
 local errors = require("taskengine.errors")
+local handle = require("taskengine.canvas.handle")
 local labels = require("taskengine.canvas.labels")
 local options = require("taskengine.options")
 local result = require("taskengine.result")
@@ -260,7 +261,7 @@ function FlowResult:forget()
   for _, one in ipairs(children) do
     one.outcome = nil
   end
-  return self.flow:forget(#children, function(i)
+  return handle.forget(self.flow, #children, function(i)
     return children[i].id
   end)
 end
