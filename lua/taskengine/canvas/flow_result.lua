@@ -12,7 +12,7 @@ local result = require("taskengine.result")
 
 local flow_result = {}
 
---- The results of a flow.
+--- The results of a flow; `#` is how many nodes have names.
 -- @type FlowResult
 -- @tfield string id of the flow, for `taskengine flow`
 -- @tfield Flow flow
@@ -279,6 +279,17 @@ function FlowResult:completed_count()
     return a.first < b.first
   end)
   return self.flow:ended(ranges)
+end
+
+--- How many nodes have names: those of @{FlowResult:children}, of which
+-- @{FlowResult:completed_count} tells how many have ended.
+-- @treturn int
+function FlowResult:__len()
+  local count = 0
+  for _ in pairs(self.nodes) do
+    count = count + 1
+  end
+  return count
 end
 
 --- Revokes all of it that has not ended.
