@@ -417,6 +417,7 @@ end
 --- A plain table of it, to be stored; @{taskengine.app.App:signature} makes a
 -- canvas of that again. Arguments that are nil are `te.null` there.
 -- @treturn table
+-- @raise when it is nested deeper than what can be sent
 function Canvas:to_table()
   return stored.write(self)
 end
