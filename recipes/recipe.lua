@@ -90,6 +90,18 @@ function recipe.literal(text)
   return (text:gsub("%p", "%%%0"))
 end
 
+-- Whether a process runs. One that has ended and was not reaped does not: in a
+-- container whose first process reaps nobody such a number is taken for ever.
+local function is_alive(pid)
+  if not sys.stat("/proc/" .. pid) then
+    return false
+  end
+  local file <close> = io.open(("/proc/%s/stat"):format(pid), "rb")
+  -- Its name stands in parentheses, and may have some itself.
+  local state = (file and file:read("a") or ""):match("^.*%) (%a)")
+  return state ~= "Z" and state ~= "X"
+end
+
 --- What processes of this machine have left in a folder that were killed. The
 -- names are what comes `before`, the name of the machine, - and the number of
 -- the process, and what comes `after`.
@@ -103,7 +115,7 @@ function recipe.left(folder, before, after)
   local paths = {}
   for _, name in ipairs(sys.list(folder) or {}) do
     local pid = name:match(pattern)
-    if pid and not sys.stat("/proc/" .. pid) then
+    if pid and not is_alive(pid) then
       table.insert(paths, folder .. "/" .. name)
     end
   end

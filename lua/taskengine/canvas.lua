@@ -58,8 +58,13 @@ function canvas.check(what, value)
   end
 end
 
--- How long a list is. What is no list would lose a part without a word.
-local function length_of(what, list)
+--- How long a list is. What is no list would lose a part without a word.
+-- @tparam string what its name, for messages
+-- @tparam table list elements, and perhaps their number in `n`; there may be
+-- holes
+-- @treturn int
+-- @raise when there is something else in it
+function canvas.length(what, list)
   local n = math.tointeger(list.n) or 0
   for key in pairs(list) do
     if math.type(key) == "integer" and key >= 1 then
@@ -80,7 +85,7 @@ local function list_of(what, ...)
     if getmetatable(first) ~= nil then
       canvas.check(what, first)
     end
-    n = length_of(what, first)
+    n = canvas.length(what, first)
     list = table.move(first, 1, n, 1, {})
   end
   for i = 1, n do
@@ -229,11 +234,12 @@ function Canvas:clone(args, opts)
   return opts and other:set(opts) or other
 end
 
-local function attach(self, field, what, given)
+local function attach(self, field, what, ...)
+  local given = ...
   if type(given) ~= "table" then
     canvas.check(what, given)
   end
-  local list = canvas.is(given) and { given } or list_of(what, given)
+  local list = list_of(what, ...)
   if #list == 0 then
     canvas.check(what, given)
   end
@@ -272,31 +278,31 @@ end
 
 --- Adds what is to run, with the result in front, when this has succeeded. It
 -- changes nothing about the result of this.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:link(callback)
-  attach(self, "links", "link", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:link(...)
+  attach(self, "links", "link", ...)
   return self
 end
 
 --- Adds what is to run, once, when this has failed, or cannot run because what
 -- it needs has failed: it gets the error, a table like
 -- @{taskengine.errors.TaskError}, as first argument.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:link_error(callback)
-  attach(self, "errbacks", "link_error", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:link_error(...)
+  attach(self, "errbacks", "link_error", ...)
   return self
 end
 
 --- The same as @{Canvas:link_error}.
--- @tparam Canvas|{Canvas,...} callback
+-- @param ... canvases, or one list of them
 -- @treturn Canvas itself
--- @raise when that is no canvas
-function Canvas:on_error(callback)
-  attach(self, "errbacks", "on_error", callback)
+-- @raise when one of them is none, or there is none
+function Canvas:on_error(...)
+  attach(self, "errbacks", "on_error", ...)
   return self
 end
 
@@ -411,6 +417,7 @@ end
 --- A plain table of it, to be stored; @{taskengine.app.App:signature} makes a
 -- canvas of that again. Arguments that are nil are `te.null` there.
 -- @treturn table
+-- @raise when it is nested deeper than what can be sent
 function Canvas:to_table()
   return stored.write(self)
 end

@@ -132,10 +132,20 @@ local function over(self, kind, list)
   return one
 end
 
-local function check_list(what, list)
-  if list ~= nil and not check.table(list) then
+-- The elements of a list, without an `n` that may say fewer, and how many there
+-- are. A hole would end it for whom it is sent to.
+local function elements(what, list, wanted)
+  if not check.table(list) then
     caller.raise(check.problem(what, check.table, list))
   end
+  local n = canvas.length(what, list)
+  for i = 1, n do
+    if list[i] == nil then
+      caller.raise(("%s: element %d: %s expected, got nil"):format(what, i,
+        wanted))
+    end
+  end
+  return list.n == nil and list or table.move(list, 1, n, 1, {}), n
 end
 
 --- A signature of one task that calls the function with each element of a list,
@@ -144,16 +154,22 @@ end
 -- @tparam[opt] table list without it, the last of its arguments, such as the
 -- result of what it waits for; those ahead of that go in front of each element
 -- @treturn Canvas
+-- @raise when it is no list, or has a hole
 function Task:map(list)
-  check_list("map: list", list)
+  if list ~= nil then
+    list = elements("map: list", list, "a value or te.null")
+  end
   return over(self, "map", list)
 end
 
 --- The same for a list of lists of arguments.
 -- @tparam[opt] {table,...} list
 -- @treturn Canvas
+-- @raise when it is no list, or has a hole
 function Task:starmap(list)
-  check_list("starmap: list", list)
+  if list ~= nil then
+    list = elements("starmap: list", list, "a list of arguments")
+  end
   return over(self, "starmap", list)
 end
 
@@ -162,17 +178,15 @@ end
 -- @tparam {table,...} list of lists of arguments
 -- @tparam int size how many calls each task makes
 -- @treturn Canvas
+-- @raise when that is no list, or has a hole, or that is no size
 function Task:chunks(list, size)
-  if list == nil then
-    caller.raise(check.problem("chunks: list", check.table, list))
-  end
-  check_list("chunks: list", list)
+  local all, n = elements("chunks: list", list, "a list of arguments")
   if not is_chunk(size) then
     caller.raise(check.problem("chunks: size", is_chunk, size))
   end
   local members = {}
-  for from = 1, #list, size do
-    local part = table.move(list, from, math.min(from + size - 1, #list), 1, {})
+  for from = 1, n, size do
+    local part = table.move(all, from, math.min(from + size - 1, n), 1, {})
     members[#members + 1] = over(self, "starmap", part)
   end
   return canvas.group(members)

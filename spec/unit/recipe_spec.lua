@@ -1,6 +1,7 @@
 local core = require("taskengine.core")
 local recipe = require("recipes.recipe")
 local script = require("spec.support.script")
+local wait_until = require("spec.support.wait").wait_until
 
 local NOBODY <const> = 4194305 -- no process has this number, or a greater one
 
@@ -95,5 +96,29 @@ describe("what recipes share", function()
     assert.same({ folder.dir .. "/" .. left },
       recipe.left(folder.dir, recipe.literal("a."), "%.part"))
     assert.same({}, recipe.left(folder.dir .. "/none", "", ""))
+  end)
+
+  it("finds what processes have left that were not reaped", function()
+    -- Its name looks like what tells how it stands.
+    local folder <close> = script.folder { ["a) Z 1"] = "#!/bin/sh\n"
+      .. "echo $$\nread -r _ <" .. "\"$1\"\n" }
+    local gate = folder.dir .. "/gate"
+    assert(os.execute(("mkfifo '%s' && chmod +x '%s/a) Z 1'"):format(gate,
+      folder.dir)))
+    local child <close> = io.popen(("exec '%s/a) Z 1' '%s'"):format(folder.dir,
+      gate))
+    local pid = child:read("n")
+    local name = ("a.%s-%d.part"):format(core.sys.hostname(), pid)
+    io.open(folder.dir .. "/" .. name, "w"):close()
+    local function left()
+      return recipe.left(folder.dir, "a%.", "%.part")
+    end
+    assert.same({}, left())
+    io.open(gate, "w"):close()
+    wait_until(function()
+      return #left() > 0
+    end)
+    assert.is_table(core.sys.stat("/proc/" .. pid))
+    assert.same({ folder.dir .. "/" .. name }, left())
   end)
 end)

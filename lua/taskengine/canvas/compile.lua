@@ -18,6 +18,17 @@ compile.NODES_MAX = 1000000
 local DEPTH_MAX <const> = 500
 local NOTHING <const> = {}
 
+--- Checks how deep a part of a canvas lies. One may come to be a part of
+-- itself, by a callback or in a table.
+-- @tparam int depth 1 for the whole
+-- @raise at the line of the caller's program when it is too deep
+function compile.check_depth(depth)
+  if depth > DEPTH_MAX then
+    caller.raise(("the canvas is nested deeper than %d levels"):format(
+      DEPTH_MAX))
+  end
+end
+
 -- What is said of those that run first does not hold for the others.
 local function behind_first(options)
   if not options or not (options.countdown or options.eta) then
@@ -73,10 +84,7 @@ end
 
 local function compile_part(self, one, feed, front, options)
   self.depth = self.depth + 1
-  if self.depth > DEPTH_MAX then
-    caller.raise(("the canvas is nested deeper than %d levels"):format(
-      DEPTH_MAX))
-  end
+  compile.check_depth(self.depth)
   local outlet = build[one.kind](self, one, feed, front, options)
   for _, callback in ipairs(one.links or NOTHING) do
     compile_part(self, callback, feed_from(self, outlet))

@@ -5,13 +5,14 @@ local caller = require("taskengine.caller")
 local check = require("taskengine.check")
 local completion = require("taskengine.completion")
 local errors = require("taskengine.errors")
+local handle = require("taskengine.canvas.handle")
 local labels = require("taskengine.canvas.labels")
 local options = require("taskengine.options")
 local result = require("taskengine.result")
 
 local flow_result = {}
 
---- The results of a flow.
+--- The results of a flow; `#` is how many nodes have names.
 -- @type FlowResult
 -- @tfield string id of the flow, for `taskengine flow`
 -- @tfield Flow flow
@@ -260,7 +261,7 @@ function FlowResult:forget()
   for _, one in ipairs(children) do
     one.outcome = nil
   end
-  return self.flow:forget(#children, function(i)
+  return handle.forget(self.flow, #children, function(i)
     return children[i].id
   end)
 end
@@ -278,6 +279,17 @@ function FlowResult:completed_count()
     return a.first < b.first
   end)
   return self.flow:ended(ranges)
+end
+
+--- How many nodes have names: those of @{FlowResult:children}, of which
+-- @{FlowResult:completed_count} tells how many have ended.
+-- @treturn int
+function FlowResult:__len()
+  local count = 0
+  for _ in pairs(self.nodes) do
+    count = count + 1
+  end
+  return count
 end
 
 --- Revokes all of it that has not ended.

@@ -6,6 +6,7 @@ local completion = require("taskengine.completion")
 local core = require("taskengine.core")
 local errors = require("taskengine.errors")
 local growth = require("taskengine.canvas.growth")
+local handle = require("taskengine.canvas.handle")
 local options = require("taskengine.options")
 local plan = require("taskengine.canvas.plan")
 local result = require("taskengine.result")
@@ -247,7 +248,7 @@ function GroupResult:forget()
   end
   growth.see(self)
   self.whole.outcome = nil
-  return self.flow:forget(#self.members + 1, function(i)
+  return handle.forget(self.flow, #self.members + 1, function(i)
     return i == 1 and self.id or results.id(self.members, i - 1)
   end)
 end

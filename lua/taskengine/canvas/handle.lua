@@ -130,18 +130,19 @@ end
 
 --- Lets Redis forget the results of some nodes. While the flow goes on, they
 -- are needed and stay.
+-- @tparam Flow flow
 -- @tparam int count
 -- @tparam function id_at gets a number from 1; the id of that node
 -- @treturn int how many there were
 -- @raise TaskError of kind BrokerUnavailable
-function Flow:forget(count, id_at)
+function handle.forget(flow, count, id_at)
   local forgotten = 0
   for first = 1, count, FORGOTTEN_MAX do
     local ids = {}
     for i = first, math.min(first + FORGOTTEN_MAX - 1, count) do
       ids[#ids + 1] = id_at(i)
     end
-    forgotten = forgotten + self.client:ask("te1_forget", ids, self.id)
+    forgotten = forgotten + flow.client:ask("te1_forget", ids, flow.id)
   end
   return forgotten
 end

@@ -7,6 +7,7 @@
 
 local caller = require("taskengine.caller")
 local check = require("taskengine.check")
+local compile = require("taskengine.canvas.compile")
 local core = require("taskengine.core")
 local options = require("taskengine.options")
 
@@ -14,10 +15,12 @@ local stored = {}
 
 local NULL <const> = core.codec.null
 
-local function write_all(list, count)
+local write
+
+local function write_all(list, depth, count)
   local out = {}
   for i = 1, count or #list do
-    out[i] = stored.write(list[i])
+    out[i] = write(list[i], depth)
   end
   return out
 end
@@ -50,11 +53,11 @@ local function write_after(after)
   return out
 end
 
-local function write_nodes(nodes)
+local function write_nodes(nodes, depth)
   local out = {}
   for _, node in ipairs(nodes) do
     out[node.name] = {
-      canvas = stored.write(node.canvas),
+      canvas = write(node.canvas, depth),
       after = write_after(node.after),
     }
   end
@@ -66,21 +69,21 @@ local function write_task(one, out)
   out.immutable, out.over = one.is_immutable, one.over
 end
 
-local function write_chain(one, out)
-  out.chain = write_all(one.steps, one.count)
+local function write_chain(one, out, depth)
+  out.chain = write_all(one.steps, depth, one.count)
 end
 
-local function write_group(one, out)
-  out.group = write_all(one.members)
+local function write_group(one, out, depth)
+  out.group = write_all(one.members, depth)
 end
 
-local function write_chord(one, out)
-  out.chord = stored.write(one.header)
-  out.body = one.body and stored.write(one.body)
+local function write_chord(one, out, depth)
+  out.chord = write(one.header, depth)
+  out.body = one.body and write(one.body, depth)
 end
 
-local function write_flow(one, out)
-  out.flow, out.name = write_nodes(one.nodes), one.name
+local function write_flow(one, out, depth)
+  out.flow, out.name = write_nodes(one.nodes, depth), one.name
 end
 
 local WRITE <const> = {
@@ -88,17 +91,25 @@ local WRITE <const> = {
   chord = write_chord, flow = write_flow,
 }
 
+-- It is a part of what lies so deep.
+function write(one, depth)
+  depth = depth + 1
+  compile.check_depth(depth)
+  local out = {}
+  WRITE[one.kind](one, out, depth)
+  out.front = one.front and write_args(one.front)
+  out.options = one.options and options.merge({}, one.options)
+  out.link = one.links and write_all(one.links, depth)
+  out.link_error = one.errbacks and write_all(one.errbacks, depth)
+  return out
+end
+
 --- Writes a canvas.
 -- @tparam Canvas one
 -- @treturn table
+-- @raise when it is nested too deeply
 function stored.write(one)
-  local out = {}
-  WRITE[one.kind](one, out)
-  out.front = one.front and write_args(one.front)
-  out.options = one.options and options.merge({}, one.options)
-  out.link = one.links and write_all(one.links)
-  out.link_error = one.errbacks and write_all(one.errbacks)
-  return out
+  return write(one, 0)
 end
 
 local KINDS <const> = { "task", "chain", "group", "chord", "flow" }
@@ -147,10 +158,10 @@ end
 
 local read
 
-local function read_all(make, given)
+local function read_all(make, given, depth)
   local list = {}
   for i = 1, #given do
-    list[i] = read(make, given[i])
+    list[i] = read(make, given[i], depth)
   end
   return list
 end
@@ -160,17 +171,17 @@ local function read_task(make, given)
     given.immutable == true, given.over)
 end
 
-local function read_chain(make, given)
-  return make.chain(read_all(make, given.chain))
+local function read_chain(make, given, depth)
+  return make.chain(read_all(make, given.chain, depth))
 end
 
-local function read_group(make, given)
-  return make.group(read_all(make, given.group))
+local function read_group(make, given, depth)
+  return make.group(read_all(make, given.group, depth))
 end
 
-local function read_chord(make, given)
-  return make.chord(read(make, given.chord),
-    given.body and read(make, given.body))
+local function read_chord(make, given, depth)
+  return make.chord(read(make, given.chord, depth),
+    given.body and read(make, given.body, depth))
 end
 
 -- What a node waits for, in the words of te.flow.
@@ -187,7 +198,7 @@ local function read_after(after)
   return out
 end
 
-local function read_flow(make, given)
+local function read_flow(make, given, depth)
   local nodes = {}
   for name, node in pairs(given.flow) do
     local where = ("the node '%s'"):format(tostring(name))
@@ -195,7 +206,10 @@ local function read_flow(make, given)
       caller.raise(check.problem(where, check.table, node))
     end
     options.check(where, NODE, node)
-    nodes[name] = { read(make, node.canvas), after = read_after(node.after) }
+    nodes[name] = {
+      read(make, node.canvas, depth),
+      after = read_after(node.after),
+    }
   end
   return make.flow { name = given.name, nodes = nodes }
 end
@@ -205,14 +219,17 @@ local READ <const> = {
   chord = read_chord, flow = read_flow,
 }
 
-function read(make, given)
+-- It is a part of what lies so deep.
+function read(make, given, depth)
+  depth = depth + 1
+  compile.check_depth(depth)
   local kind = type(given) == "table" and kind_of(given)
   if not kind then
     caller.raise("a stored canvas has one of the fields "
       .. table.concat(KINDS, ", ") .. ", got " .. check.describe(given))
   end
   options.check("a stored " .. kind, FIELDS[kind], given)
-  local one = READ[kind](make, given)
+  local one = READ[kind](make, given, depth)
   if given.front then
     one = one:clone(read_args(given.front))
   end
@@ -220,10 +237,10 @@ function read(make, given)
     one:set(given.options)
   end
   if given.link then
-    one:link(read_all(make, given.link))
+    one:link(read_all(make, given.link, depth))
   end
   if given.link_error then
-    one:link_error(read_all(make, given.link_error))
+    one:link_error(read_all(make, given.link_error, depth))
   end
   return one
 end
@@ -233,9 +250,9 @@ end
 -- `chain`, `group`, `chord`, `flow`
 -- @tparam table given
 -- @treturn Canvas
--- @raise a sentence when that is no stored canvas
+-- @raise a sentence when that is no stored canvas, or nested too deeply
 function stored.read(make, given)
-  return read(make, given)
+  return read(make, given, 0)
 end
 
 return stored

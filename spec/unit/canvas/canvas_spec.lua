@@ -157,6 +157,30 @@ describe("taskengine.canvas", function()
     assert.equal("group of 2", tostring(te.group(table.pack(add:s(), add:s()))))
   end)
 
+  it("refuses a list of elements of which it would lose one", function()
+    local HOLE <const> = "list: element 2: a list of arguments expected, got"
+      .. " nil"
+    assert_refused("map: list: element 2: a value or te.null expected, got nil",
+      add.map, add, { 1, nil, 3 })
+    assert_refused("map: list: element 1: a value or te.null expected, got nil",
+      add.map, add, { [2] = 2 })
+    assert_refused("map: list: element 3: a value or te.null expected, got nil",
+      add.map, add, table.pack(1, 2, nil))
+    assert_refused("map: list: a list expected, but it has a field 'x'",
+      add.map, add, { 1, x = 2 })
+    assert_refused("starmap: " .. HOLE, add.starmap, add,
+      { { 1, 2 }, nil, { 5, 6 } })
+    assert_refused("chunks: " .. HOLE, add.chunks, add,
+      { { 1, 2 }, nil, { 5, 6 } }, 2)
+    assert.equal("1 add(list)", plan_of(add:map { 1, te.null, false }))
+    for _, n in ipairs { 1, 3 } do
+      local given = { { 1 }, { 2 }, { 3 }, n = n }
+      assert.same({ { 1 }, { 2 }, { 3 } }, add:map(given).args[1])
+      assert.same({ { 1 }, { 2 }, { 3 } }, add:starmap(given).args[1])
+      assert.equal("group of 2", tostring(add:chunks(given, 2)))
+    end
+  end)
+
   it("refuses a chord over what is no group", function()
     assert_refused("chord: its first part has to be a group, got a task",
       te.chord, add:s(1), sum:s())
@@ -166,6 +190,24 @@ describe("taskengine.canvas", function()
       te.chord, 7)
     assert_refused("chord: the body: " .. WANTED .. " got task sum; a call of"
       .. " it is written sum:s(...)", te.chord, { add:s(1) }, sum)
+  end)
+
+  it("takes a list of callbacks, or several", function()
+    local function made(method)
+      local one, a, b = add:s(1), sum:s(1), sum:s(2)
+      return plan_of(one[method](one, a, b)),
+        plan_of(add:s(1)[method](add:s(1), { a, b }))
+    end
+    for method, plan in pairs {
+      link = "1 add(1); 2 sum(1) <- f1; 3 sum(2) <- f1",
+      link_error = "1 add(1); 2 sum(1) <- e1 [e1]; 3 sum(2) <- e1 [e2]",
+      on_error = "1 add(1); 2 sum(1) <- e1 [e1]; 3 sum(2) <- e1 [e2]",
+    } do
+      assert.same({ plan, plan }, { made(method) })
+    end
+    assert_refused("link: element 2: " .. WANTED .. ' got "x"', add:s(1).link,
+      add:s(1), sum:s(), "x")
+    assert_refused("link: " .. WANTED .. " got nil", add:s(1).link, add:s(1))
   end)
 
   it("refuses a callback that is no signature", function()

@@ -143,7 +143,10 @@ describe("The results of a flow", function()
       all = { te.group { add:s(1, 1), add:s(2, 2), add:s(3, 3) } },
     } }()
     wait_for_end(r)
-    assert.same({ 1, 1 }, { r:completed_count(), #r:children() })
+    assert.same({ 1, 1, 1 }, { r:completed_count(), #r:children(), #r })
+    r = flow()
+    wait_for_end(r)
+    assert.same({ 3, 3, 3 }, { r:completed_count(), #r:children(), #r })
   end)
 
   it("are ready when they are gone", function()

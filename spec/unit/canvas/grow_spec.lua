@@ -41,6 +41,21 @@ describe("A task that adds to its group", function()
     assert.same({ 5, 16, 2, 4, { a = 6 }, n = 5 }, got)
   end)
 
+  it("is none in the place of a member, whose group is not its own", function()
+    local grow = adding(function(x)
+      return add:s(x, 10)
+    end)
+    local swap = site.app:task("swap", { bind = true }, function(self, make)
+      self:replace(make == "group" and te.group { grow:s(1) } or grow:s(1))
+    end)
+    assert.same({ { 1, 11, n = 2 }, n = 1 },
+      te.group { swap:s("group") }():get(SOON))
+    local ok, e = te.group { swap:s("task") }():wait(10)
+    assert.is_false(ok)
+    assert.matches("add: the task is in a workflow, but no member of a group"
+      .. " there", e.message, 1, true)
+  end)
+
   it("has the results of what it adds", function()
     local ids = {}
     local grow = site.app:task("grow", { bind = true }, function(self)

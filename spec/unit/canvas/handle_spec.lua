@@ -56,6 +56,10 @@ describe("taskengine.canvas.handle", function()
     assert.equal(0, flow:ended { { first = 1, last = 9000 } })
   end)
 
+  it("leaves it to results to forget themselves", function()
+    assert.is_nil((add:s(1, 1) | add:s(2))().flow.forget)
+  end)
+
   it("has no end of a node that has not ended", function()
     site.is_resting = true
     local flow = (add:s(1, 1) | add:s(2))().flow

@@ -1,4 +1,5 @@
 local core = require("taskengine.core")
+local misuse = require("spec.support.misuse")
 local plan_text = require("spec.support.plan_text")
 local te = require("taskengine")
 
@@ -86,6 +87,41 @@ describe("A canvas as a plain table", function()
       options = { x = 1 } })
     assert_refused("a stored task: task: a name (1 to 128 of the characters A-Z"
       .. ' a-z 0-9 _ . : -) expected, got "a b"', { task = "a b" })
+  end)
+
+  it("is refused where it is a part of itself", function()
+    local DEEP <const> = "the canvas is nested deeper than 500 levels"
+    local function refuses(field, wrap)
+      local t = { chain = { { task = "a" } } }
+      t[field] = wrap(t)
+      assert_refused(DEEP, t)
+    end
+    local function list(t)
+      return { t }
+    end
+    refuses("chain", list)
+    refuses("link", list)
+    refuses("link_error", list)
+    local header = { group = {} }
+    header.group[1] = { chord = header }
+    assert_refused(DEEP, header)
+    local flow = { flow = { a = {} } }
+    flow.flow.a.canvas = flow
+    assert_refused(DEEP, flow)
+    local one = add:s(1)
+    assert.equal(DEEP, misuse(one.to_table, one:on_error(one)))
+  end)
+
+  it("may lie as deep as one that is sent", function()
+    local t = { task = "a", args = {} }
+    for _ = 1, 499 do
+      t = { group = { t } }
+    end
+    local one = app:signature(t)
+    assert.equal("1 a(); 2 * <- f1", table.concat(plan_text.compile(one), "; "))
+    assert.same(t, one:to_table())
+    assert_refused("the canvas is nested deeper than 500 levels",
+      { group = { t } })
   end)
 
   it("is refused with what a decoder returns besides", function()
