@@ -139,7 +139,7 @@ function actions.tell(run, wid, operations, want, number)
   run:check_reply("finish", reply[1], tell_model(run, wid, operations))
   local is_new = want and number == run.shard.fetches
     and number ~= run.last_taken
-  run.last_taken = want and number or run.last_taken
+  run.last_taken = math.max(run.last_taken or 0, want and number or 0)
   run:compare { straight = is_new, wid = wid, number = number }
   if want then
     run:check_reply("finish, given", #reply - 1,

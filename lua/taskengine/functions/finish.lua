@@ -93,7 +93,7 @@ local function take_out(state, field)
 end
 
 -- The envelope in flight under this field, taken out, and the outcome of one
--- that is asked to end, itself or with its flow, and how it was asked; or false,
+-- that is asked to end, or whose flow was revoked, and in which mode; or false,
 -- also for one that is damaged: of that task the outcome is kept, if there is
 -- any.
 local function take(state, field, outcome)

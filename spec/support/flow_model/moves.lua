@@ -86,22 +86,31 @@ local function stays_ready(model, task, seen)
     and (places.ready or 0) > (stale and stale.count or 0)
 end
 
--- A released task ends without having run.
-local function end_released(model, flow, node, seen, call)
+-- It ends with its flow, where it waits or as it comes out.
+local function end_with_flow(model, flow, node, seen, call)
   local task = model.tasks[node.id]
   local there = seen.flows[flow.producer].nodes[node.number]
-  local is_out = comes_out(model, task, call)
-  if flow.revoked and there.outcome == flow.revoked
-    and stays_ready(model, task, seen) then
+  if not flow.revoked or there.outcome ~= flow.revoked then
+    return false
+  elseif stays_ready(model, task, seen) then
     model:bury(task, flow.revoked)
     model.happened["buried with its flow"] = true
     return true
-  elseif flow.revoked and there.outcome == flow.revoked
-    and (WAITING[task.place] or is_out) then
+  elseif WAITING[task.place] or comes_out(model, task, call) then
     rules.settle(model, task, flow.revoked)
     node.attempt = there.attempt -- nobody read it where it stood
     return true
-  elseif is_out and task.expiry > 0 and task.expiry <= model.now then
+  end
+  return false
+end
+
+-- A released task ends without having run.
+local function end_released(model, flow, node, seen, call)
+  local task = model.tasks[node.id]
+  if end_with_flow(model, flow, node, seen, call) then
+    return true
+  elseif comes_out(model, task, call) and task.expiry > 0
+    and task.expiry <= model.now then
     rules.settle(model, task, EXPIRED, "expired")
     return true
   elseif task.is_unread and call.takes_back
