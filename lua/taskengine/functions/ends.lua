@@ -81,7 +81,7 @@ function te.drop_revoked(P, env)
 end
 
 -- The same for one with a tombstone. Of a node that is done again meanwhile it
--- is all that is left of what was revoked.
+-- is all that is left of what was revoked. True when it is of a flow.
 function te.drop_buried(P, env)
   local flow, node = te.flow_of(P, env)
   if flow then
@@ -93,4 +93,5 @@ function te.drop_buried(P, env)
   else
     te.drop_revoked(P, env)
   end
+  return flow ~= nil
 end

@@ -365,6 +365,21 @@ describe("A flow that is revoked", function()
     end)
   end)
 
+  it("is dropped by a fetch in portions, of many flows as of one", function()
+    local COUNT <const> = 300
+    for i = 1, COUNT do
+      local one = flow_plan.new(("flow%04d"):format(i))
+      one:node {}
+      one:send(s)
+      one:revoke(s, "w")
+    end
+    assert.equal(COUNT, s:redis("ZCARD", "cx"))
+    assert.same({}, s:fetch(A, 10))
+    assert.equal(COUNT - 200, s:redis("ZCARD", "cx"))
+    assert.same({}, s:fetch(A, 10))
+    assert.equal(0, s:redis("EXISTS", "cx"))
+  end)
+
   it("takes a fetch no longer for what it drops of it, too", function()
     local COUNT <const>, NODES_MAX <const> = 1200, 150
     for _ = 1, COUNT do
