@@ -117,6 +117,14 @@ local function tell_model(run, wid, operations)
   return count
 end
 
+-- Whether the worker may take successors under this number: the newest, and for
+-- the first time.
+local function take(run, number)
+  local is_new = number == run.shard.fetches and number ~= run.last_taken
+  run.last_taken = math.max(run.last_taken or 0, number)
+  return is_new
+end
+
 --- A worker tells of tasks.
 -- @tparam Run run
 -- @tparam string wid
@@ -137,9 +145,7 @@ function actions.tell(run, wid, operations, want, number)
     return run:check_reply("finish", reply[1], "FENCED")
   end
   run:check_reply("finish", reply[1], tell_model(run, wid, operations))
-  local is_new = want and number == run.shard.fetches
-    and number ~= run.last_taken
-  run.last_taken = math.max(run.last_taken or 0, want and number or 0)
+  local is_new = want and take(run, number)
   run:compare { straight = is_new, wid = wid, number = number }
   if want then
     run:check_reply("finish, given", #reply - 1,
