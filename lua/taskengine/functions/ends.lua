@@ -83,9 +83,9 @@ end
 -- The same for one with a tombstone. Of a node that is done again meanwhile it
 -- is all that is left of what was revoked. True when it is of a flow.
 function te.drop_buried(P, env)
-  local flow, node = te.flow_of(P, env)
-  if flow then
-    te.dig_up(flow, node)
+  local is_node, flow, node = te.is_node(env), te.flow_of(P, env)
+  if is_node then
+    te.dig_up(P, te.id(env))
   end
   if flow and (te.node_state(flow, node) ~= "R"
     or te.is_outdated(flow, node)) then
@@ -93,5 +93,5 @@ function te.drop_buried(P, env)
   else
     te.drop_revoked(P, env)
   end
-  return flow ~= nil
+  return is_node
 end

@@ -24,6 +24,11 @@ function te.id(env)
   return sub(env, 1, 20)
 end
 
+-- Whether it is a node of a flow.
+function te.is_node(env)
+  return byte(env, 59) ~= 0
+end
+
 function te.queue(env)
   return sub(env, 103, 102 + (byte(env, 99) or 0))
 end

@@ -66,7 +66,7 @@ function te.flow_of_id(P, id)
 end
 
 function te.flow_of(P, env)
-  if byte(env, 59) ~= 0 then
+  if te.is_node(env) then
     local id = sub(env, 1, 20)
     te.flow_or_remake(P, sub(id, 1, 12), te.ttl_ms(env) / 1000)
     return te.flow_of_id(P, id)

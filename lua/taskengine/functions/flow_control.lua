@@ -105,7 +105,7 @@ function te.revoke_held_back(P, id, record, mode)
 end
 
 function te.is_of_revoked(P, env)
-  return byte(env, 59) ~= 0
+  return te.is_node(env)
     and call("SISMEMBER", P .. "gc", sub(env, 1, 12)) == 1
 end
 
@@ -164,6 +164,22 @@ local function ask_worker(f, wid)
   end
 end
 
+-- The ids of workers in order, also of those who are not known to live.
+local function all_workers(P)
+  local wids, is_there = call("ZRANGE", P .. "w", "0", "-1"), {}
+  for k = 1, #wids do
+    is_there[wids[k]] = true
+  end
+  local serving = call("HKEYS", P .. "wq")
+  for k = 1, #serving do
+    if not is_there[serving[k]] then
+      wids[#wids + 1] = serving[k]
+    end
+  end
+  table.sort(wids)
+  return wids
+end
+
 -- The same of one worker after the other, in the order of their ids, from the
 -- one behind that whose two halves stand in the item. They get none of this
 -- flow any more, so each is asked once.
@@ -171,9 +187,8 @@ function te.FLOW_WORK.y(f, item)
   if not f.revoked then
     return true -- the header was overwritten meanwhile
   end
-  local wids = call("ZRANGE", f.P .. "w", "0", "-1")
+  local wids = all_workers(f.P)
   local last = te.bytes_of(item.a, 6) .. te.bytes_of(item.b, 6)
-  table.sort(wids)
   for k = 1, #wids do
     local wid = wids[k]
     if #wid == 12 and wid > last then

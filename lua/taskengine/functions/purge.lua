@@ -5,6 +5,8 @@ local PURGED_MAX = 1000
 -- Envelopes may be large: they come in lots, and a call ends when it has seen
 -- so many bytes.
 local LOT, PURGED_BYTES_MAX = 8, 16 * 1024 * 1024
+-- A node takes as long as so many other tasks: its flow is looked at.
+local NODE_STEPS = 5
 
 -- The two kinds of ready tasks, those that are read first before the others.
 local POP = { te.pop_prioritised, te.pop_plain }
@@ -26,12 +28,14 @@ end
 
 local function purge_all(P, queue, pop, state)
   local count = math.min(LOT, state.limit - state.seen)
-  while count > 0 and state.bytes <= PURGED_BYTES_MAX do
+  while count > 0 and state.bytes <= PURGED_BYTES_MAX
+    and state.steps < PURGED_MAX do
     local envs = pop(P, queue, count)
     for i = 1, #envs do
       if envs[i] then
         purge(P, envs[i], queue, state)
         state.bytes = state.bytes + #envs[i]
+        state.steps = state.steps + (te.is_node(envs[i]) and NODE_STEPS or 1)
       else -- it was damaged
         state.malformed = state.malformed + 1
       end
@@ -49,7 +53,7 @@ te.register("purge", function(keys, args)
   local state = {
     outcome = args[1], now = te.now(),
     limit = math.min(tonumber(args[2]), PURGED_MAX),
-    seen = 0, bytes = 0, purged = 0, revoked = 0, malformed = 0,
+    seen = 0, bytes = 0, steps = 0, purged = 0, revoked = 0, malformed = 0,
     some_revoked = call("EXISTS", P .. "cx") == 1,
   }
   for i = 1, #POP do

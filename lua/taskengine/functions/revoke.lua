@@ -112,24 +112,25 @@ function te.take_waiting(P, id)
 end
 
 -- A node that is revoked, done again and revoked again before it came out is
--- in its list as often: how many tombstones it needs beside the one.
+-- in its list as often, and may be there for longer than its flow is kept: `cb`
+-- has how many tombstones it needs beside the one.
 local function count_tombstones(P, id, is_first)
-  local f, i = te.flow_of_id(P, id)
-  if f and is_first then
-    call("HDEL", P .. "gw:" .. f.producer, "b" .. texts[i])
-  elseif f then
-    call("HINCRBY", P .. "gw:" .. f.producer, "b" .. texts[i], "1")
+  if not te.flow_of_id(P, id) then
+    return
+  elseif is_first then
+    call("HDEL", P .. "cb", id)
+  else
+    call("HINCRBY", P .. "cb", id, "1")
   end
 end
 
 -- One of a node's tombstones was taken: the next one is put up.
-function te.dig_up(f, i)
-  local key, field = f.P .. "gw:" .. f.producer, "b" .. texts[i]
-  if call("HEXISTS", key, field) == 1 then
-    call("ZADD", f.P .. "cx", texts[te.moment or te.now()],
-      te.node_id(f.producer, i))
-    if call("HINCRBY", key, field, "-1") == 0 then
-      call("HDEL", key, field)
+function te.dig_up(P, id)
+  local cb = P .. "cb"
+  if call("HEXISTS", cb, id) == 1 then
+    call("ZADD", P .. "cx", texts[te.moment or te.now()], id)
+    if call("HINCRBY", cb, id, "-1") == 0 then
+      call("HDEL", cb, id)
     end
   end
 end
@@ -182,10 +183,12 @@ local function revoke_flow(P, id, order)
   return is_revoked and "revoked" or "finished"
 end
 
--- Whether a task has ended. The end of a node whose flow is done again is taken
--- back for this.
+-- Whether a task has ended; of a node its flow knows that longer than there is
+-- an outcome. The end of one whose flow is done again is taken back for this.
 local function has_ended(P, id)
-  return (te.get_outcome(P, id) or call("ZSCORE", P .. "x", id))
+  local f, i = te.flow_of_id(P, id)
+  return (f and not te.IS_OPEN[te.node_state(f, i)]
+      or te.get_outcome(P, id) or call("ZSCORE", P .. "x", id))
     and not te.take_back_early(P, id)
 end
 

@@ -365,6 +365,65 @@ describe("A flow that is revoked", function()
     end)
   end)
 
+  describe("twice before its nodes came out", function()
+    before_each(function()
+      plan = flow_plan.new("flow", { ttl_s = 60 })
+      plan:node { parts = { queue = "other" } }
+      plan:send(s)
+      plan:revoke(s, "w")
+    end)
+
+    local function fetch()
+      return s:fetch(A, 10, { queues = { "other" } })
+    end
+
+    it("never begins them, when it is not kept any more either", function()
+      assert.equal("retried", s:call("flow_retry", plan.producer))
+      plan:revoke(s, "w")
+      assert.same({ plan:id(1), plan:id(1) }, s:ready("other"))
+      s:advance(61000)
+      s:register(A, "other")
+      s:call("heartbeat", A, 15000, "other")
+      assert_none_of("g:" .. plan.producer)
+      assert.same({}, fetch())
+      assert_none_of("cx", "cb")
+    end)
+
+    it("says that they have ended for as long as it is kept", function()
+      s:advance(60500)
+      assert.equal(0, s:redis("EXISTS", "v:" .. plan:id(1):sub(1, 19)))
+      assert.same({ "finished" }, s:call("cancel", "R\x81", 60, plan:id(1)))
+      assert_none_of("cb")
+    end)
+
+    it("takes a purge no longer than others", function()
+      for i = 1, 300 do
+        local one = flow_plan.new(("flow%04d"):format(i))
+        one:node { parts = { queue = "other" } }
+        one:send(s)
+        one:revoke(s, "w")
+      end
+      local seen, purged, revoked = table.unpack(
+        s:call("purge", "R\x80", 1000, "other"))
+      assert.same({ 200, 0, 200 }, { seen, purged, revoked })
+      assert.same({ 101, 0, 101, 0 },
+        s:call("purge", "R\x80", 1000, "other"))
+    end)
+  end)
+
+  it("asks also who is not known to live any more", function()
+    plan:node {}
+    plan:send(s)
+    local field = s:take(A, 1)[1]
+    s:redis("DEL", "w")
+    s:register(B)
+    plan:revoke(s, "c")
+    assert_none_of("cx")
+    assert.equal("cR\x80", s:redis("HGET", "cr:" .. A, field))
+    s:call("reap", A, "0", "F\x80", "-")
+    assert.same({ "R\x80", "R\x80" }, { outcome(1), outcome(0) })
+  end)
+
   it("is dropped by a fetch in portions, of many flows as of one", function()
     local COUNT <const> = 300
     for i = 1, COUNT do
