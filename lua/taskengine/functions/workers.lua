@@ -141,7 +141,7 @@ te.register("heartbeat", function(keys, args)
     set_queues(P, wid, queues_from(args, 3)) -- somebody has deleted them
   end
   -- Tombstones of revoked tasks mean nothing once no ready list is left.
-  if call("EXISTS", P .. "cx", P .. "cb") > 0 and not te.any_ready(P) then
+  if call("EXISTS", P .. "cx") == 1 and not te.any_ready(P) then
     call("UNLINK", P .. "cx", P .. "cb")
   end
   local told = report(P, wid, args, 3, now)

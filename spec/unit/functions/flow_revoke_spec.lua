@@ -377,9 +377,13 @@ describe("A flow that is revoked", function()
       return s:fetch(A, 10, { queues = { "other" } })
     end
 
-    it("never begins them, when it is not kept any more either", function()
+    local function revoke_again()
       assert.equal("retried", s:call("flow_retry", plan.producer))
-      plan:revoke(s, "w")
+      assert.equal("revoked", plan:revoke(s, "w"))
+    end
+
+    it("never begins them, when it is not kept any more either", function()
+      revoke_again()
       assert.same({ plan:id(1), plan:id(1) }, s:ready("other"))
       s:advance(61000)
       s:register(A, "other")
@@ -387,6 +391,21 @@ describe("A flow that is revoked", function()
       assert_none_of("g:" .. plan.producer)
       assert.same({}, fetch())
       assert_none_of("cx", "cb")
+    end)
+
+    it("forgets how often when no list is left", function()
+      revoke_again()
+      assert.equal(1, s:redis("EXISTS", "cb"))
+      s:redis("DEL", "r:other")
+      s:call("heartbeat", A, 15000, "default")
+      assert_none_of("cx", "cb")
+    end)
+
+    it("begins to count when somebody has deleted the tombstones", function()
+      revoke_again()
+      s:redis("DEL", "cx")
+      revoke_again()
+      assert_none_of("cb")
     end)
 
     it("says that they have ended for as long as it is kept", function()
