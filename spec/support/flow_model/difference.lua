@@ -74,17 +74,23 @@ local function compare_flow(list, model, flow, seen)
 end
 
 -- An errback that was set off by one failure has nothing of others that were
--- to come.
-local function is_input(is, must, node)
-  return is == must
-    or is and is:sub(1, 1) == "-" and node.after[1][1] == "e"
+-- to come; but has those that came in the same call, in whatever order.
+local function is_input(model, is, must, node, k)
+  if is == must then
+    return true
+  elseif not is or node.after[1][1] ~= "e" then
+    return false
+  end
+  local from = node.of.nodes[node.after[k][2]]
+  return is:sub(1, 1) == "-"
+    or must:sub(1, 1) == "-" and is == rules.outcome(model, from)
 end
 
 local function compare_inputs(list, model, task, there)
   local _, node = model:node_of(task.id)
   local is_same = #there.inputs == #task.inputs
   for k, input in ipairs(task.inputs) do
-    is_same = is_same and is_input(there.inputs[k], input, node)
+    is_same = is_same and is_input(model, there.inputs[k], input, node, k)
   end
   if not is_same then
     add(list, "task %s takes (%s), and must take (%s)", task.id,
