@@ -219,6 +219,9 @@ end
 measures.of_ours = { deep, workflows.long_chain, workflows.large_chord,
   workflows.word_count }
 
+--- What can be asked for alone, by name.
+measures.only = { workflows = workflows.small }
+
 --- For taskengine beside the program primesieve.
 measures.primes = primes
 

@@ -3,8 +3,8 @@
 -- All take turns at one Redis, measure by measure, so that what else happens
 -- on the machine happens to all. A peer that cannot be installed is left out.
 -- RUNS=1 TASKS=40000 DEEP=100000 CALLS=500 PRIMES=1000000000 CHAIN=10000
--- CHORD=10000 TEXT=20000000: a quick one. The exit code is 1 when an aim was
--- missed.
+-- CHORD=10000 TEXT=20000000: a quick one. ONLY=workflows: those that all have,
+-- and nothing else. The exit code is 1 when an aim was missed.
 
 package.path = "./?.lua;" .. package.path
 
@@ -23,6 +23,7 @@ local function size(name, default)
 end
 
 local RUNS <const> = size("RUNS", 5)
+local ONLY <const> = os.getenv("ONLY")
 
 local bench = {
   sizes = {
@@ -72,7 +73,17 @@ local function is_there(system)
   return true
 end
 
+local function measures_of_each()
+  if not ONLY then
+    return measures.of_each
+  end
+  return { measures.only[ONLY] or error("there is nothing called " .. ONLY) }
+end
+
 local function measures_of_ours()
+  if ONLY then
+    return {}
+  end
   local list = table.move(measures.of_ours, 1, #measures.of_ours, 1, {})
   if install("primesieve") then
     table.insert(list, measures.primes)
@@ -115,12 +126,12 @@ local function write(list)
   return are_met
 end
 
-local function run_all(list, of_ours)
+local function run_all(list, of_each, of_ours)
   local server <close> = setup.redis(true)
   bench.server = server
   for run = 1, RUNS do
     say("run %d of %d, %s", run, RUNS, os.date("%H:%M:%S"))
-    for _, measure in ipairs(measures.of_each) do
+    for _, measure in ipairs(of_each) do
       for _, system in ipairs(list) do
         measure(bench, system)
       end
@@ -132,10 +143,11 @@ local function run_all(list, of_ours)
   return write(list)
 end
 
-local list, of_ours = systems(), measures_of_ours()
+local list, of_each, of_ours = systems(), measures_of_each(),
+  measures_of_ours()
 local are_met
 local code, why = process.guard(function()
-  are_met = run_all(list, of_ours)
+  are_met = run_all(list, of_each, of_ours)
 end)
 if why then
   say("bench-peers: %s", why)
